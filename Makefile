@@ -1,0 +1,111 @@
+# Eaves.  `make run` starts a combined server; `make check` proves the tree.  docs/building.md has
+# the other targets.  FLAVOUR: release (default), asan, tsan, oom, fuzz; each has its own build folder.
+
+FLAVOUR ?= release
+CC_release := gcc
+CC_asan := gcc
+CC_tsan := gcc
+CC_fuzz := clang
+CC := $(or $(CC_$(FLAVOUR)),gcc)
+B := build/$(FLAVOUR)
+
+PKGS := libosip2 libevent libevent_openssl libevent_pthreads libcares openssl sqlite3 libcyaml libprotobuf-c
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wpointer-arith -Werror
+FLAGS_release := -O2
+FLAGS_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FLAGS_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer
+FLAGS_fuzz := -O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
+HARDEN := -fstack-protector-strong -fPIE
+CFLAGS := -std=gnu11 -g -D_GNU_SOURCE -pthread $(WARN) $(HARDEN) $(FLAGS_$(FLAVOUR)) $(EXTRA)
+CPPFLAGS := -I. -I$(B)
+LDFLAGS := -pthread -pie -Wl,-z,relro,-z,now $(FLAGS_$(FLAVOUR))
+LDLIBS = -losipparser2 -levent_core -levent_extra -levent_openssl -levent_pthreads -lcares -lssl -lcrypto \
+	-lsqlite3 -lcyaml -lprotobuf-c -lm
+
+# One archive an area, and what each may stand on: the floors of the house, at link time too
+# (tests/lint/floors has them for includes).
+NEEDS_common/base :=
+NEEDS_proto :=
+NEEDS_common/sip := common/base
+NEEDS_common/loop := common/base
+NEEDS_common/conf := common/sip common/base
+NEEDS_common/metrics := common/base
+NEEDS_common/net := common/sip common/loop common/base
+NEEDS_common/dns := common/loop common/base
+NEEDS_common/store := common/base
+NEEDS_common/txn := common/sip common/base
+NEEDS_common/auth := common/sip common/base
+NEEDS_common/records := common/store common/metrics common/base
+NEEDS_common/locate := common/dns common/sip common/loop common/base
+NEEDS_common/admin := common/metrics common/loop common/base
+NEEDS_common/proxy := common/locate common/txn common/dns common/loop common/sip common/base
+NEEDS_common/stack := common/net common/dns $(NEEDS_common/proxy) common/proxy
+NEEDS_common/app := common/stack common/admin common/conf common/records common/store common/auth common/metrics \
+	$(NEEDS_common/stack)
+NEEDS_home/registrar := common/records common/auth proto $(NEEDS_common/records) $(NEEDS_common/stack) common/stack
+NEEDS_home := home/registrar $(NEEDS_home/registrar) common/app $(NEEDS_common/app)
+NEEDS_edge := common/app $(NEEDS_common/app)
+AREAS := $(patsubst NEEDS_%,%,$(filter NEEDS_%,$(.VARIABLES)))
+
+PROTO_SRC := $(wildcard proto/*.proto)
+PROTO_GEN := $(PROTO_SRC:proto/%.proto=$(B)/proto/%.pb-c.c)
+src_of = $(filter-out common/app/main.c common/admin/eavesctl.c,$(wildcard $(1)/*.c))
+obj_of = $(patsubst %.c,$(B)/%.o,$(call src_of,$(1))) $(if $(filter proto,$(1)),$(PROTO_GEN:.c=.o))
+lib_of = $(B)/lib/$(subst /,_,$(1)).a
+
+.PHONY: all run check unit lint clean deps-run deps-check
+.SECONDARY:
+.DELETE_ON_ERROR:
+all: $(B)/eaves-combined $(B)/eavesctl
+
+define area_rules
+$(call lib_of,$(1)): $(call obj_of,$(1))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	ar rcs $$@ $$^
+endef
+$(foreach a,$(AREAS),$(eval $(call area_rules,$(a))))
+
+$(B)/%.o: %.c | $(PROTO_GEN:.c=.h)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/proto/%.pb-c.o: CFLAGS := $(filter-out -Werror,$(CFLAGS))
+$(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h: proto/%.proto
+	@mkdir -p $(@D)
+	protoc-c --proto_path=proto --c_out=$(B)/proto $<
+
+LIBS_ALL := $(foreach a,$(AREAS),$(call lib_of,$(a)))
+# Roles register themselves (common/app/role.h): they are linked whole.
+$(B)/eaves-combined: $(B)/common/app/main.o $(LIBS_ALL)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--whole-archive $(call lib_of,edge) $(call lib_of,home) -Wl,--no-whole-archive \
+		-Wl,--start-group $(LIBS_ALL) -Wl,--end-group $(LDLIBS)
+$(B)/eavesctl: $(B)/common/admin/eavesctl.o $(call lib_of,common/base)
+	$(CC) $(LDFLAGS) -o $@ $^
+
+# Unit tests: tests/unit/<area>/test_x.c is one program, linked with its area and what that needs.
+TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
+define test_rules
+$(B)/tests/$(1): area := $(patsubst %/,%,$(dir $(1)))
+$(B)/tests/$(1): $(B)/tests/unit/$(1).o $(foreach a,$(patsubst %/,%,$(dir $(1))) $(NEEDS_$(patsubst %/,%,$(dir $(1)))),$(call lib_of,$(a)))
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LDLIBS) -lcheck -lsubunit -lrt
+endef
+$(foreach t,$(TESTS),$(eval $(call test_rules,$(t))))
+$(B)/tests/unit/%.o: tests/unit/%.c | $(PROTO_GEN:.c=.h)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# unit: all of them; unit-common/txn: those of one area.
+unit: $(addprefix $(B)/tests/,$(TESTS))
+	@set -e; for t in $^; do echo "== $$t"; $$t; done
+unit-%:
+	@$(MAKE) --no-print-directory $(addprefix $(B)/tests/,$(filter $*/test_%,$(TESTS)))
+	@set -e; for t in $(addprefix $(B)/tests/,$(filter $*/test_%,$(TESTS))); do echo "== $$t"; $$t; done
+
+clean:
+	rm -rf build
+
+include $(wildcard tests/*.mk tests/*/*.mk)
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

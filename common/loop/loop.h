@@ -1,0 +1,43 @@
+/*
+ * One event loop (libevent) for one thread: descriptors, posted work from other threads, and the
+ * worker's timer wheel.  Serves all that is ready before it sleeps; under moderate load it waits up
+ * to moderation_us before it looks again, so that one wake-up serves more (facts: a wake-up costs
+ * more than the work it does).
+ */
+#ifndef EAVES_LOOP_LOOP_H
+#define EAVES_LOOP_LOOP_H
+
+#include "common/base/wheel.h"
+
+#include <stdbool.h>
+
+struct event_base;
+struct loop;
+
+/* moderation_us: 0 (off) to 500.  NULL: out of memory or descriptors. */
+struct loop *loop_new(unsigned moderation_us);
+void loop_free(struct loop *l);
+/* For the folders that own libevent as well (net, admin). */
+struct event_base *loop_base(struct loop *l);
+struct wheel *loop_wheel(struct loop *l);
+/* The time of this round: taken once after waking. */
+msec loop_now(const struct loop *l);
+
+/* Called at the end of every round, before sleeping: batches are flushed here. */
+void loop_on_round(struct loop *l, void (*fn)(void *arg), void *arg);
+
+/* Work handed over from another thread.  Embedded in what is handed over; run() is called in the
+ * loop's thread, in the order posted, many in one wake-up. */
+struct loop_work {
+	struct loop_work *next;
+	void (*run)(struct loop_work *w);
+};
+/* Thread-safe, lock-free for the poster but for the wake-up of a sleeping loop. */
+void loop_post(struct loop *l, struct loop_work *w);
+
+/* Runs until loop_stop(). */
+void loop_run(struct loop *l);
+/* Thread-safe. */
+void loop_stop(struct loop *l);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * Metrics in Prometheus text.  A source is a function that writes what it has; sources are asked
+ * at a scrape, from the admin thread, and read counters of other threads relaxed.
+ */
+#ifndef EAVES_METRICS_METRICS_H
+#define EAVES_METRICS_METRICS_H
+
+#include "common/base/span.h"
+
+struct metrics_out; /* grows; sticky out-of-memory flag */
+enum metrics_type { METRICS_COUNTER, METRICS_GAUGE };
+
+/* Begins a family: one HELP and TYPE line.  name without the prefix "eaves_", which is added;
+ * counters end in _total. */
+void metrics_family(struct metrics_out *o, const char *name, enum metrics_type t, const char *help);
+/* One sample of the family begun: labels as `worker="0"` or NULL. */
+void metrics_sample(struct metrics_out *o, const char *labels, double value);
+
+struct metrics;
+struct metrics *metrics_new(void);
+void metrics_free(struct metrics *m);
+/* Before threads start.  0 or -ENOMEM. */
+int metrics_add(struct metrics *m, void (*write)(void *arg, struct metrics_out *o), void *arg);
+/* The whole page, to be freed with free(); NULL when out of memory. */
+char *metrics_render(struct metrics *m, size_t *ret_n);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * Where records are kept for good: one interface, several back ends (none, SQLite; Redis later).
+ */
+#ifndef EAVES_STORE_STORE_H
+#define EAVES_STORE_STORE_H
+
+#include "common/base/span.h"
+
+/* One record on its way to or from the store, flat: the store knows no kinds. */
+struct store_row {
+	uint8_t kind;
+	bool deleted;
+	struct span group, name, body;
+	uint64_t hlc;
+	uint32_t node;
+	uint64_t expires_ms;
+};
+
+struct store;
+struct store_ops {
+	/* Reads all rows that are not expired.  0 or -errno. */
+	int (*load)(struct store *s, uint64_t wall_ms,
+		    int (*each)(void *arg, const struct store_row *row), void *arg);
+	/* Queues rows as one unit (all or nothing).  The bytes are copied.  done is called from the
+	 * store's thread after the commit that holds them (group commit: all that is queued meanwhile
+	 * goes into the next one).  A row replaces an older version only.  0, -ENOSPC (queue full). */
+	int (*put)(struct store *s, const struct store_row *rows, unsigned n,
+		   void (*done)(void *arg, int error), void *arg);
+	/* Rows expired before wall_ms may go. */
+	void (*expire)(struct store *s, uint64_t wall_ms);
+	/* Waits until everything queued is durable or failed. */
+	void (*flush)(struct store *s);
+	void (*free)(struct store *s);
+};
+struct store_counters {
+	uint64_t commits, rows, failed, queued;
+};
+struct store {
+	const struct store_ops *ops;
+	struct store_counters counters; /* written by the store's thread; read relaxed */
+};
+
+/* path: file, created with mode 0600 (WAL, synchronous=FULL).  queue_max: rows waiting at most.
+ * NULL and a message in ret_error (256 bytes). */
+struct store *store_sqlite_new(const char *path, size_t queue_max, char *ret_error);
+
+#endif
