@@ -90,7 +90,7 @@ define test_rules
 $(B)/tests/$(1): area := $(patsubst %/,%,$(dir $(1)))
 $(B)/tests/$(1): $(B)/tests/unit/$(1).o $(foreach a,$(patsubst %/,%,$(dir $(1))) $(NEEDS_$(patsubst %/,%,$(dir $(1)))),$(call lib_of,$(a)))
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LDLIBS) -lcheck -lsubunit -lrt
+	$$(CC) $$(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LDLIBS) -lcheck -lsubunit -lrt -lm
 endef
 $(foreach t,$(TESTS),$(eval $(call test_rules,$(t))))
 $(B)/tests/unit/%.o: tests/unit/%.c | $(PROTO_GEN:.c=.h)
@@ -100,9 +100,12 @@ $(B)/tests/unit/%.o: tests/unit/%.c | $(PROTO_GEN:.c=.h)
 # unit: all of them; unit-common/txn: those of one area.
 unit: $(addprefix $(B)/tests/,$(TESTS))
 	@set -e; for t in $^; do echo "== $$t"; $$t; done
-unit-%:
-	@$(MAKE) --no-print-directory $(addprefix $(B)/tests/,$(filter $*/test_%,$(TESTS)))
-	@set -e; for t in $(addprefix $(B)/tests/,$(filter $*/test_%,$(TESTS))); do echo "== $$t"; $$t; done
+define unit_area_rule
+.PHONY: unit-$(1)
+unit-$(1): $(addprefix $(B)/tests/,$(filter $(1)/test_%,$(TESTS)))
+	@set -e; for t in $$^; do echo "== $$$$t"; $$$$t; done
+endef
+$(foreach a,$(AREAS),$(eval $(call unit_area_rule,$(a))))
 
 clean:
 	rm -rf build

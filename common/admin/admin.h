@@ -14,10 +14,11 @@ void admin_printf(struct admin_reply *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 struct admin_command {
-	const char *name;	/* "user add": words as typed */
-	const char *args;	/* "NAME": for the help; each word is one argument; "[NAME]" optional */
+	const char *name; /* "user add": words as typed */
+	const char
+		*args; /* "NAME": for the help; each word is one argument; "[NAME]" optional */
 	const char *help;
-	bool secret;		/* one line of secret input follows on stdin (a password) */
+	bool secret; /* one line of secret input follows on stdin (a password) */
 	/* argv: the arguments behind the name; secret: without its line end, p NULL without.
 	 * 0, or -errno: the reply's text says why; eavesctl then exits 1. */
 	int (*run)(void *arg, int argc, char **argv, struct span secret, struct admin_reply *r);

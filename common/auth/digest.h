@@ -1,7 +1,7 @@
 /*
- * Digest authentication, server side: RFC 3261 22, RFC 7616, RFC 8760.  SHA-256 is offered first,
- * MD5 after it.  Nonces are stateless (time and a keyed MAC over realm and time); only replayed
- * nonce counts need memory (a window per nonce, bounded).
+ * Digest authentication, server side: RFC 3261 22, RFC 7616, RFC 8760.  SHA-256 is offered
+ * first, MD5 after it.  Nonces are stateless (time and a keyed MAC over realm and time); only
+ * replayed nonce counts need memory (a window per nonce, bounded).
  */
 #ifndef EAVES_AUTH_DIGEST_H
 #define EAVES_AUTH_DIGEST_H
@@ -15,7 +15,7 @@ struct auth_conf {
 	const char *realm;
 	uint32_t nonce_life_s;	/* default 300: older ones are stale */
 	bool md5, sha256;	/* algorithms offered and accepted */
-	uint32_t replay_nonces;	/* nonces whose counts are remembered; default 65536 */
+	uint32_t replay_nonces; /* nonces whose counts are remembered; default 65536 */
 	bool replay_check;	/* nc must be new within its nonce; default true */
 };
 extern const struct auth_conf auth_conf_default;
@@ -26,25 +26,27 @@ struct auth_ha1 {
 	unsigned char md5[16], sha256[32];
 };
 /* H(user ":" realm ":" password) in both; 0 or -EIO. */
-int auth_ha1_make(struct span user, struct span realm, struct span password, struct auth_ha1 *ret);
+int auth_ha1_make(struct span user, struct span realm, struct span password,
+		  struct auth_ha1 *ret);
 
 enum auth_result {
 	AUTH_OK,
-	AUTH_NONE,	/* no credentials for our realm: challenge */
-	AUTH_STALE,	/* right, but the nonce is old: challenge with stale=true */
-	AUTH_WRONG,	/* wrong response, unknown user, replayed nc: challenge */
-	AUTH_BAD,	/* unintelligible, or uri= does not fit: 400 */
+	AUTH_NONE,  /* no credentials for our realm: challenge */
+	AUTH_STALE, /* right, but the nonce is old: challenge with stale=true */
+	AUTH_WRONG, /* wrong response, unknown user, replayed nc: challenge */
+	AUTH_BAD,   /* unintelligible, or uri= does not fit: 400 */
 };
 enum auth_side { AUTH_UAS /* 401, Authorization */, AUTH_PROXY /* 407, Proxy-Authorization */ };
 
-/* Finds the keys of a user; false when there is none (the check then does the same work on a dummy
- * and gives AUTH_WRONG: same answer, same cost). */
+/* Finds the keys of a user; false when there is none (the check then does the same work on a
+ * dummy and gives AUTH_WRONG: same answer, same cost). */
 typedef bool (*auth_lookup)(void *arg, struct span user, struct auth_ha1 *ret);
 
 /* Thread-safe: one for the process.  NULL: out of memory. */
 struct auth *auth_new(const struct auth_conf *c, const struct mac_key *nonce_key);
 void auth_free(struct auth *a);
-/* *ret_user: user name as authenticated (in the arena), set with OK, STALE and WRONG (as claimed). */
+/* *ret_user: user name as authenticated (in the arena), set with OK, STALE and WRONG (as
+ * claimed). */
 enum auth_result auth_check(struct auth *a, const struct sip_msg *req, enum auth_side side,
 			    auth_lookup lookup, void *lookup_arg, uint64_t wall_ms,
 			    struct span *ret_user);

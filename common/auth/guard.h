@@ -1,6 +1,7 @@
 /*
- * Guard against guessing: failures are counted by source (IPv4 address, IPv6 /64) and user name in a bounded table;
- * a source with too many is refused for a while, whatever it sends.  Thread-safe.
+ * Guard against guessing: failures are counted by source (IPv4 address, IPv6 /64) and user name
+ * in a bounded table; a source with too many is refused for a while, whatever it sends.
+ * Thread-safe.
  */
 #ifndef EAVES_AUTH_GUARD_H
 #define EAVES_AUTH_GUARD_H
@@ -10,10 +11,10 @@
 
 struct guard;
 struct guard_conf {
-	uint32_t failures;    /* within window_s before a lock; 0: never lock; default 20 */
-	uint32_t window_s;    /* default 60 */
-	uint32_t lock_s;      /* default 300 */
-	uint32_t entries;     /* default 65536 */
+	uint32_t failures; /* within window_s before a lock; 0: never lock; default 20 */
+	uint32_t window_s; /* default 60 */
+	uint32_t lock_s;   /* default 300 */
+	uint32_t entries;  /* default 65536 */
 };
 extern const struct guard_conf guard_conf_default;
 struct guard *guard_new(const struct guard_conf *c);

@@ -36,7 +36,8 @@ size_t addr_host_text(const struct addr *a, char out[ADDR_TEXT_MAX]);
 size_t addr_text(const struct addr *a, char out[ADDR_TEXT_MAX]);
 uint64_t addr_hash(const struct addr *a);
 
-/* "10.0.0.0/8", "2001:db8::/32", or a single address.  IPv4-mapped IPv6 peers match IPv4 rules. */
+/* "10.0.0.0/8", "2001:db8::/32", or a single address.  IPv4-mapped IPv6 peers match IPv4 rules.
+ */
 struct addr_net {
 	struct addr net;
 	unsigned prefix_bits;

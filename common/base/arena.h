@@ -1,7 +1,7 @@
 /*
  * Arena: memory that dies with its message.  Fixed size; an allocation that does not fit gives
- * NULL and sets `overflow`, which stays set until the arena is reset, so one check at the end of a
- * piece of work covers all of its allocations (libosip2 does not always report its own).
+ * NULL and sets `overflow`, which stays set until the arena is reset, so one check at the end
+ * of a piece of work covers all of its allocations (libosip2 does not always report its own).
  */
 #ifndef EAVES_BASE_ARENA_H
 #define EAVES_BASE_ARENA_H

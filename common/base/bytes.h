@@ -1,6 +1,6 @@
 /*
- * Counted, immutable-after-filling bytes: what crosses a queue or outlives its message (a request
- * kept for retransmission, a response to repeat).
+ * Counted, immutable-after-filling bytes: what crosses a queue or outlives its message (a
+ * request kept for retransmission, a response to repeat).
  */
 #ifndef EAVES_BASE_BYTES_H
 #define EAVES_BASE_BYTES_H

@@ -40,10 +40,11 @@ static inline void list_remove(struct list *n)
 	list_init(n);
 }
 
-#define list_for_each(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
+#define list_for_each(it, head) \
+	for (struct list *it = (head)->next; it != (head); it = it->next)
 /* Allows removal of `it` in the body. */
-#define list_for_each_safe(it, head)                                                           \
-	for (struct list *it = (head)->next, *it##_next = it->next; it != (head);              \
+#define list_for_each_safe(it, head)                                              \
+	for (struct list *it = (head)->next, *it##_next = it->next; it != (head); \
 	     it = it##_next, it##_next = it->next)
 
 #endif

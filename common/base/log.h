@@ -1,6 +1,7 @@
 /*
- * Logs: logfmt lines on stderr, one per decision.  A value is quoted and escaped as it needs, so
- * that hostile input cannot forge a line.  Never pass a password, an HA1 or a digest response.
+ * Logs: logfmt lines on stderr, one per decision.  A value is quoted and escaped as it needs,
+ * so that hostile input cannot forge a line.  Never pass a password, an HA1 or a digest
+ * response.
  */
 #ifndef EAVES_BASE_LOG_H
 #define EAVES_BASE_LOG_H
@@ -21,13 +22,13 @@ struct log_field {
 #define LOG_N(k, v)   ((struct log_field){.key = (k), .number = (int64_t)(v), .is_number = true})
 
 /* log_event(LOG_INFO, "registered", LOG_S("aor", aor), LOG_N("bindings", n)) */
-#define log_event(level, event, ...)                                                           \
-	do {                                                                                   \
-		if (log_enabled(level)) {                                                      \
-			const struct log_field log_f_[] = {__VA_ARGS__ __VA_OPT__(, ){0}};     \
-			log_write((level), (event), log_f_,                                    \
-				  sizeof(log_f_) / sizeof(log_f_[0]) - 1);                     \
-		}                                                                              \
+#define log_event(level, event, ...)                                                       \
+	do {                                                                               \
+		if (log_enabled(level)) {                                                  \
+			const struct log_field log_f_[] = {__VA_ARGS__ __VA_OPT__(, ){0}}; \
+			log_write((level), (event), log_f_,                                \
+				  sizeof(log_f_) / sizeof(log_f_[0]) - 1);                 \
+		}                                                                          \
 	} while (0)
 
 bool log_enabled(enum log_level level);

@@ -1,7 +1,7 @@
 /*
  * Keyed hash (SipHash-2-4, 64 bits) over a sequence of fields: branches, tags, flow tokens,
- * nonces and hash tables that an attacker must not be able to fill.  Every field is framed by its
- * length, so ("ab","c") and ("a","bc") differ.  See docs/decisions/0001-siphash.md.
+ * nonces and hash tables that an attacker must not be able to fill.  Every field is framed by
+ * its length, so ("ab","c") and ("a","bc") differ.  See docs/decisions/0001-siphash.md.
  */
 #ifndef EAVES_BASE_MAC_H
 #define EAVES_BASE_MAC_H
@@ -14,8 +14,7 @@ struct mac_key {
 
 struct mac {
 	uint64_t v0, v1, v2, v3;
-	uint64_t tail;
-	uint64_t total;
+	uint64_t total; /* bytes so far */
 };
 
 /* A key for one purpose ("branch", "nonce", ...) derived from the cluster's secret. */

@@ -16,7 +16,7 @@ struct span {
 };
 
 /* A span over a string literal. */
-#define SPAN(lit) ((struct span){(lit), sizeof(lit) - 1})
+#define SPAN(lit)   ((struct span){(lit), sizeof(lit) - 1})
 /* For printf's "%.*s". */
 #define SPAN_FMT(s) ((int)(s).n), ((s).p ? (s).p : "")
 

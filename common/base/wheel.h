@@ -1,6 +1,6 @@
 /*
- * Timer wheel: arm, stop and fire in O(1), whatever the number of timers.  One wheel per worker,
- * driven by whoever owns the clock, so a test drives it by hand.
+ * Timer wheel: arm, stop and fire in O(1), whatever the number of timers.  One wheel per
+ * worker, driven by whoever owns the clock, so a test drives it by hand.
  */
 #ifndef EAVES_BASE_WHEEL_H
 #define EAVES_BASE_WHEEL_H

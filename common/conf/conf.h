@@ -1,6 +1,6 @@
 /*
- * Configuration: YAML read by schema tables (libcyaml), checked as a whole, with line numbers in
- * errors.  The reference page docs/configuration.md is generated from the same tables.  An
+ * Configuration: YAML read by schema tables (libcyaml), checked as a whole, with line numbers
+ * in errors.  The reference page docs/configuration.md is generated from the same tables.  An
  * immutable snapshot: a reload makes a new one.
  */
 #ifndef EAVES_CONF_CONF_H
@@ -23,25 +23,25 @@ enum conf_redirect { CONF_REDIRECT_NEVER, CONF_REDIRECT_USER, CONF_REDIRECT_ALWA
 
 struct conf_listener {
 	enum sip_transport transport;
-	char *address;		/* numeric */
-	uint16_t port;		/* 0 in the file: the transport's default */
-	char *advertise;	/* host in Via and Record-Route; NULL: the address */
+	char *address;	 /* numeric */
+	uint16_t port;	 /* 0 in the file: the transport's default */
+	char *advertise; /* host in Via and Record-Route; NULL: the address */
 	enum conf_policy policy;
 	bool mutual_tls;
-	struct addr addr;	/* filled by the check */
+	struct addr addr; /* filled by the check */
 };
 struct conf_trusted {
-	char *network;		/* "10.0.0.0/8"; or NULL */
-	char *certificate;	/* SIP identity (RFC 5922); or NULL */
-	struct addr_net net;	/* filled by the check */
+	char *network;	     /* "10.0.0.0/8"; or NULL */
+	char *certificate;   /* SIP identity (RFC 5922); or NULL */
+	struct addr_net net; /* filled by the check */
 };
 struct conf_cert {
 	char *domain, *certificate, *key;
 };
 /* An administered route to another domain. */
 struct conf_route {
-	char *domain;		/* exact, or "*" for all */
-	char *uri;		/* next hop: "sip:gw.example.net;transport=tcp" */
+	char *domain; /* exact, or "*" for all */
+	char *uri;    /* next hop: "sip:gw.example.net;transport=tcp" */
 };
 
 struct conf {
@@ -50,9 +50,9 @@ struct conf {
 	unsigned aliases_count;
 	struct conf_listener *listeners;
 	unsigned listeners_count;
-	uint32_t workers;	/* 0 in the file: one per core */
+	uint32_t workers; /* 0 in the file: one per core */
 	uint32_t moderation_us;
-	char *data_dir;		/* store, secret, admin socket's default place */
+	char *data_dir; /* store, secret, admin socket's default place */
 	enum conf_store store;
 	uint32_t records_max;
 
@@ -75,7 +75,7 @@ struct conf {
 		bool gruu, outbound;
 	} registrar;
 	struct {
-		char *realm;	/* NULL in the file: the domain */
+		char *realm; /* NULL in the file: the domain */
 		bool md5, sha256, replay_check;
 		uint32_t nonce_life_s, lock_failures, lock_window_s, lock_s;
 	} auth;
@@ -84,7 +84,7 @@ struct conf {
 		unsigned trusted_count;
 		struct conf_route *routes;
 		unsigned routes_count;
-		bool outbound;	/* insiders may call other domains; default true */
+		bool outbound; /* insiders may call other domains; default true */
 	} edge;
 	struct {
 		struct conf_cert *certificates;
@@ -96,8 +96,8 @@ struct conf {
 		uint32_t timeout_ms, tries;
 	} dns;
 	struct {
-		char *socket;	/* eavesctl's; default data_dir/admin.sock */
-		char *http;	/* "127.0.0.1:9060": /metrics and /healthz; NULL: none */
+		char *socket; /* eavesctl's; default data_dir/admin.sock */
+		char *http;   /* "127.0.0.1:9060": /metrics and /healthz; NULL: none */
 	} admin;
 	struct {
 		enum log_level level;

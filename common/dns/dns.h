@@ -1,5 +1,6 @@
 /*
- * Names: asynchronous queries by c-ares inside a worker's loop, with a cache that keeps to TTLs.
+ * Names: asynchronous queries by c-ares inside a worker's loop, with a cache that keeps to
+ * TTLs.
  */
 #ifndef EAVES_DNS_DNS_H
 #define EAVES_DNS_DNS_H
@@ -12,11 +13,11 @@ enum dns_type { DNS_A, DNS_AAAA, DNS_SRV, DNS_NAPTR };
 enum { DNS_RECORDS_MAX = 32, DNS_NAME_MAX = 256 };
 
 struct dns_record {
-	uint16_t priority, weight, port;     /* SRV; NAPTR: order and preference in the first two */
-	char flags;			     /* NAPTR: 's', 'a', 'u' in lower case, or 0 */
-	char service[16];		     /* NAPTR: "SIP+D2U" */
-	char target[DNS_NAME_MAX];	     /* SRV target, NAPTR replacement; lower case, no dot */
-	struct addr addr;		     /* A, AAAA (port 0) */
+	uint16_t priority, weight, port; /* SRV; NAPTR: order and preference in the first two */
+	char flags;			 /* NAPTR: 's', 'a', 'u' in lower case, or 0 */
+	char service[16];		 /* NAPTR: "SIP+D2U" */
+	char target[DNS_NAME_MAX];	 /* SRV target, NAPTR replacement; lower case, no dot */
+	struct addr addr;		 /* A, AAAA (port 0) */
 };
 struct dns_answer {
 	int error; /* 0, -ENOENT (no such name or no data), -ETIMEDOUT, -EIO */

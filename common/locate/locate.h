@@ -1,6 +1,7 @@
 /*
  * Where a request goes: RFC 3263 over a resolver (common/dns), with the choice of transport,
- * NAPTR, SRV by priority and weight, A and AAAA.  Numeric hosts never leave the calling function.
+ * NAPTR, SRV by priority and weight, A and AAAA.  Numeric hosts never leave the calling
+ * function.
  */
 #ifndef EAVES_LOCATE_LOCATE_H
 #define EAVES_LOCATE_LOCATE_H

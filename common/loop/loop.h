@@ -1,8 +1,8 @@
 /*
- * One event loop (libevent) for one thread: descriptors, posted work from other threads, and the
- * worker's timer wheel.  Serves all that is ready before it sleeps; under moderate load it waits up
- * to moderation_us before it looks again, so that one wake-up serves more (facts: a wake-up costs
- * more than the work it does).
+ * One event loop (libevent) for one thread: descriptors, posted work from other threads, and
+ * the worker's timer wheel.  Serves all that is ready before it sleeps; under moderate load it
+ * waits up to moderation_us before it looks again, so that one wake-up serves more (facts: a
+ * wake-up costs more than the work it does).
  */
 #ifndef EAVES_LOOP_LOOP_H
 #define EAVES_LOOP_LOOP_H
@@ -26,8 +26,8 @@ msec loop_now(const struct loop *l);
 /* Called at the end of every round, before sleeping: batches are flushed here. */
 void loop_on_round(struct loop *l, void (*fn)(void *arg), void *arg);
 
-/* Work handed over from another thread.  Embedded in what is handed over; run() is called in the
- * loop's thread, in the order posted, many in one wake-up. */
+/* Work handed over from another thread.  Embedded in what is handed over; run() is called in
+ * the loop's thread, in the order posted, many in one wake-up. */
 struct loop_work {
 	struct loop_work *next;
 	void (*run)(struct loop_work *w);

@@ -1,6 +1,6 @@
 /*
- * Metrics in Prometheus text.  A source is a function that writes what it has; sources are asked
- * at a scrape, from the admin thread, and read counters of other threads relaxed.
+ * Metrics in Prometheus text.  A source is a function that writes what it has; sources are
+ * asked at a scrape, from the admin thread, and read counters of other threads relaxed.
  */
 #ifndef EAVES_METRICS_METRICS_H
 #define EAVES_METRICS_METRICS_H
@@ -12,7 +12,8 @@ enum metrics_type { METRICS_COUNTER, METRICS_GAUGE };
 
 /* Begins a family: one HELP and TYPE line.  name without the prefix "eaves_", which is added;
  * counters end in _total. */
-void metrics_family(struct metrics_out *o, const char *name, enum metrics_type t, const char *help);
+void metrics_family(struct metrics_out *o, const char *name, enum metrics_type t,
+		    const char *help);
 /* One sample of the family begun: labels as `worker="0"` or NULL. */
 void metrics_sample(struct metrics_out *o, const char *labels, double value);
 

@@ -1,7 +1,8 @@
 /*
- * Transports of one worker: UDP in batches, TCP and TLS with strict framing (libevent, OpenSSL).
- * RFC 3261 section 18, RFC 5923 (connection reuse), RFC 5626 4.4.1 (CRLF keep-alive), RFC 5922.
- * Every worker opens the same listeners with SO_REUSEPORT.  WebSocket takes its place here later.
+ * Transports of one worker: UDP in batches, TCP and TLS with strict framing (libevent,
+ * OpenSSL). RFC 3261 section 18, RFC 5923 (connection reuse), RFC 5626 4.4.1 (CRLF keep-alive),
+ * RFC 5922. Every worker opens the same listeners with SO_REUSEPORT.  WebSocket takes its place
+ * here later.
  */
 #ifndef EAVES_NET_NET_H
 #define EAVES_NET_NET_H
@@ -28,34 +29,35 @@ struct net_conf {
 	unsigned nlisteners;
 	struct net_listener listener[NET_LISTENERS_MAX];
 	struct sip_limits limits;
-	uint32_t handshake_ms;	     /* TLS handshake, from accept; default 2000 */
-	uint32_t message_ms;	     /* a started message must be whole; default 4000 */
-	uint32_t idle_ms;	     /* nothing at all received; default 600000 */
-	uint32_t connect_ms;	     /* default 3000 */
-	uint32_t conns_max;	     /* of this worker; default 20000 */
-	uint32_t conns_per_source;   /* default 200 */
-	uint32_t out_bytes_max;	     /* queued to one connection before it is closed; 256 KiB */
-	uint32_t udp_rcvbuf_bytes;   /* default 4 MiB */
+	uint32_t handshake_ms;	   /* TLS handshake, from accept; default 2000 */
+	uint32_t message_ms;	   /* a started message must be whole; default 4000 */
+	uint32_t idle_ms;	   /* nothing at all received; default 600000 */
+	uint32_t connect_ms;	   /* default 3000 */
+	uint32_t conns_max;	   /* of this worker; default 20000 */
+	uint32_t conns_per_source; /* default 200 */
+	uint32_t out_bytes_max;	   /* queued to one connection before it is closed; 256 KiB */
+	uint32_t udp_rcvbuf_bytes; /* default 4 MiB */
 };
 extern const struct net_conf net_conf_default;
 
-struct net_peer { /* of a TLS connection with a verified certificate */
-	char names[8][256]; /* SIP identities by RFC 5922: URI "sip:domain" and DNS subjectAltNames,
-			     * else CN; lower case */
+struct net_peer {	    /* of a TLS connection with a verified certificate */
+	char names[8][256]; /* SIP identities by RFC 5922: URI "sip:domain" and DNS
+			     * subjectAltNames, else CN; lower case */
 	unsigned n;
 };
 
 struct net_ops {
-	/* One whole message.  buf holds n bytes and has room for cap (n + SIP_STAMP_ROOM at least);
-	 * both belong to the callee until it returns.  peer: NULL unless TLS with a certificate. */
+	/* One whole message.  buf holds n bytes and has room for cap (n + SIP_STAMP_ROOM at
+	 * least); both belong to the callee until it returns.  peer: NULL unless TLS with a
+	 * certificate. */
 	void (*message)(void *arg, const struct sip_flow *f, char *buf, size_t n, size_t cap,
 			const struct net_peer *peer);
 	/* A stream that cannot go on (sip_framer's fault): the callee may answer at once with
 	 * net_send; the connection is closed when that is written. */
 	void (*broken)(void *arg, const struct sip_flow *f, struct span head,
 		       const struct sip_fault *why);
-	/* What was sent under `id` (not 0) was not delivered: connect failed, connection lost before
-	 * it was written, or an ICMP error came for it. */
+	/* What was sent under `id` (not 0) was not delivered: connect failed, connection lost
+	 * before it was written, or an ICMP error came for it. */
 	void (*failed)(void *arg, uint64_t id, int error);
 	/* A connection has ended. */
 	void (*closed)(void *arg, const struct sip_flow *f);
@@ -63,9 +65,9 @@ struct net_ops {
 };
 
 struct net_counters {
-	uint64_t rx_udp, tx_udp, rx_stream, tx_stream, rx_bytes, tx_bytes, udp_tx_dropped, accepted,
-		connected, refused_source, refused_full, closed_idle, closed_slow, closed_broken,
-		closed_out_full, handshake_failed, keepalives, tls_reused;
+	uint64_t rx_udp, tx_udp, rx_stream, tx_stream, rx_bytes, tx_bytes, udp_tx_dropped,
+		accepted, connected, refused_source, refused_full, closed_idle, closed_slow,
+		closed_broken, closed_out_full, handshake_failed, keepalives, tls_reused;
 	uint64_t conns; /* now */
 };
 
@@ -78,9 +80,9 @@ void net_free(struct net *n);
 const struct addr *net_listener_addr(const struct net *n, unsigned i);
 
 /*
- * Sends.  The bytes are copied (UDP: into the batch that leaves at the end of the round; streams:
- * into the connection's buffer).  Streams: over f->conn when it is set (-ENOTCONN when it is
- * gone), else over a connection to f->remote that may be reused, else a new one is opened
+ * Sends.  The bytes are copied (UDP: into the batch that leaves at the end of the round;
+ * streams: into the connection's buffer).  Streams: over f->conn when it is set (-ENOTCONN when
+ * it is gone), else over a connection to f->remote that may be reused, else a new one is opened
  * (tls_host: the name that the certificate must be good for; NULL: not checked).
  * f->worker must be this worker when f->conn is set.  id: handed to ops->failed, may be 0.
  * 0, -ENOTCONN, -ENOBUFS (queue full), -EMSGSIZE (UDP), -ENOTSUP.
@@ -88,7 +90,8 @@ const struct addr *net_listener_addr(const struct net *n, unsigned i);
 int net_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, int niov,
 	     const char *tls_host, uint64_t id);
 /* RFC 5923: connection f->conn, opened by the peer, may be used for requests to `addr` (its
- * certificate, or its alias parameter on TCP from a trusted side, was checked by the caller). */
+ * certificate, or its alias parameter on TCP from a trusted side, was checked by the caller).
+ */
 void net_alias(struct net *n, const struct sip_flow *f, const struct addr *addr);
 void net_close(struct net *n, const struct sip_flow *f);
 /* Stops listening (drain); connections live on. */

@@ -1,5 +1,6 @@
 /*
- * TLS settings shared by all workers: certificates by SNI, reloaded without dropping connections.
+ * TLS settings shared by all workers: certificates by SNI, reloaded without dropping
+ * connections.
  */
 #ifndef EAVES_NET_TLS_H
 #define EAVES_NET_TLS_H
@@ -8,7 +9,7 @@
 
 struct net_tls;
 struct net_tls_cert {
-	const char *domain; /* for SNI; NULL: the default */
+	const char *domain;		  /* for SNI; NULL: the default */
 	const char *cert_file, *key_file; /* PEM */
 };
 struct net_tls_conf {
@@ -24,7 +25,8 @@ void net_tls_free(struct net_tls *t);
 /* Thread-safe.  New connections use the new certificates; those that are up keep theirs.  On
  * error (-EINVAL, ret_error) everything stays as it was. */
 int net_tls_reload(struct net_tls *t, const struct net_tls_conf *c, char *ret_error);
-/* RFC 5922 7.2: is one of the identities (net_peer.names) good for the domain?  No wildcards. */
+/* RFC 5922 7.2: is one of the identities (net_peer.names) good for the domain?  No wildcards.
+ */
 bool net_tls_name_matches(struct span identity, struct span domain);
 
 #endif

@@ -13,12 +13,13 @@ struct proxy;
 struct proxy_call;
 
 struct proxy_conf {
-	uint32_t timer_c_ms;	    /* 16.6 step 11: above 180000; default 185000 */
-	uint32_t serial_group_ms;   /* how long one group of a serial fork may ring; default 20000 */
-	uint32_t max_breadth;	    /* RFC 5393 when a request has none; default 60 */
-	uint32_t max_targets;	    /* of one request; default 30 */
-	bool recurse_3xx;	    /* 16.5, 16.7 step 4 */
-	bool record_route;	    /* 16.6 step 4 */
+	uint32_t timer_c_ms;	  /* 16.6 step 11: above 180000; default 185000 */
+	uint32_t serial_group_ms; /* how long one group of a serial fork may ring; default 20000
+				   */
+	uint32_t max_breadth;	  /* RFC 5393 when a request has none; default 60 */
+	uint32_t max_targets;	  /* of one request; default 30 */
+	bool recurse_3xx;	  /* 16.5, 16.7 step 4 */
+	bool record_route;	  /* 16.6 step 4 */
 	uint32_t default_max_forwards; /* added where a request has none: 70 */
 };
 extern const struct proxy_conf proxy_conf_default;
@@ -33,7 +34,8 @@ struct proxy_local {
 struct proxy_ops {
 	/* The local end for a flow's listener; NULL when there is no such listener. */
 	const struct proxy_local *(*local)(void *arg, uint16_t listener);
-	/* The listener to send from for a target, or -ENOENT. `hint`: listener of the request. */
+	/* The listener to send from for a target, or -ENOENT. `hint`: listener of the request.
+	 */
 	int (*listener_for)(void *arg, const struct locate_target *t, uint16_t hint);
 	/* Is host:port (0: none given) one of ours (a listener or an administered name)? */
 	bool (*is_local)(void *arg, struct span host, uint16_t port);
@@ -59,21 +61,23 @@ struct proxy_request {
 	const struct sip_msg *msg;
 	struct sip_flow src;
 	struct sip_via top;
-	struct span uri_text;  /* Request-URI after 16.4 (strict routing undone, maddr) */
-	struct sip_uri uri;    /* parsed; scheme OTHER: raw alone */
-	bool has_route;	       /* a Route is left after our own were removed */
-	struct span route_text;/* the first Route value left */
-	unsigned own_routes;   /* values of Route that were ours: removed when forwarding */
-	bool undo_strict;      /* 16.4: Request-URI was ours, last Route takes its place */
-	bool from_dialog_route;/* the removed Route was one that we wrote as Record-Route: its MAC
-				* is good, so the request is in a dialog that we let through */
-	struct span route_user;/* user part of the own Route removed (a flow token), p NULL without */
+	struct span uri_text;	/* Request-URI after 16.4 (strict routing undone, maddr) */
+	struct sip_uri uri;	/* parsed; scheme OTHER: raw alone */
+	bool has_route;		/* a Route is left after our own were removed */
+	struct span route_text; /* the first Route value left */
+	unsigned own_routes;	/* values of Route that were ours: removed when forwarding */
+	bool undo_strict;	/* 16.4: Request-URI was ours, last Route takes its place */
+	bool from_dialog_route; /* the removed Route was one that we wrote as Record-Route: its
+				 * MAC is good, so the request is in a dialog that we let
+				 * through */
+	struct span route_user; /* user part of the own Route removed (a flow token), p NULL
+				   without */
 	uint32_t max_breadth;
 };
 /*
  * Reasonable syntax, scheme, Max-Forwards, loop (RFC 5393), Proxy-Require; then Route
- * preprocessing.  0 and *ret_r, or -EBADMSG and *ret_fault (with its lines, e.g. Unsupported, in
- * the arena) to answer with (never for ACK).
+ * preprocessing.  0 and *ret_r, or -EBADMSG and *ret_fault (with its lines, e.g. Unsupported,
+ * in the arena) to answer with (never for ACK).
  */
 struct proxy_fault {
 	unsigned status;
@@ -87,28 +91,31 @@ int proxy_validate(struct proxy *p, const struct sip_msg *m, const struct sip_vi
 /* ---- stateful: 16.5 to 16.10 ---- */
 
 enum proxy_target_flag {
-	PROXY_TARGET_KEEP_URI = 1, /* forward with the Request-URI as it stands (16.6 step 2 skipped) */
+	PROXY_TARGET_KEEP_URI =
+		1, /* forward with the Request-URI as it stands (16.6 step 2 skipped) */
 };
 struct proxy_target {
-	struct span uri;       /* new Request-URI, without what 19.1.1 forbids there */
-	struct span route;     /* Route values to put first (Path): "<sip:...>,<sip:...>"; or empty */
-	uint16_t q;	       /* 0 to 1000: equal q in parallel, higher first */
-	bool has_flow;	       /* send over this flow: no resolution */
+	struct span uri; /* new Request-URI, without what 19.1.1 forbids there */
+	struct span
+		route; /* Route values to put first (Path): "<sip:...>,<sip:...>"; or empty */
+	uint16_t q;    /* 0 to 1000: equal q in parallel, higher first */
+	bool has_flow; /* send over this flow: no resolution */
 	struct sip_flow flow;
 	uint32_t flags;
-	uint64_t tag;	       /* the role's own, handed back by the hooks */
+	uint64_t tag; /* the role's own, handed back by the hooks */
 };
 
 struct proxy_hooks {
-	/* A branch failed in a way that tells of its flow (430, transport error on a given flow). */
+	/* A branch failed in a way that tells of its flow (430, transport error on a given
+	 * flow). */
 	void (*flow_failed)(void *arg, uint64_t tag, const struct sip_flow *f);
 	/* The call has sent its final response (status) and all branches are done. */
 	void (*done)(void *arg, unsigned status);
 };
 
 struct proxy_opts {
-	struct span lines;  /* header lines that the role adds to the forwarded request */
-	uint64_t strip;	    /* bit (1 << enum sip_hdr_kind): fields not to be forwarded */
+	struct span lines; /* header lines that the role adds to the forwarded request */
+	uint64_t strip;	   /* bit (1 << enum sip_hdr_kind): fields not to be forwarded */
 	bool no_record_route;
 	bool no_recurse;
 	const struct proxy_hooks *hooks; /* may be NULL */
@@ -117,9 +124,9 @@ struct proxy_opts {
 
 /*
  * Makes the server transaction and forwards to the targets; everything that follows (responses,
- * CANCEL, time-outs, fail-over to the next address) is done by the engine.  With n 0 the next hop
- * is found by Route or Request-URI alone.  0; -ENOMEM and -ENOSPC have been answered (500 or
- * 503); the spans need to live during the call only.
+ * CANCEL, time-outs, fail-over to the next address) is done by the engine.  With n 0 the next
+ * hop is found by Route or Request-URI alone.  0; -ENOMEM and -ENOSPC have been answered (500
+ * or 503); the spans need to live during the call only.
  */
 int proxy_forward(struct proxy *p, const struct proxy_request *r, const struct proxy_target *v,
 		  unsigned n, const struct proxy_opts *opts, msec now);
@@ -132,18 +139,19 @@ int proxy_forward_txn(struct proxy *p, struct txn *server, const struct proxy_re
 /* ---- stateless: 16.11 ---- */
 
 /* Forwards a request with a branch derived from it; to `flow`, or (NULL) where Route or the
- * Request-URI say when that needs no resolution; with one, forwarded when it is there.  Used for
- * ACK to a 2xx and for the edge's hop to a home.  0, or -errno (counted, nothing sent). */
+ * Request-URI say when that needs no resolution; with one, forwarded when it is there.  Used
+ * for ACK to a 2xx and for the edge's hop to a home.  0, or -errno (counted, nothing sent). */
 int proxy_forward_stateless(struct proxy *p, const struct proxy_request *r,
 			    const struct proxy_target *target, const struct proxy_opts *opts,
 			    msec now);
-/* A response that matches no transaction: our Via is taken off when it is ours by its branch, and
- * it goes to the next one (16.11, 18.2.2).  -EPERM: not ours; dropped. */
-int proxy_response_stateless(struct proxy *p, const struct sip_msg *m, const struct sip_via *top,
-			     const struct sip_flow *src);
+/* A response that matches no transaction: our Via is taken off when it is ours by its branch,
+ * and it goes to the next one (16.11, 18.2.2).  -EPERM: not ours; dropped. */
+int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
+			     const struct sip_via *top, const struct sip_flow *src);
 
 struct proxy_counters {
-	uint64_t forwarded, responses, stateless, loops, too_many_hops, no_target, refused, calls;
+	uint64_t forwarded, responses, stateless, loops, too_many_hops, no_target, refused,
+		calls;
 };
 const struct proxy_counters *proxy_counters(const struct proxy *p);
 

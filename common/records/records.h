@@ -1,16 +1,21 @@
 /*
- * Records: every piece of shared state is one (see the design's "State").  A record has a kind, a
- * key in two parts (group and name: all records of a group are found together), a version (hybrid
- * logical clock and node), an expiry and a body that only its kind understands.  The highest
- * version wins, so updates may be repeated and reordered; deletion is a record too (a tombstone).
- * The table is shared by all threads (striped locks, short copies).
+ * Records: every piece of shared state is one (see the design's "State").  A record has a kind,
+ * a key in two parts (group and name: all records of a group are found together), a version
+ * (hybrid logical clock and node), an expiry and a body that only its kind understands.  The
+ * highest version wins, so updates may be repeated and reordered; deletion is a record too (a
+ * tombstone). The table is shared by all threads (striped locks, short copies).
  */
 #ifndef EAVES_RECORDS_RECORDS_H
 #define EAVES_RECORDS_RECORDS_H
 
 #include "common/base/span.h"
 
-enum record_kind { RECORD_USER = 1, RECORD_ALIAS = 2, RECORD_BINDING = 3, RECORD_KIND_MAX = 16 };
+enum record_kind {
+	RECORD_USER = 1,
+	RECORD_ALIAS = 2,
+	RECORD_BINDING = 3,
+	RECORD_KIND_MAX = 16
+};
 
 struct record_version {
 	uint64_t hlc; /* wall-clock ms << 16 | counter */
@@ -39,19 +44,18 @@ int records_load(struct records *r, uint64_t wall_ms);
 
 /* A batch: all or nothing visible to readers of one group; all records must be of one group.
  * done(arg, error) is called when it is durable (from the store's thread, or before
- * records_put returns when there is no store): the yes may leave then.  error: 0 or -EIO (kept in
- * memory, not durable).  done may be NULL.
- * expect: when not NULL, the group's highest version of that kind as read before (compare and
- * set): -EAGAIN when it has changed meanwhile and nothing was done.
- * 0, -ENOSPC, -ENOMEM, -EAGAIN. */
+ * records_put returns when there is no store): the yes may leave then.  error: 0 or -EIO (kept
+ * in memory, not durable).  done may be NULL. expect: when not NULL, the group's highest
+ * version of that kind as read before (compare and set): -EAGAIN when it has changed meanwhile
+ * and nothing was done. 0, -ENOSPC, -ENOMEM, -EAGAIN. */
 int records_put(struct records *r, const struct record *v, unsigned n,
 		const struct record_version *expect, uint64_t wall_ms,
 		void (*done)(void *arg, int error), void *arg);
 
-/* Live (not deleted, not expired) records of a group and kind, in order of first insertion, under
- * the stripe's lock: `each` copies what it needs and calls nothing here; it returns false to stop.
- * *ret_version (may be NULL): highest version of that kind in the group, tombstones included (zero
- * without any), for records_put's expect.  Returns how many were shown. */
+/* Live (not deleted, not expired) records of a group and kind, in order of first insertion,
+ * under the stripe's lock: `each` copies what it needs and calls nothing here; it returns false
+ * to stop. *ret_version (may be NULL): highest version of that kind in the group, tombstones
+ * included (zero without any), for records_put's expect.  Returns how many were shown. */
 unsigned records_each(struct records *r, uint8_t kind, struct span group, uint64_t wall_ms,
 		      bool (*each)(void *arg, const struct record *rec), void *arg,
 		      struct record_version *ret_version);

@@ -10,9 +10,9 @@
 
 struct sip_response {
 	unsigned status;
-	struct span reason;  /* p NULL: the usual phrase */
-	struct span to_tag;  /* added to To when the request has none; p NULL: none (a 100) */
-	struct span lines;   /* more header lines, each with its CRLF; may be empty */
+	struct span reason; /* p NULL: the usual phrase */
+	struct span to_tag; /* added to To when the request has none; p NULL: none (a 100) */
+	struct span lines;  /* more header lines, each with its CRLF; may be empty */
 	struct span content_type; /* p NULL: no body */
 	struct span body;
 };
@@ -23,8 +23,8 @@ struct bytes *sip_build_response(const struct sip_msg *req, const struct sip_res
 /* ACK for a non-2xx final response to an INVITE that we sent: `invite` is the bytes as sent,
  * indexed; To comes from the response.  NULL when out of memory. */
 struct bytes *sip_build_ack(const struct sip_msg *invite, const struct sip_msg *response);
-/* CANCEL for an INVITE as sent (same Request-URI, top Via, Route, From, To, Call-ID, CSeq number).
- * `lines` (Reason ...) may be empty. */
+/* CANCEL for an INVITE as sent (same Request-URI, top Via, Route, From, To, Call-ID, CSeq
+ * number). `lines` (Reason ...) may be empty. */
 struct bytes *sip_build_cancel(const struct sip_msg *invite, struct span lines);
 
 #endif

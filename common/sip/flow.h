@@ -1,6 +1,6 @@
 /*
- * A flow: the way back to a peer as this node sees it (RFC 5626 section 2).  Plain data: copied,
- * compared, kept in records.
+ * A flow: the way back to a peer as this node sees it (RFC 5626 section 2).  Plain data:
+ * copied, compared, kept in records.
  */
 #ifndef EAVES_SIP_FLOW_H
 #define EAVES_SIP_FLOW_H
@@ -30,9 +30,10 @@ uint16_t sip_transport_port(enum sip_transport t);
 
 struct sip_flow {
 	enum sip_transport transport;
-	uint16_t listener; /* index of the local listener: where it came in, where it goes out */
-	uint16_t worker;   /* owner of the connection (streams) */
-	uint64_t conn;     /* connection identity, never used again; 0: none yet (or UDP) */
+	uint16_t
+		listener; /* index of the local listener: where it came in, where it goes out */
+	uint16_t worker;  /* owner of the connection (streams) */
+	uint64_t conn;	  /* connection identity, never used again; 0: none yet (or UDP) */
 	struct addr remote;
 };
 

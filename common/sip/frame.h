@@ -1,6 +1,6 @@
 /*
- * Framing on a stream (RFC 3261 18.3): where one message ends, strictly.  Looks at no more than it
- * must, so that a slow sender costs linear time.
+ * Framing on a stream (RFC 3261 18.3): where one message ends, strictly.  Looks at no more than
+ * it must, so that a slow sender costs linear time.
  */
 #ifndef EAVES_SIP_FRAME_H
 #define EAVES_SIP_FRAME_H
@@ -15,7 +15,8 @@ enum sip_frame_result {
 	SIP_FRAME_BROKEN,    /* no way to find the next message: close; f->fault says why */
 };
 
-/* State of one stream; zeroed at the start and set anew by sip_frame after each result but MORE. */
+/* State of one stream; zeroed at the start and set anew by sip_frame after each result but
+ * MORE. */
 struct sip_framer {
 	size_t scanned; /* no need to look again before this */
 	size_t len;

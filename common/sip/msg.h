@@ -1,7 +1,7 @@
 /*
- * One reading of a message: a strict, one-pass index over the bytes that arrived.  Everything else
- * (values, edits, forwarding, authorisation) works on this index, so what was checked is what is
- * forwarded.  RFC 3261 section 7 and 25.1.  No I/O, no allocation.
+ * One reading of a message: a strict, one-pass index over the bytes that arrived.  Everything
+ * else (values, edits, forwarding, authorisation) works on this index, so what was checked is
+ * what is forwarded.  RFC 3261 section 7 and 25.1.  No I/O, no allocation.
  */
 #ifndef EAVES_SIP_MSG_H
 #define EAVES_SIP_MSG_H
@@ -86,28 +86,29 @@ extern const struct sip_limits sip_limits_default;
 
 /* Offsets are from the start of the message, so an index may be copied along with its bytes. */
 struct sip_hdr {
-	uint32_t off;	   /* of the name */
+	uint32_t off;	    /* of the name */
 	uint32_t value_off; /* of the value, leading white space skipped */
-	uint16_t value_len; /* trailing white space left out; folded lines are inside as they came */
+	uint16_t value_len; /* trailing white space left out; folded lines are inside as they
+			       came */
 	uint16_t name_len;
-	uint16_t len;	    /* the whole field with its CRLF */
-	uint8_t kind;	    /* enum sip_hdr_kind */
-	uint8_t next;	    /* next field of the same kind, or SIP_HDR_NONE; for OTHER always NONE */
+	uint16_t len; /* the whole field with its CRLF */
+	uint8_t kind; /* enum sip_hdr_kind */
+	uint8_t next; /* next field of the same kind, or SIP_HDR_NONE; for OTHER always NONE */
 };
 
 struct sip_msg {
 	const char *base;
 	uint32_t len; /* start line, headers and body; bytes behind (UDP) are not counted */
 	bool is_request;
-	uint8_t method;	     /* enum sip_method; of a response: CSeq's */
+	uint8_t method; /* enum sip_method; of a response: CSeq's */
 	uint8_t nhdr;
-	uint16_t status;     /* 100 to 699, 0 in a request */
+	uint16_t status; /* 100 to 699, 0 in a request */
 	uint32_t cseq;
 	uint32_t body_off;
 	uint32_t body_len;
-	uint32_t start_len;  /* start line with its CRLF */
+	uint32_t start_len;	 /* start line with its CRLF */
 	struct span method_text; /* of a response: CSeq's */
-	struct span uri;     /* Request-URI */
+	struct span uri;	 /* Request-URI */
 	struct span reason;
 	struct span call_id;
 	uint8_t first[SIP_HDR_COUNT]; /* index in hdr, or SIP_HDR_NONE */
@@ -117,21 +118,21 @@ struct sip_msg {
 
 /* Why a message was refused, and with what answer, if any. */
 struct sip_fault {
-	uint16_t status;    /* 400, 413, 505 ...; 0: not to be answered (a response, an ACK, or no
-			     * sound Via, From, To, Call-ID and CSeq to answer with) */
+	uint16_t status; /* 400, 413, 505 ...; 0: not to be answered (a response, an ACK, or no
+			  * sound Via, From, To, Call-ID and CSeq to answer with) */
 	const char *reason; /* static text that names the fault, fit for a reason phrase */
 };
 
 /*
  * Indexes one whole message.  m->hdr must point to room for SIP_HDR_MAX fields; m refers to
- * `bytes` afterwards.  On a stream `bytes` is exactly one message (see sip/frame.h); of a datagram
- * the body is what Content-Length says, or all of the rest without one.
- * Returns 0, or -EBADMSG with *ret_fault; m is then still good for building the answer when
- * ret_fault->status is not 0.  Checks what sip/README.md lists (mandatory and single fields, CSeq
- * against method, characters, limits); the syntax of values is checked by sip/values.h.
+ * `bytes` afterwards.  On a stream `bytes` is exactly one message (see sip/frame.h); of a
+ * datagram the body is what Content-Length says, or all of the rest without one. Returns 0, or
+ * -EBADMSG with *ret_fault; m is then still good for building the answer when ret_fault->status
+ * is not 0.  Checks what sip/README.md lists (mandatory and single fields, CSeq against method,
+ * characters, limits); the syntax of values is checked by sip/values.h.
  */
-int sip_msg_index(struct sip_msg *m, struct span bytes, bool stream, const struct sip_limits *lim,
-		  struct sip_fault *ret_fault);
+int sip_msg_index(struct sip_msg *m, struct span bytes, bool stream,
+		  const struct sip_limits *lim, struct sip_fault *ret_fault);
 
 enum sip_method sip_method_parse(struct span name);
 const char *sip_method_name(enum sip_method m);
@@ -146,7 +147,8 @@ static inline const struct sip_hdr *sip_msg_first(const struct sip_msg *m, enum 
 {
 	return m->first[k] == SIP_HDR_NONE ? NULL : &m->hdr[m->first[k]];
 }
-static inline const struct sip_hdr *sip_msg_next(const struct sip_msg *m, const struct sip_hdr *h)
+static inline const struct sip_hdr *sip_msg_next(const struct sip_msg *m,
+						 const struct sip_hdr *h)
 {
 	return h->next == SIP_HDR_NONE ? NULL : &m->hdr[h->next];
 }
@@ -167,8 +169,8 @@ static inline struct span sip_msg_body(const struct sip_msg *m)
 
 /*
  * Walks the comma-separated values of all fields of a kind, in order, minding quotes and angle
- * brackets.  Start with a zeroed cursor; true and *ret_value (trimmed, may be empty) while there
- * is one.  it->hdr and the span tell where it stands, for splicing.
+ * brackets.  Start with a zeroed cursor; true and *ret_value (trimmed, may be empty) while
+ * there is one.  it->hdr and the span tell where it stands, for splicing.
  */
 struct sip_list_it {
 	const struct sip_hdr *hdr;

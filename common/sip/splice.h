@@ -22,7 +22,8 @@ struct sip_splice {
 	const struct sip_msg *m;
 	unsigned n;
 	bool overflow; /* more than SIP_SPLICE_MAX edits, or edits that overlap */
-	struct sip_edit e[SIP_SPLICE_MAX]; /* by offset; same offset: in the order they were added */
+	struct sip_edit
+		e[SIP_SPLICE_MAX]; /* by offset; same offset: in the order they were added */
 };
 
 void sip_splice_init(struct sip_splice *s, const struct sip_msg *m);

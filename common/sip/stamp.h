@@ -1,6 +1,7 @@
 /*
  * What receiving adds to a message (RFC 3261 18.2.1, RFC 3581 section 4) and where its response
- * goes (18.2.2).  After the stamp, received and rport of the top Via are ours, never a peer's claim.
+ * goes (18.2.2).  After the stamp, received and rport of the top Via are ours, never a peer's
+ * claim.
  */
 #ifndef EAVES_SIP_STAMP_H
 #define EAVES_SIP_STAMP_H
@@ -25,10 +26,10 @@ int sip_msg_replace(struct sip_msg *m, char *buf, size_t cap, uint32_t off, uint
 		    struct span ins);
 
 /*
- * Where the response to a (stamped) Via goes.  *f: in, the flow that the request came by, or, with
- * conn 0, only a listener; out, the destination.  UDP: maddr, else received and rport, else
- * sent-by.  Streams: the same connection while conn is set; fall-back address as for UDP with the
- * port of sent-by.  -EINVAL when sent-by is a name and there is no received.
+ * Where the response to a (stamped) Via goes.  *f: in, the flow that the request came by, or,
+ * with conn 0, only a listener; out, the destination.  UDP: maddr, else received and rport,
+ * else sent-by.  Streams: the same connection while conn is set; fall-back address as for UDP
+ * with the port of sent-by.  -EINVAL when sent-by is a name and there is no received.
  */
 int sip_via_dest(const struct sip_via *via, struct sip_flow *f);
 

@@ -1,6 +1,7 @@
 /*
  * Values on demand: libosip2's value parsers over spans of an indexed message, in the calling
- * thread's arena, followed by the checks that libosip2 does not make (host characters, port range,
+ * thread's arena, followed by the checks that libosip2 does not make (host characters, port
+ * range,
  * ...).  All results are spans into the arena or the message: nothing outlives the message.
  * RFC 3261 sections 19.1, 20, 25.1.
  */
@@ -41,9 +42,9 @@ struct sip_uri {
 	struct span password; /* p NULL without one */
 	struct span host;     /* IPv6 without brackets */
 	bool host_is_ipv6;
-	uint16_t port;        /* 0: none given */
+	uint16_t port; /* 0: none given */
 	struct sip_params params;
-	struct span headers;  /* behind "?", p NULL without */
+	struct span headers; /* behind "?", p NULL without */
 };
 /* 0; -EINVAL; -ENOMEM when the arena is full; -EPROTONOSUPPORT for a well-formed URI of another
  * scheme (raw and scheme are set). */
@@ -58,19 +59,19 @@ static inline const struct sip_param *sip_uri_param(const struct sip_uri *u, str
 }
 
 struct sip_via {
-	struct span raw;       /* the whole value */
+	struct span raw;	      /* the whole value */
 	enum sip_transport transport; /* NONE when not one of ours: not an error */
 	struct span transport_text;
-	struct span host;      /* IPv6 without brackets */
+	struct span host; /* IPv6 without brackets */
 	bool host_is_ipv6;
-	uint16_t port;         /* 0: none given */
-	struct span branch;    /* p NULL without */
-	bool cookie;           /* branch begins with z9hG4bK */
-	struct span received;  /* p NULL without */
+	uint16_t port;	      /* 0: none given */
+	struct span branch;   /* p NULL without */
+	bool cookie;	      /* branch begins with z9hG4bK */
+	struct span received; /* p NULL without */
 	bool has_rport;
-	uint16_t rport;        /* 0: "rport" without a value */
+	uint16_t rport; /* 0: "rport" without a value */
 	struct span maddr;
-	bool alias;            /* RFC 5923 */
+	bool alias; /* RFC 5923 */
 	struct sip_params params;
 };
 /* 0, -EINVAL, -ENOMEM. */
@@ -79,10 +80,11 @@ int sip_via_parse(struct span value, struct sip_via *ret);
 /* name-addr / addr-spec with parameters: From, To, Contact, Route, Record-Route, Path ... */
 struct sip_nameaddr {
 	struct span raw;
-	struct span display;   /* quotes off; p NULL without */
-	struct span uri_text;  /* what stands between the brackets, or the bare addr-spec */
-	struct sip_uri uri;    /* zeroed but for raw and scheme when the scheme is not ours */
-	struct sip_params params; /* header parameters (bare addr-spec: all parameters are these) */
+	struct span display;  /* quotes off; p NULL without */
+	struct span uri_text; /* what stands between the brackets, or the bare addr-spec */
+	struct sip_uri uri;   /* zeroed but for raw and scheme when the scheme is not ours */
+	struct sip_params
+		params; /* header parameters (bare addr-spec: all parameters are these) */
 };
 int sip_nameaddr_parse(struct span value, struct sip_nameaddr *ret);
 
@@ -92,7 +94,7 @@ int sip_qvalue_parse(struct span text, uint16_t *ret_q);
 int sip_delta_parse(struct span text, uint32_t *ret_s);
 
 struct sip_credentials {
-	struct span scheme;    /* "Digest" */
+	struct span scheme; /* "Digest" */
 	struct span username, realm, nonce, uri, response, algorithm, cnonce, qop, nc, opaque;
 	bool userhash;
 };
@@ -110,9 +112,9 @@ int sip_msg_max_forwards(const struct sip_msg *m, uint32_t *ret);
 
 /*
  * Checks every value that RFC 3261 lets an element depend on (Request-URI, all Vias, From, To,
- * Contact, Route, Record-Route, Max-Forwards, Expires, Content-Length ...).  0, or -EBADMSG with
- * the answer, as sip_msg_index.  A proxy calls it for what it works on: see sip/README.md for
- * which of RFC 4475's cases each catches.
+ * Contact, Route, Record-Route, Max-Forwards, Expires, Content-Length ...).  0, or -EBADMSG
+ * with the answer, as sip_msg_index.  A proxy calls it for what it works on: see sip/README.md
+ * for which of RFC 4475's cases each catches.
  */
 int sip_msg_check_values(const struct sip_msg *m, struct sip_fault *ret_fault);
 

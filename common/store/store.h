@@ -1,5 +1,6 @@
 /*
- * Where records are kept for good: one interface, several back ends (none, SQLite; Redis later).
+ * Where records are kept for good: one interface, several back ends (none, SQLite; Redis
+ * later).
  */
 #ifndef EAVES_STORE_STORE_H
 #define EAVES_STORE_STORE_H
@@ -21,9 +22,10 @@ struct store_ops {
 	/* Reads all rows that are not expired.  0 or -errno. */
 	int (*load)(struct store *s, uint64_t wall_ms,
 		    int (*each)(void *arg, const struct store_row *row), void *arg);
-	/* Queues rows as one unit (all or nothing).  The bytes are copied.  done is called from the
-	 * store's thread after the commit that holds them (group commit: all that is queued meanwhile
-	 * goes into the next one).  A row replaces an older version only.  0, -ENOSPC (queue full). */
+	/* Queues rows as one unit (all or nothing).  The bytes are copied.  done is called from
+	 * the store's thread after the commit that holds them (group commit: all that is queued
+	 * meanwhile goes into the next one).  A row replaces an older version only.  0, -ENOSPC
+	 * (queue full). */
 	int (*put)(struct store *s, const struct store_row *rows, unsigned n,
 		   void (*done)(void *arg, int error), void *arg);
 	/* Rows expired before wall_ms may go. */

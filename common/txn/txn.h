@@ -1,7 +1,8 @@
 /*
- * Transactions: RFC 3261 section 17 with RFC 6026 (figures 5 to 8 and their corrections).  No I/O:
- * bytes leave through ops->send, time comes in as `now` and by the wheel.  One table per worker.
- * Not here: what a proxy does with a response (common/proxy), how a target is found (locate).
+ * Transactions: RFC 3261 section 17 with RFC 6026 (figures 5 to 8 and their corrections).  No
+ * I/O: bytes leave through ops->send, time comes in as `now` and by the wheel.  One table per
+ * worker. Not here: what a proxy does with a response (common/proxy), how a target is found
+ * (locate).
  */
 #ifndef EAVES_TXN_TXN_H
 #define EAVES_TXN_TXN_H
@@ -31,19 +32,21 @@ struct txn_counters {
 
 /* Down to the rim. */
 struct txn_ops {
-	/* Sends one message.  `b` is borrowed.  The rim calls txn_transport_error() with txn_id, at
-	 * once or later, when it turns out that the bytes cannot be delivered.  Responses go where
-	 * sip_via_dest says, from the top Via as stamped on receipt. */
-	void (*send)(void *arg, const struct sip_flow *to, const struct bytes *b, uint64_t txn_id);
+	/* Sends one message.  `b` is borrowed.  The rim calls txn_transport_error() with
+	 * txn_id, at once or later, when it turns out that the bytes cannot be delivered.
+	 * Responses go where sip_via_dest says, from the top Via as stamped on receipt. */
+	void (*send)(void *arg, const struct sip_flow *to, const struct bytes *b,
+		     uint64_t txn_id);
 	void *arg;
 };
 
 enum txn_failure { TXN_FAIL_TIMEOUT, TXN_FAIL_TRANSPORT };
 
-/* Up to the user of a transaction.  Any may be NULL.  None is called from inside a txn_* call made
- * by the user, except that txn_* may be called from inside any of these. */
+/* Up to the user of a transaction.  Any may be NULL.  None is called from inside a txn_* call
+ * made by the user, except that txn_* may be called from inside any of these. */
 struct txn_client_user {
-	/* Every 1xx and final response that the figure passes up; INVITE: every 2xx (RFC 6026). */
+	/* Every 1xx and final response that the figure passes up; INVITE: every 2xx (RFC 6026).
+	 */
 	void (*response)(void *arg, struct txn *t, const struct sip_msg *m, msec now);
 	void (*failed)(void *arg, struct txn *t, enum txn_failure why, msec now);
 	/* Terminated: t is invalid afterwards. */
@@ -57,9 +60,11 @@ struct txn_server_user {
 	void (*gone)(void *arg, struct txn *t);
 };
 
-/* key: for hashing and derived To tags.  limit: live transactions at most.  NULL: out of memory. */
+/* key: for hashing and derived To tags.  limit: live transactions at most.  NULL: out of
+ * memory. */
 struct txn_table *txn_table_new(struct wheel *w, const struct txn_timers *timers,
-				const struct txn_ops *ops, const struct mac_key *key, size_t limit);
+				const struct txn_ops *ops, const struct mac_key *key,
+				size_t limit);
 /* Ends every transaction (gone() is called), then frees. */
 void txn_table_free(struct txn_table *tt);
 const struct txn_counters *txn_table_counters(const struct txn_table *tt);
@@ -67,30 +72,33 @@ const struct txn_counters *txn_table_counters(const struct txn_table *tt);
 /* ---- requests ---- */
 
 enum txn_request {
-	TXN_REQUEST_NEW,      /* nobody's: the user decides (make a server transaction or not) */
-	TXN_REQUEST_ABSORBED, /* a retransmission, an ACK to a non-2xx, or a matched CANCEL: done */
-	TXN_REQUEST_ACK,      /* an ACK that matches no transaction, or a 2xx (end to end): pass on */
-	TXN_REQUEST_MERGED,   /* RFC 3261 8.2.2.2: same From tag, Call-ID, CSeq, another branch; the
-			       * caller decides (482 at a UAS; a proxy goes on) */
+	TXN_REQUEST_NEW, /* nobody's: the user decides (make a server transaction or not) */
+	TXN_REQUEST_ABSORBED, /* a retransmission, an ACK to a non-2xx, or a matched CANCEL:
+				 done */
+	TXN_REQUEST_ACK, /* an ACK that matches no transaction, or a 2xx (end to end): pass on
+			  */
+	TXN_REQUEST_MERGED, /* RFC 3261 8.2.2.2: same From tag, Call-ID, CSeq, another branch;
+			     * the caller decides (482 at a UAS; a proxy goes on) */
 };
 /* Matches a request (17.2.3, with RFC 2543's rule for branches without the cookie). */
 enum txn_request txn_recv_request(struct txn_table *tt, const struct sip_msg *m,
-				  const struct sip_via *top, const struct sip_flow *src, msec now);
+				  const struct sip_via *top, const struct sip_flow *src,
+				  msec now);
 
 /* A server transaction for a NEW request that is not ACK.  Keeps a copy of the message with
  * `src`.  INVITE: sends a 100 after timer_100 unless answered.  NULL when refused (counted). */
-struct txn *txn_server_new(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
-			   const struct sip_flow *src, const struct txn_server_user *user,
-			   void *arg, msec now);
+struct txn *txn_server_new(struct txn_table *tt, const struct sip_msg *m,
+			   const struct sip_via *top, const struct sip_flow *src,
+			   const struct txn_server_user *user, void *arg, msec now);
 /* The request as kept. */
 const struct sip_msg *txn_request(const struct txn *t);
 const struct sip_flow *txn_flow(const struct txn *t);
-/* The To tag that this server gives in its own responses to the request: derived, 16 hex digits,
- * valid while t is. */
+/* The To tag that this server gives in its own responses to the request: derived, 16 hex
+ * digits, valid while t is. */
 struct span txn_to_tag(const struct txn *t);
-/* Sends (and keeps for repeating) a response; `b` is borrowed, referenced as needed.  Provisional
- * or final as `status` says.  After a 2xx to INVITE further 2xx may be sent (RFC 6026 8.7).
- * -EALREADY when the state does not allow it (the response is dropped). */
+/* Sends (and keeps for repeating) a response; `b` is borrowed, referenced as needed.
+ * Provisional or final as `status` says.  After a 2xx to INVITE further 2xx may be sent (RFC
+ * 6026 8.7). -EALREADY when the state does not allow it (the response is dropped). */
 int txn_respond(struct txn *t, unsigned status, struct bytes *b, msec now);
 /* Builds a response of our own (sip_build_response with txn_to_tag) and sends it. `lines`: more
  * header lines, may be empty. */
@@ -102,19 +110,21 @@ unsigned txn_status(const struct txn *t);
 
 /* A client transaction: sends `req` (kept) to `to` at once.  `branch` and `method` are the key.
  * is_reliable by to->transport.  NULL when refused. */
-struct txn *txn_client_new(struct txn_table *tt, enum sip_method method, struct span method_text,
-			   struct span branch, struct bytes *req, const struct sip_flow *to,
-			   const struct txn_client_user *user, void *arg, msec now);
-/* Sends the CANCEL for an INVITE client transaction (9.1): at once when a provisional response has
- * come, else as soon as one comes; nothing after a final one.  The CANCEL is a transaction of its
- * own, and if no final response has come 64*T1 after it, the INVITE ends as a time-out. `lines`:
- * more header lines (Reason), may be empty. */
+struct txn *txn_client_new(struct txn_table *tt, enum sip_method method,
+			   struct span method_text, struct span branch, struct bytes *req,
+			   const struct sip_flow *to, const struct txn_client_user *user,
+			   void *arg, msec now);
+/* Sends the CANCEL for an INVITE client transaction (9.1): at once when a provisional response
+ * has come, else as soon as one comes; nothing after a final one.  The CANCEL is a transaction
+ * of its own, and if no final response has come 64*T1 after it, the INVITE ends as a time-out.
+ * `lines`: more header lines (Reason), may be empty. */
 void txn_cancel(struct txn *t, struct span lines, msec now);
-/* True when a response matched and was dealt with; false: nobody's (pass on statelessly or drop). */
+/* True when a response matched and was dealt with; false: nobody's (pass on statelessly or
+ * drop). */
 bool txn_recv_response(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
 		       const struct sip_flow *src, msec now);
-/* Ends the interest of the user: no call of its ops from now on; the transaction lives on by the
- * figure (absorbs retransmissions, ACKs non-2xx).  Client and server. */
+/* Ends the interest of the user: no call of its ops from now on; the transaction lives on by
+ * the figure (absorbs retransmissions, ACKs non-2xx).  Client and server. */
 void txn_forget(struct txn *t);
 
 uint64_t txn_id(const struct txn *t);
