@@ -42,8 +42,9 @@ NEEDS_common/proxy := common/locate common/txn common/dns common/loop common/sip
 NEEDS_common/stack := common/net common/dns $(NEEDS_common/proxy) common/proxy
 NEEDS_common/app := common/stack common/admin common/conf common/records common/store common/auth common/metrics \
 	$(NEEDS_common/stack)
-NEEDS_home/registrar := common/records common/auth proto $(NEEDS_common/records) $(NEEDS_common/stack) common/stack
-NEEDS_home := home/registrar $(NEEDS_home/registrar) common/app $(NEEDS_common/app)
+NEEDS_home/directory := common/records common/auth proto common/store common/metrics common/sip common/base
+NEEDS_home/registrar := common/records proto common/store common/metrics common/sip common/base
+NEEDS_home := home/registrar home/directory proto common/app $(NEEDS_common/app)
 NEEDS_edge := common/app $(NEEDS_common/app)
 AREAS := $(patsubst NEEDS_%,%,$(filter NEEDS_%,$(.VARIABLES)))
 

@@ -1,0 +1,146 @@
+/*
+ * The registrar and location service: RFC 3261 10.3, Path (3327), Service-Route (3608),
+ * outbound (5626), GRUU (5627).  An engine without sockets over common/records: one record a
+ * binding, group = user name.  The caller has checked the domain, authenticated the request and
+ * that the address of record is the authenticated user's (10.3 steps 1, 3 to 5).  All functions
+ * are thread-safe; they use the calling thread's arena (sip_arena()).
+ */
+#ifndef EAVES_REGISTRAR_REGISTRAR_H
+#define EAVES_REGISTRAR_REGISTRAR_H
+
+#include "common/base/mac.h"
+#include "common/records/records.h"
+#include "common/sip/flow.h"
+#include "common/sip/values.h"
+
+struct reg;
+
+enum { REG_CONTACTS_MAX = 64, REG_PATH_MAX_BYTES = 1024, REG_INSTANCE_MAX_BYTES = 256 };
+
+struct reg_conf {
+	const char *domain; /* of the users, as it stands in GRUUs; kept by the caller */
+	uint32_t expires_default_s; /* 3600 */
+	uint32_t expires_min_s;	    /* 60; less gets 423 (1 s up) */
+	uint32_t expires_max_s;	    /* 7200; more is cut to it */
+	uint32_t contacts_per_user; /* 10, at most REG_CONTACTS_MAX; more: 403 */
+	uint32_t contact_bytes;	    /* 512, one Contact value; more: 400 */
+	uint32_t flow_timer_s;	    /* Flow-Timer in answers to outbound UAs; 0: none */
+	const char *service_route;  /* value of Service-Route ("<sip:...;lr>"), or NULL */
+	bool path_strict;	    /* RFC 3327 5.3: Path without Supported: path is 420 */
+	bool strict;		    /* a binding that could not be made durable: 503, not 200 */
+};
+extern const struct reg_conf reg_conf_default;
+
+struct reg_ops {
+	/* Does the stream connection f->conn still exist?  Called from any thread.  NULL: yes.
+	 */
+	bool (*flow_alive)(void *arg, const struct sip_flow *f);
+	void *arg;
+};
+
+/*
+ * key: the cluster's, for binding names and temporary GRUUs.  boot: identity of this start of
+ * the process (random, not 0): a connection of another start is gone.  records: outlives the
+ * reg. NULL: out of memory, or conf out of range.
+ */
+struct reg *reg_new(const struct reg_conf *conf, const struct reg_ops *ops,
+		    struct records *records, const struct mac_key *key, uint64_t boot);
+void reg_free(struct reg *r);
+/* Replaces the settings (reload); threads may be in the other calls meanwhile: what they
+ * started with stays valid until reg_free. */
+int reg_set_conf(struct reg *r, const struct reg_conf *conf);
+
+/* ---- REGISTER ---- */
+
+/*
+ * The answer.  reason: static text.  lines: header lines, each with CRLF (Contact, Path,
+ * Require, Unsupported, Min-Expires, Date ...), valid during the call only.  `bindings`: how
+ * many the user has now.
+ */
+struct reg_answer {
+	unsigned status;
+	const char *reason;
+	struct span lines;
+	unsigned bindings;
+};
+/* Called once: before reg_register returns, or later from the store's thread (then hand it over
+ * to the worker). */
+typedef void (*reg_done)(void *arg, const struct reg_answer *a);
+
+/*
+ * user: unescaped, as the directory has it.  flow: where the REGISTER came from; it is taken
+ * for the phone's own when the request has a single Via (stamped: rport is looked at); else the
+ * Path leads to it.  All contacts of the request are taken, or none.
+ */
+void reg_register(struct reg *r, const struct sip_msg *msg, const struct sip_flow *flow,
+		  struct span user, uint64_t wall_ms, reg_done done, void *arg);
+
+/* ---- look-up ---- */
+
+struct reg_target {
+	struct span uri;   /* Request-URI, without what 19.1.1 forbids there */
+	struct span route; /* Path: "<sip:...>,<sip:...>", or empty */
+	uint16_t q;	   /* 0 to 1000; 1000 without q */
+	bool has_flow; /* send over `flow`: phone's connection, or UDP behind a NAT, or outbound
+			*/
+	struct sip_flow flow;
+	struct span instance; /* "<urn:...>" or empty */
+	uint32_t reg_id;      /* 0: not outbound */
+	uint64_t tag;	      /* names the binding to reg_flow_failed (proxy_target.tag) */
+};
+
+/* What a GRUU names. */
+struct reg_gruu {
+	struct span user;  /* unescaped, in the arena */
+	uint64_t instance; /* hash of the instance */
+	bool temporary;
+	uint32_t call_id; /* hash: a temporary GRUU ends with the Call-ID of its registration */
+};
+/* 0: uri is a GRUU made here.  -ENOENT: it is none (no gr parameter).  -EINVAL: a gr parameter,
+ * but forged, malformed or of nobody: answer 404. */
+int reg_gruu_parse(struct reg *r, const struct sip_uri *uri, struct reg_gruu *ret);
+
+/*
+ * Targets of a user, spans in the arena, highest q first and older bindings first among equals;
+ * with a gruu, those of its instance only.  Of several flows of one instance (5626 section 7)
+ * only the newest that lives is given.  Returns how many; -ENOENT for a temporary GRUU that has
+ * ended (404); -ENOMEM.  0: 480.  *ret_bindings (may be NULL): live bindings, whatever their
+ * scheme.
+ */
+int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uint64_t wall_ms,
+	       struct reg_target *v, unsigned max, unsigned *ret_bindings);
+
+/*
+ * The flow of a binding is dead (430, transport error).  Outbound bindings are removed (5626
+ * section 7); others lose their connection and are reached by their URI from then on.
+ */
+void reg_flow_failed(struct reg *r, uint64_t tag, const struct sip_flow *f, uint64_t wall_ms);
+
+/* ---- administration ---- */
+
+struct reg_binding {
+	struct span user, contact, params, call_id, path, instance, user_agent;
+	uint32_t cseq, reg_id;
+	uint16_t q; /* 1000 without q */
+	bool has_flow;
+	struct sip_flow flow; /* as the REGISTER came, of a single-Via request; else zeroed */
+	uint64_t received_ms, expires_ms; /* wall clock */
+};
+/* Shows the bindings of one user, or of all (user.p NULL); false stops.  Spans live during the
+ * call only; `each` must not use the thread's arena or call here. */
+void reg_each(struct reg *r, struct span user, uint64_t wall_ms,
+	      bool (*each)(void *arg, const struct reg_binding *b), void *arg);
+/* Removes the binding of `contact` (equal by RFC 3261 19.1.4), or all (contact.p NULL).  How
+ * many were removed, or -errno.  done as records_put's, may be NULL; not called when none was.
+ */
+int reg_drop(struct reg *r, struct span user, struct span contact, uint64_t wall_ms,
+	     void (*done)(void *arg, int error), void *arg);
+
+struct reg_counters {
+	uint64_t registered, refreshed, removed, queries, refused, too_many, too_brief,
+		out_of_order, not_durable, conflicts, flows_failed;
+};
+/* A copy, read relaxed. */
+struct reg_counters reg_counters(const struct reg *r);
+
+#endif
