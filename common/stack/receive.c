@@ -1,0 +1,209 @@
+/*
+ * From bytes to the engine: index, owner, stamp, transaction matching (RFC 3261 18.2.1, 18.1.2,
+ * 17.2.3, 17.1.3), then the user.  What cannot be read is answered or dropped here, and
+ * counted.
+ */
+#include "common/stack/stack_priv.h"
+
+#include "common/sip/build.h"
+#include "common/sip/stamp.h"
+
+static const struct sip_limits *limits(const struct stack *s)
+{
+	return &s->group->conf.net.limits;
+}
+
+static unsigned owner_of(const struct stack *s, struct span call_id)
+{
+	return s->group->n == 1 ? 0
+				: (unsigned)(mac_span(&s->owner_key, call_id) % s->group->n);
+}
+
+/* RFC 3261 8.2.6.2: derived, so that every answer to the same request has the same tag. */
+void stack_reply_tag(const struct stack *s, const struct sip_msg *m, const struct sip_via *top,
+		     char ret_tag[16])
+{
+	struct span from_tag = {NULL, 0};
+	struct mac k;
+	sip_msg_tag(m, SIP_HDR_FROM, &from_tag);
+	mac_init(&k, &s->tag_key);
+	mac_add(&k, m->call_id);
+	mac_add(&k, from_tag);
+	mac_add(&k, top->branch);
+	mac_add_icase(&k, top->host);
+	mac_add_u64(&k, top->port);
+	mac_hex(mac_final(&k), ret_tag);
+}
+
+void stack_reply_bytes(struct stack *s, const struct sip_via *top, const struct sip_flow *src,
+		       const struct bytes *b)
+{
+	struct sip_flow to = *src;
+	struct iovec iov = {(char *)b->p, b->n};
+	if (sip_via_dest(top, &to) < 0) {
+		s->counters.dropped++;
+		return;
+	}
+	s->counters.replies++;
+	stack_send(s, &to, &iov, 1, 0);
+}
+
+void stack_reply(struct stack *s, const struct sip_msg *m, const struct sip_via *top,
+		 const struct sip_flow *src, unsigned status, const char *reason,
+		 struct span lines)
+{
+	char tag[16];
+	struct sip_response r = {.status = status, .reason = span_str(reason), .lines = lines};
+	if (m->method == SIP_ACK)
+		return;
+	stack_reply_tag(s, m, top, tag);
+	r.to_tag = span_of(tag, sizeof(tag));
+	struct bytes *b = sip_build_response(m, &r);
+	if (b)
+		stack_reply_bytes(s, top, src, b);
+	bytes_unref(b);
+}
+
+/* An ACK to one of our answers without a transaction carries the tag that we gave. */
+static bool is_ack_to_reply(struct stack *s, const struct sip_msg *m, const struct sip_via *top)
+{
+	struct span tag = {NULL, 0};
+	char ours[16];
+	if (sip_msg_tag(m, SIP_HDR_TO, &tag) < 0 || tag.n != sizeof(ours))
+		return false;
+	stack_reply_tag(s, m, top, ours);
+	return memcmp(tag.p, ours, sizeof(ours)) == 0;
+}
+
+static void refuse(struct stack *s, const struct sip_flow *f, char *buf, size_t cap,
+		   const struct sip_fault *fault)
+{
+	struct sip_via top;
+	s->counters.refused++;
+	if (!fault->status || sip_msg_top_via(&s->msg, &top) < 0 ||
+	    sip_stamp_via(&s->msg, buf, cap, &top, &f->remote) < 0) {
+		s->counters.dropped++;
+		return;
+	}
+	stack_reply(s, &s->msg, &top, f, fault->status, fault->reason, SPAN(""));
+}
+
+static void request(struct stack *s, const struct sip_flow *f, const struct sip_via *top,
+		    uint32_t marks, msec now)
+{
+	const struct stack_user *u = &s->group->user;
+	struct proxy_request r;
+	struct proxy_fault fault = {0};
+	enum txn_request found = txn_recv_request(s->txns, &s->msg, top, f, now);
+	if (found == TXN_REQUEST_ABSORBED)
+		return;
+	if (s->msg.method == SIP_ACK && is_ack_to_reply(s, &s->msg, top)) {
+		s->counters.acks_absorbed++;
+		return;
+	}
+	if (proxy_validate(s->proxy, &s->msg, top, f, &r, &fault) < 0) {
+		s->counters.refused++;
+		stack_reply(s, &s->msg, top, f, fault.status, fault.reason, fault.lines);
+		return;
+	}
+	if (s->msg.method == SIP_ACK)
+		u->ack(s->user_arg, s, &r, marks, now);
+	else if (s->msg.method == SIP_CANCEL)
+		stack_reply(s, &s->msg, top, f, 481, NULL, SPAN(""));
+	else
+		u->request(s->user_arg, s, &r, marks, now);
+}
+
+void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t n, size_t cap,
+		   uint32_t marks, bool indexed)
+{
+	struct sip_fault fault = {0};
+	struct sip_via top;
+	msec now = loop_now(s->loop);
+	bool stream = sip_transport_reliable(f->transport);
+	arena_reset(&s->arena);
+	if (!indexed &&
+	    sip_msg_index(&s->msg, span_of(buf, n), stream, limits(s), &fault) < 0) {
+		refuse(s, f, buf, cap, &fault);
+		return;
+	}
+	if (sip_msg_check_values(&s->msg, &fault) < 0) {
+		refuse(s, f, buf, cap, &fault);
+		return;
+	}
+	if (sip_msg_top_via(&s->msg, &top) < 0) {
+		s->counters.dropped++;
+		return;
+	}
+	if (!s->msg.is_request) {
+		if (!txn_recv_response(s->txns, &s->msg, &top, f, now) &&
+		    proxy_response_stateless(s->proxy, &s->msg, &top, f) < 0)
+			s->counters.dropped++;
+		return;
+	}
+	if (sip_stamp_via(&s->msg, buf, cap, &top, &f->remote) < 0) {
+		s->counters.dropped++;
+		return;
+	}
+	request(s, f, &top, marks, now);
+}
+
+static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n, size_t cap,
+		       const struct net_peer *peer)
+{
+	struct stack *s = arg;
+	struct sip_fault fault = {0};
+	bool stream = sip_transport_reliable(f->transport);
+	s->counters.received++;
+	if (sip_msg_index(&s->msg, span_of(buf, n), stream, limits(s), &fault) < 0) {
+		arena_reset(&s->arena);
+		refuse(s, f, buf, cap, &fault);
+		return;
+	}
+	uint32_t marks = s->group->user.classify(s->user_arg, f, peer);
+	unsigned owner = owner_of(s, s->msg.call_id);
+	if (owner == s->index)
+		stack_deliver(s, f, buf, n, cap, marks, true);
+	else
+		stack_hand_over(s, owner, f, buf, n, marks);
+}
+
+/* A stream that cannot go on: an answer where one can be built, then it is closed. */
+static void on_broken(void *arg, const struct sip_flow *f, struct span head,
+		      const struct sip_fault *why)
+{
+	struct stack *s = arg;
+	struct sip_fault fault = *why;
+	struct sip_fault own = {0};
+	char *copy;
+	s->counters.received++;
+	arena_reset(&s->arena);
+	copy = arena_alloc(&s->arena, head.n + SIP_STAMP_ROOM);
+	if (!copy) {
+		s->counters.dropped++;
+		return;
+	}
+	memcpy(copy, head.p, head.n);
+	if (sip_msg_index(&s->msg, span_of(copy, head.n), true, limits(s), &own) == 0)
+		own = fault;
+	refuse(s, f, copy, head.n + SIP_STAMP_ROOM, &own);
+}
+
+static void on_failed(void *arg, uint64_t id, int error)
+{
+	(void)error;
+	stack_send_failed(arg, id);
+}
+
+static void on_closed(void *arg, const struct sip_flow *f)
+{
+	struct stack *s = arg;
+	s->group->user.flow_closed(s->user_arg, s, f);
+}
+
+const struct net_ops stack_net_ops = {
+	.message = on_message,
+	.broken = on_broken,
+	.failed = on_failed,
+	.closed = on_closed,
+};

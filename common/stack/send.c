@@ -1,0 +1,143 @@
+/*
+ * From the engine to the transport, and between workers: a connection belongs to the worker
+ * that opened or accepted it, so what another worker has to say on it is handed over.
+ */
+#include "common/stack/stack_priv.h"
+
+#include "common/sip/stamp.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* A message on its way to the worker that owns its call. */
+struct handed_message {
+	struct loop_work work;
+	struct stack *to;
+	struct sip_flow flow;
+	uint32_t marks;
+	uint32_t n, cap;
+	char buf[];
+};
+
+static void run_message(struct loop_work *w)
+{
+	struct handed_message *h = container_of(w, struct handed_message, work);
+	atomic_fetch_sub_explicit(&h->to->waiting, 1, memory_order_relaxed);
+	stack_deliver(h->to, &h->flow, h->buf, h->n, h->cap, h->marks, false);
+	free(h);
+}
+
+void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, const char *buf,
+		     size_t n, uint32_t marks)
+{
+	struct stack *owner = s->group->worker[to];
+	struct handed_message *h;
+	if (atomic_load_explicit(&owner->waiting, memory_order_relaxed) >=
+		    s->group->conf.handover_max ||
+	    !(h = malloc(sizeof(*h) + n + SIP_STAMP_ROOM))) {
+		s->counters.handover_full++;
+		return;
+	}
+	*h = (struct handed_message){.work.run = run_message,
+				     .to = owner,
+				     .flow = *f,
+				     .marks = marks,
+				     .n = (uint32_t)n,
+				     .cap = (uint32_t)n + SIP_STAMP_ROOM};
+	memcpy(h->buf, buf, n);
+	s->counters.handed_over++;
+	atomic_fetch_add_explicit(&owner->waiting, 1, memory_order_relaxed);
+	loop_post(owner->loop, &h->work);
+}
+
+/* Bytes on their way to the worker that owns the connection. */
+struct handed_send {
+	struct loop_work work;
+	struct stack *to;
+	struct sip_flow flow;
+	uint64_t wire_id;
+	uint32_t n;
+	char buf[];
+};
+
+/* Failures on their way back to the worker whose transaction it is. */
+struct handed_failure {
+	struct loop_work work;
+	struct stack *to;
+	uint64_t id;
+};
+
+static uint64_t wire_id_of(const struct stack *s, uint64_t txn_id)
+{
+	return txn_id ? (uint64_t)s->index << STACK_ID_BITS | txn_id : 0;
+}
+
+static void run_failure(struct loop_work *w)
+{
+	struct handed_failure *h = container_of(w, struct handed_failure, work);
+	arena_reset(&h->to->arena);
+	txn_transport_error(h->to->txns, h->id, loop_now(h->to->loop));
+	free(h);
+}
+
+/* Always by way of the loop: the engine is never entered from inside its own send. */
+void stack_send_failed(struct stack *s, uint64_t wire_id)
+{
+	struct handed_failure *h;
+	unsigned owner = (unsigned)(wire_id >> STACK_ID_BITS);
+	s->counters.send_failed++;
+	if (!wire_id || owner >= s->group->n || !(h = malloc(sizeof(*h))))
+		return; /* the transaction's own timer ends it */
+	*h = (struct handed_failure){.work.run = run_failure,
+				     .to = s->group->worker[owner],
+				     .id = wire_id & (((uint64_t)1 << STACK_ID_BITS) - 1)};
+	loop_post(h->to->loop, &h->work);
+}
+
+static void send_here(struct stack *s, const struct sip_flow *to, const struct iovec *iov,
+		      int n, uint64_t wire_id)
+{
+	struct sip_flow f = *to;
+	int r = net_send(s->net, &f, iov, n, NULL, wire_id);
+	if (r == -ENOTCONN && f.conn && addr_port(&f.remote)) {
+		/* 18.2.2: the connection is gone, a new one to the same place may do. */
+		f.conn = 0;
+		r = net_send(s->net, &f, iov, n, NULL, wire_id);
+	}
+	if (r < 0)
+		stack_send_failed(s, wire_id);
+}
+
+static void run_send(struct loop_work *w)
+{
+	struct handed_send *h = container_of(w, struct handed_send, work);
+	struct iovec iov = {h->buf, h->n};
+	send_here(h->to, &h->flow, &iov, 1, h->wire_id);
+	free(h);
+}
+
+void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
+		uint64_t txn_id)
+{
+	uint64_t wire_id = wire_id_of(s, txn_id);
+	if (!to->conn || to->worker == s->index) {
+		send_here(s, to, iov, n, wire_id);
+		return;
+	}
+	size_t len = 0;
+	for (int i = 0; i < n; i++)
+		len += iov[i].iov_len;
+	struct handed_send *h = to->worker < s->group->n ? malloc(sizeof(*h) + len) : NULL;
+	if (!h) {
+		stack_send_failed(s, wire_id);
+		return;
+	}
+	*h = (struct handed_send){.work.run = run_send,
+				  .to = s->group->worker[to->worker],
+				  .flow = *to,
+				  .wire_id = wire_id,
+				  .n = (uint32_t)len};
+	for (int i = 0, at = 0; i < n; at += (int)iov[i].iov_len, i++)
+		memcpy(h->buf + at, iov[i].iov_base, iov[i].iov_len);
+	loop_post(h->to->loop, &h->work);
+}

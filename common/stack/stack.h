@@ -1,0 +1,102 @@
+/*
+ * The SIP stack of one worker: transport, transactions, resolution and the proxy engine wired
+ * together, and the group of workers.  A call lives in one worker: the owner of a message is
+ * hash(Call-ID) mod N; whoever receives another's message hands it over.
+ */
+#ifndef EAVES_STACK_STACK_H
+#define EAVES_STACK_STACK_H
+
+#include "common/dns/dns.h"
+#include "common/net/net.h"
+#include "common/net/tls.h"
+#include "common/proxy/proxy.h"
+
+enum { STACK_WORKERS_MAX = 64 };
+
+struct stack;
+struct stack_group;
+
+/* What uses the stack: the roles of a process.  All are called in the worker's thread. */
+struct stack_user {
+	/* Who sent it: marks that travel with the message (the role's own bits).  Called in the
+	 * thread that received it, before any hand-over. */
+	uint32_t (*classify)(void *arg, const struct sip_flow *f, const struct net_peer *peer);
+	/* A new request that passed proxy_validate (r->msg and r->top are stamped); not ACK. To
+	 * be answered (stack_reply) or forwarded (proxy_*) before returning, or later by way of
+	 * a copy. */
+	void (*request)(void *arg, struct stack *s, const struct proxy_request *r,
+			uint32_t marks, msec now);
+	/* An ACK that belongs to no transaction here: to be passed on or dropped. */
+	void (*ack)(void *arg, struct stack *s, const struct proxy_request *r, uint32_t marks,
+		    msec now);
+	/* A connection has ended. */
+	void (*flow_closed)(void *arg, struct stack *s, const struct sip_flow *f);
+	/* Is host:port (0: none) one of our names? Thread-safe. */
+	bool (*is_local)(void *arg, struct span host, uint16_t port);
+};
+
+struct stack_conf {
+	unsigned workers; /* 1 to STACK_WORKERS_MAX */
+	unsigned moderation_us;
+	struct net_conf net;
+	struct proxy_local local[NET_LISTENERS_MAX]; /* one a listener; spans live with the
+						      * group; port 0: the port bound */
+	struct net_tls *tls;			     /* may be NULL */
+	struct txn_timers timers;
+	size_t transactions_max; /* of one worker */
+	struct proxy_conf proxy;
+	struct dns_conf dns;
+	struct span secret;    /* of the cluster: all derived keys */
+	uint32_t handover_max; /* messages waiting for one worker; default 65536 */
+};
+
+struct stack_counters {
+	uint64_t received, refused, dropped, handed_over, handover_full, replies,
+		answered_stateless, acks_absorbed, send_failed;
+};
+
+/*
+ * Opens all listeners, starts nothing.  user_args: one per worker, given to the user's
+ * functions. NULL: ret_error (256 bytes) tells.
+ */
+struct stack_group *stack_group_new(const struct stack_conf *c, const struct stack_user *user,
+				    void *const *user_args, char *ret_error);
+/* Starts a thread a worker.  0 or -errno. */
+int stack_group_start(struct stack_group *g);
+/* Stops listening; what is under way goes on. */
+void stack_group_drain(struct stack_group *g);
+/* Stops the threads and waits for them. */
+void stack_group_stop(struct stack_group *g);
+void stack_group_free(struct stack_group *g);
+unsigned stack_group_size(const struct stack_group *g);
+struct stack *stack_group_worker(struct stack_group *g, unsigned i);
+
+/* ---- of one worker ---- */
+
+struct proxy *stack_proxy(struct stack *s);
+struct loop *stack_loop(struct stack *s);
+unsigned stack_index(const struct stack *s);
+struct net *stack_net(struct stack *s);
+const struct stack_counters *stack_counters(const struct stack *s);
+const struct txn_counters *stack_txn_counters(const struct stack *s);
+const struct proxy_local *stack_local(const struct stack *s, uint16_t listener);
+
+/*
+ * Answers a request without a transaction (RFC 3261 8.2.7): the To tag is derived, so a
+ * retransmission gets the same answer, and the ACK to it is recognised and absorbed.
+ * reason: NULL for the usual phrase.  lines: more header lines, may be empty.
+ */
+void stack_reply(struct stack *s, const struct sip_msg *m, const struct sip_via *top,
+		 const struct sip_flow *src, unsigned status, const char *reason,
+		 struct span lines);
+/* The same with the answer built elsewhere (e.g. after a store's commit). */
+void stack_reply_bytes(struct stack *s, const struct sip_via *top, const struct sip_flow *src,
+		       const struct bytes *b);
+/* The To tag that stack_reply gives: 16 characters. */
+void stack_reply_tag(const struct stack *s, const struct sip_msg *m, const struct sip_via *top,
+		     char ret_tag[16]);
+/* Sends over a flow from any worker: it is handed to the worker that owns the connection. */
+void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
+		uint64_t txn_id);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * What the files of the stack share.
+ */
+#ifndef EAVES_STACK_PRIV_H
+#define EAVES_STACK_PRIV_H
+
+#include "common/stack/stack.h"
+
+#include <pthread.h>
+
+enum {
+	STACK_ARENA_BYTES = 256 * 1024,
+	STACK_ID_BITS = 56, /* of a transaction's id on the wire side; above: the worker */
+};
+
+struct stack {
+	struct stack_group *group;
+	unsigned index;
+	struct loop *loop;
+	struct net *net;
+	struct dns *dns;
+	struct locate *locate;
+	struct txn_table *txns;
+	struct proxy *proxy;
+	struct arena arena;
+	struct sip_msg msg;
+	struct sip_hdr hdr[SIP_HDR_MAX];
+	struct mac_key tag_key;
+	struct mac_key owner_key;
+	void *user_arg;
+	struct stack_counters counters;
+	atomic_uint waiting; /* messages handed over, not dealt with yet */
+	struct proxy_local local[NET_LISTENERS_MAX];
+	struct addr bound[NET_LISTENERS_MAX];
+	unsigned supported; /* bit a transport */
+	pthread_t thread;
+	bool running;
+};
+
+struct stack_group {
+	struct stack_conf conf;
+	struct stack_user user;
+	unsigned n;
+	struct stack *worker[STACK_WORKERS_MAX];
+};
+
+extern const struct net_ops stack_net_ops;
+extern const struct proxy_ops stack_proxy_ops;
+
+/* Deals with a message in its owner. */
+void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t n, size_t cap,
+		   uint32_t marks, bool indexed);
+/* Hands a message to its owner; the bytes are copied. */
+void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, const char *buf,
+		     size_t n, uint32_t marks);
+/* From the transport: what was sent under a wire id was not delivered. */
+void stack_send_failed(struct stack *s, uint64_t wire_id);
+
+#endif
