@@ -32,9 +32,12 @@ int auth_ha1_make(struct span user, struct span realm, struct span password,
 enum auth_result {
 	AUTH_OK,
 	AUTH_NONE,  /* no credentials for our realm: challenge */
-	AUTH_STALE, /* right, but the nonce is old: challenge with stale=true */
+	AUTH_STALE, /* right, but the nonce is old, or of another process (before a restart, the
+		     * other member), or pushed out of the replay table, or used twice without
+		     * qop: challenge with stale=true */
 	AUTH_WRONG, /* wrong response, unknown user, replayed nc: challenge */
-	AUTH_BAD,   /* unintelligible, or uri= does not fit: 400 */
+	AUTH_BAD,   /* unintelligible, or uri= names another user or host than the Request-URI
+		     * (scheme, port and parameters are a proxy's to change): 400 */
 };
 enum auth_side { AUTH_UAS /* 401, Authorization */, AUTH_PROXY /* 407, Proxy-Authorization */ };
 

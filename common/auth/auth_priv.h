@@ -1,0 +1,79 @@
+/*
+ * Between the files of common/auth: hashes, nonces and the window of nonce counts.
+ */
+#ifndef EAVES_AUTH_PRIV_H
+#define EAVES_AUTH_PRIV_H
+
+#include "common/auth/digest.h"
+
+#include <stdatomic.h>
+
+enum auth_algorithm { AUTH_SHA256, AUTH_MD5, AUTH_ALGORITHMS }; /* strongest first */
+
+enum { AUTH_HASH_MAX = 32 };
+
+/* Bytes of a hash. */
+static inline size_t auth_hash_len(enum auth_algorithm alg)
+{
+	return alg == AUTH_MD5 ? 16 : 32;
+}
+
+/* Fetches the algorithms, once for the process.  0, or -EIO when OpenSSL refuses one. */
+int auth_hash_init(void);
+/* H(v[0] ":" v[1] ... ":" v[n-1]) by the thread's own contexts.  0 or -EIO. */
+int auth_hash(enum auth_algorithm alg, const struct span *v, unsigned n,
+	      unsigned char ret[AUTH_HASH_MAX]);
+/* 2 * n lower-case digits. */
+void auth_hex(const unsigned char *v, size_t n, char *out);
+/* n bytes from 2 * n digits of either case; false when they are none. */
+bool auth_unhex(struct span s, unsigned char *out, size_t n);
+
+/* What a nonce says; the text is 12, 8, 8 and 16 hexadecimal digits: time, instance, serial,
+ * MAC. */
+struct nonce {
+	uint64_t time_ms;
+	uint32_t
+		instance; /* of the process that made it: windows are not shared between them */
+	uint32_t serial;  /* no two challenges share a nonce: each has its own window */
+};
+
+enum { NONCE_LEN = 12 + 8 + 8 + 16 };
+
+/* realm: the MAC's state with the realm in it. */
+void nonce_write(const struct mac *realm, const struct nonce *n, char out[NONCE_LEN]);
+/* False unless the text is a nonce made with the same key for the same realm. */
+bool nonce_read(const struct mac *realm, struct span text, struct nonce *ret);
+
+/* Which nonce counts were used.  Thread-safe, bounded. */
+struct replay;
+
+enum replay_result { REPLAY_NEW, REPLAY_SEEN, REPLAY_FORGOTTEN };
+
+/* NULL: out of memory.  nonces: how many are remembered, rounded up to a power of 2. */
+struct replay *replay_new(uint32_t nonces);
+void replay_free(struct replay *r);
+/*
+ * Marks count nc of nonce n as used.  nc 0: credentials without qop, one use for the whole
+ * nonce. SEEN: used before, or below the window.  FORGOTTEN: the nonce had to make room for
+ * newer ones (or was, without qop, used before): it must not be accepted any more.
+ */
+enum replay_result replay_mark(struct replay *r, const struct nonce *n, uint32_t nc);
+
+struct auth {
+	struct auth_conf conf;
+	struct span realm; /* a copy of our own */
+	struct mac realm_mac;
+	uint32_t instance;
+	atomic_uint serial;
+	struct replay *replay;
+	struct auth_ha1 dummy;
+	/* Challenge line as far as the nonce's opening quote, by side and algorithm. */
+	struct span prefix[2][AUTH_ALGORITHMS];
+};
+
+static inline bool auth_offers(const struct auth *a, enum auth_algorithm alg)
+{
+	return alg == AUTH_MD5 ? a->conf.md5 : a->conf.sha256;
+}
+
+#endif

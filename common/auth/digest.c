@@ -1,0 +1,212 @@
+/*
+ * The check of a request's credentials: RFC 3261 22.4, RFC 7616 3.4, RFC 8760 2.  Not here: who
+ * is challenged and what an authenticated user may do (the roles); the making of challenges
+ * (challenge.c).
+ */
+#include "common/auth/auth_priv.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+
+/* Fields looked at in one request: RFC 8760 has a client send one per realm. */
+enum { HEADERS_MAX = 8 };
+
+/* A clock of the other member may be this much ahead of ours. */
+enum { SKEW_MS = 30000 };
+
+struct attempt {
+	struct sip_credentials cred;
+	enum auth_algorithm alg;
+	bool has_qop;
+	uint32_t nc; /* 0 without qop */
+	unsigned char response[AUTH_HASH_MAX];
+};
+
+/* Without the parameter it is MD5 (RFC 7616 3.3).  False: none of ours. */
+static bool algorithm_of(const struct auth *a, struct span name, enum auth_algorithm *ret)
+{
+	if (!name.p || span_ieq(name, SPAN("MD5")))
+		*ret = AUTH_MD5;
+	else if (span_ieq(name, SPAN("SHA-256")))
+		*ret = AUTH_SHA256;
+	else
+		return false;
+	return auth_offers(a, *ret);
+}
+
+/*
+ * The credentials for our realm with the strongest algorithm.  1: found; 0: none;
+ * -EINVAL: none, and one that could not be understood.
+ */
+static int choose(const struct auth *a, const struct sip_msg *req, enum auth_side side,
+		  struct attempt *ret)
+{
+	enum sip_hdr_kind kind =
+		side == AUTH_UAS ? SIP_HDR_AUTHORIZATION : SIP_HDR_PROXY_AUTHORIZATION;
+	const struct sip_hdr *h = sip_msg_first(req, kind);
+	bool found = false, bad = false;
+
+	for (unsigned i = 0; h && i < HEADERS_MAX; h = sip_msg_next(req, h), i++) {
+		struct sip_credentials c;
+		enum auth_algorithm alg;
+		int r = sip_credentials_parse(sip_hdr_value(req, h), &c);
+
+		if (r < 0) {
+			bad |= r != -EPROTONOSUPPORT;
+			continue;
+		}
+		if (!span_eq(c.realm, a->realm) || !algorithm_of(a, c.algorithm, &alg))
+			continue;
+		if (found && alg >= ret->alg)
+			continue;
+		found = true;
+		ret->cred = c;
+		ret->alg = alg;
+	}
+	if (found)
+		return 1;
+	return bad ? -EINVAL : 0;
+}
+
+/* nc is 8 hexadecimal digits (RFC 7616 3.4), and counts from 1. */
+static bool nc_parse(struct span s, uint32_t *ret)
+{
+	unsigned char v[4];
+
+	if (!auth_unhex(s, v, sizeof(v)))
+		return false;
+	*ret = (uint32_t)v[0] << 24 | (uint32_t)v[1] << 16 | (uint32_t)v[2] << 8 | v[3];
+	return *ret != 0;
+}
+
+/*
+ * The form of the credentials.  Without qop the hash is RFC 2069's, which is MD5's alone
+ * (RFC 8760 2.6); auth-int was not offered.
+ */
+static bool well_formed(struct attempt *t)
+{
+	const struct sip_credentials *c = &t->cred;
+
+	if (!c->username.p || !c->nonce.p || !c->uri.p || !c->response.p)
+		return false;
+	if (!auth_unhex(c->response, t->response, auth_hash_len(t->alg)))
+		return false;
+	t->has_qop = c->qop.p != NULL;
+	t->nc = 0;
+	if (!t->has_qop)
+		return t->alg == AUTH_MD5;
+	return span_ieq(c->qop, SPAN("auth")) && c->cnonce.n > 0 && nc_parse(c->nc, &t->nc);
+}
+
+/*
+ * uri= against the Request-URI.  A proxy on the way may have changed scheme, port and
+ * parameters (RFC 3261 16.4 to 16.6, and 22.4's note), so these are not compared: user and host
+ * must be the same.  Of other schemes than sip and sips the whole text, without regard to case.
+ */
+static bool uri_fits(struct span claimed, struct span request_uri)
+{
+	struct sip_uri c, r;
+
+	if (span_eq(claimed, request_uri))
+		return true;
+	if (sip_uri_parse(claimed, &c) < 0 || sip_uri_parse(request_uri, &r) < 0 ||
+	    c.scheme == SIP_SCHEME_TEL || r.scheme == SIP_SCHEME_TEL)
+		return span_ieq(claimed, request_uri);
+	return span_eq(c.user, r.user) && span_ieq(c.host, r.host);
+}
+
+/* The response that the right password gives (RFC 7616 3.4.1, or 3.4.6 without qop). */
+static int expected_response(const struct attempt *t, struct span method,
+			     const struct auth_ha1 *keys, unsigned char ret[AUTH_HASH_MAX])
+{
+	size_t len = auth_hash_len(t->alg);
+	unsigned char ha2[AUTH_HASH_MAX];
+	char hex1[2 * AUTH_HASH_MAX], hex2[2 * AUTH_HASH_MAX];
+	struct span a2[] = {method, t->cred.uri};
+	struct span v[6];
+	unsigned n = 0;
+
+	if (auth_hash(t->alg, a2, 2, ha2) < 0)
+		return -EIO;
+	auth_hex(t->alg == AUTH_MD5 ? keys->md5 : keys->sha256, len, hex1);
+	auth_hex(ha2, len, hex2);
+	v[n++] = span_of(hex1, 2 * len);
+	v[n++] = t->cred.nonce;
+	if (t->has_qop) {
+		v[n++] = t->cred.nc;
+		v[n++] = t->cred.cnonce;
+		v[n++] = t->cred.qop;
+	}
+	v[n++] = span_of(hex2, 2 * len);
+	return auth_hash(t->alg, v, n, ret);
+}
+
+/* The response was right: is the nonce still good for it? */
+static enum auth_result check_nonce(struct auth *a, const struct attempt *t, uint64_t wall_ms)
+{
+	uint64_t life_ms = (uint64_t)a->conf.nonce_life_s * 1000;
+	struct nonce n;
+
+	/* Not made by us or with a former key: whoever gave the right response to it may try
+	 * again with one of ours (RFC 7616 3.3, stale). */
+	if (!nonce_read(&a->realm_mac, t->cred.nonce, &n))
+		return AUTH_STALE;
+	if (n.time_ms > wall_ms + SKEW_MS || n.time_ms + life_ms < wall_ms)
+		return AUTH_STALE;
+	if (!a->replay)
+		return AUTH_OK;
+	/* Counts of another process (the other member, or ourselves before a restart) are
+	 * unknown. */
+	if (n.instance != a->instance)
+		return AUTH_STALE;
+	switch (replay_mark(a->replay, &n, t->nc)) {
+	case REPLAY_NEW:
+		return AUTH_OK;
+	case REPLAY_SEEN:
+		return AUTH_WRONG;
+	case REPLAY_FORGOTTEN:
+		break;
+	}
+	return AUTH_STALE;
+}
+
+/* Looks the user up and compares; an unknown one costs the same (a dummy's key). */
+static enum auth_result check_response(struct auth *a, const struct sip_msg *req,
+				       const struct attempt *t, auth_lookup lookup,
+				       void *lookup_arg)
+{
+	unsigned char want[AUTH_HASH_MAX] = {0};
+	struct auth_ha1 keys = {0};
+	bool known = lookup(lookup_arg, t->cred.username, &keys);
+	int r;
+
+	known = known && (t->alg == AUTH_MD5 ? keys.has_md5 : keys.has_sha256);
+	r = expected_response(t, req->method_text, known ? &keys : &a->dummy, want);
+	OPENSSL_cleanse(&keys, sizeof(keys));
+	if (r < 0)
+		return AUTH_NONE; /* our own failure: he may try again, and it is no guess */
+	if (CRYPTO_memcmp(want, t->response, auth_hash_len(t->alg)) != 0 || !known)
+		return AUTH_WRONG;
+	return AUTH_OK;
+}
+
+enum auth_result auth_check(struct auth *a, const struct sip_msg *req, enum auth_side side,
+			    auth_lookup lookup, void *lookup_arg, uint64_t wall_ms,
+			    struct span *ret_user)
+{
+	enum auth_result res;
+	struct attempt t;
+	int r = choose(a, req, side, &t);
+
+	if (r == 0)
+		return AUTH_NONE;
+	if (r < 0 || !well_formed(&t) || !uri_fits(t.cred.uri, req->uri))
+		return AUTH_BAD;
+	res = check_response(a, req, &t, lookup, lookup_arg);
+	if (res == AUTH_NONE)
+		return res;
+	if (res == AUTH_OK)
+		res = check_nonce(a, &t, wall_ms);
+	*ret_user = t.cred.username;
+	return res;
+}

@@ -1,0 +1,121 @@
+/*
+ * Used nonce counts (RFC 7616 3.4, 5.5): a window of 64 counts for each nonce that came with a
+ * right response, in a table of fixed size.  Room is made by forgetting the oldest nonce of a
+ * bucket, and a bucket remembers how new the newest forgotten one was: whatever is not newer
+ * and not in the bucket is refused.  So pressure shortens the life of nonces but never lets a
+ * replay through, and a new nonce always finds room.
+ */
+#include "common/auth/auth_priv.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { BUCKET = 8, LOCKS = 64, WINDOW = 64, NC_ALL = UINT32_MAX };
+
+struct window {
+	uint64_t time_ms; /* 0: empty */
+	uint32_t serial;
+	uint32_t top;  /* highest count seen; NC_ALL: the nonce is used up */
+	uint64_t bits; /* bit i: top - i was seen */
+};
+
+struct bucket {
+	uint64_t
+		floor_ms; /* all nonces up to this time that are not here have been forgotten */
+	struct window w[BUCKET];
+};
+
+struct replay {
+	uint32_t mask;
+	pthread_mutex_t lock[LOCKS];
+	struct bucket bucket[];
+};
+
+struct replay *replay_new(uint32_t nonces)
+{
+	uint32_t buckets = 1;
+	struct replay *r;
+
+	while (buckets < (1u << 24) && buckets * BUCKET < nonces)
+		buckets *= 2;
+	r = calloc(1, sizeof(*r) + buckets * sizeof(r->bucket[0]));
+	if (!r)
+		return NULL;
+	r->mask = buckets - 1;
+	for (unsigned i = 0; i < LOCKS; i++)
+		pthread_mutex_init(&r->lock[i], NULL);
+	return r;
+}
+
+void replay_free(struct replay *r)
+{
+	if (!r)
+		return;
+	for (unsigned i = 0; i < LOCKS; i++)
+		pthread_mutex_destroy(&r->lock[i]);
+	free(r);
+}
+
+static enum replay_result window_mark(struct window *w, uint32_t nc)
+{
+	uint32_t back;
+
+	if (nc == 0 || w->top == NC_ALL) {
+		w->top = NC_ALL;
+		return REPLAY_FORGOTTEN;
+	}
+	if (nc > w->top) {
+		uint32_t ahead = nc - w->top;
+
+		w->bits = ahead < WINDOW ? w->bits << ahead | 1 : 1;
+		w->top = nc;
+		return REPLAY_NEW;
+	}
+	back = w->top - nc;
+	if (back >= WINDOW || w->bits >> back & 1)
+		return REPLAY_SEEN;
+	w->bits |= (uint64_t)1 << back;
+	return REPLAY_NEW;
+}
+
+static enum replay_result bucket_mark(struct bucket *b, const struct nonce *n, uint32_t nc)
+{
+	struct window *oldest = &b->w[0];
+
+	for (unsigned i = 0; i < BUCKET; i++) {
+		struct window *w = &b->w[i];
+
+		if (w->time_ms == n->time_ms && w->serial == n->serial)
+			return window_mark(w, nc);
+		if (w->time_ms < oldest->time_ms)
+			oldest = w;
+	}
+	/* Not here.  Equal times count as forgotten: strictness costs one more challenge. */
+	if (n->time_ms <= b->floor_ms || n->time_ms < oldest->time_ms)
+		return REPLAY_FORGOTTEN;
+	if (oldest->time_ms > b->floor_ms)
+		b->floor_ms = oldest->time_ms;
+	*oldest = (struct window){
+		.time_ms = n->time_ms,
+		.serial = n->serial,
+		.top = nc ? nc : NC_ALL,
+		.bits = 1,
+	};
+	return REPLAY_NEW;
+}
+
+enum replay_result replay_mark(struct replay *r, const struct nonce *n, uint32_t nc)
+{
+	/* Serial numbers follow each other, so they fill the buckets evenly, and nobody else
+	 * can choose them. */
+	uint32_t i = n->serial & r->mask;
+	pthread_mutex_t *lock = &r->lock[i % LOCKS];
+	enum replay_result res;
+
+	if (n->time_ms == 0)
+		return REPLAY_FORGOTTEN;
+	pthread_mutex_lock(lock);
+	res = bucket_mark(&r->bucket[i], n, nc);
+	pthread_mutex_unlock(lock);
+	return res;
+}
