@@ -1,0 +1,219 @@
+/*
+ * What the keys must be together: addresses that can be listened on, certificates where TLS
+ * needs them, an order between shortest, usual and longest.  Ranges of single numbers are in
+ * load.c; files named here are opened by those who use them.
+ */
+#include "common/conf/conf_priv.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int fault(struct conf_fault *f, const char *what, const char *path_fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static int fault(struct conf_fault *f, const char *what, const char *path_fmt, ...)
+{
+	va_list ap;
+
+	snprintf(f->what, sizeof(f->what), "%s", what);
+	va_start(ap, path_fmt);
+	vsnprintf(f->path, sizeof(f->path), path_fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+/* RFC 3261 25.1: a host name, or an IPv4 address, or an IPv6 address in brackets. */
+static bool is_host(const char *s)
+{
+	struct addr a;
+	size_t n = strlen(s);
+
+	if (n == 0 || n > 253)
+		return false;
+	if (s[0] == '[')
+		return addr_parse(&a, span_str(s), 0) == 0;
+	for (size_t i = 0; i < n; i++) {
+		bool alnum = (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z') ||
+			     (s[i] >= '0' && s[i] <= '9');
+
+		if (!alnum && s[i] != '-' && s[i] != '.' && s[i] != '_')
+			return false;
+		if (s[i] == '.' && (i == 0 || s[i - 1] == '.'))
+			return false;
+	}
+	return s[0] != '-';
+}
+
+/* "address:port", "[v6]:port"; without a port: default_port, or refused when that is 0. */
+static int parse_endpoint(struct span s, uint16_t default_port, struct addr *ret)
+{
+	struct span host = s, port = {NULL, 0};
+	uint64_t v = default_port;
+	ptrdiff_t end = s.n && s.p[0] == '[' ? span_chr(s, ']', 0) : 0;
+	ptrdiff_t colon = end < 0 ? -1 : span_chr(s, ':', (size_t)end);
+
+	/* a bare IPv6 address has no port */
+	if (colon >= 0 && !(s.p[0] != '[' && span_chr(s, ':', (size_t)colon + 1) >= 0)) {
+		host = span_of(s.p, (size_t)colon);
+		port = span_of(s.p + colon + 1, s.n - (size_t)colon - 1);
+		if (span_u64(port, 65535, &v) < 0)
+			return -EINVAL;
+	}
+	return v == 0 ? -EINVAL : addr_parse(ret, host, (uint16_t)v);
+}
+
+static int check_names(struct conf *c, struct conf_fault *f)
+{
+	if (!is_host(c->domain))
+		return fault(f, "is no host name", "domain");
+	for (unsigned i = 0; i < c->aliases_count; i++)
+		if (!is_host(c->aliases[i]))
+			return fault(f, "is no host name", "aliases[%u]", i);
+	if (c->store == CONF_STORE_SQLITE && !c->data_dir)
+		return fault(f, "store: sqlite needs data_dir", "store");
+	return 0;
+}
+
+static bool same_socket(const struct conf_listener *a, const struct conf_listener *b)
+{
+	bool stream_a = a->transport != SIP_TRANSPORT_UDP,
+	     stream_b = b->transport != SIP_TRANSPORT_UDP;
+
+	return stream_a == stream_b && addr_equal(&a->addr, &b->addr);
+}
+
+static int check_listener(struct conf *c, unsigned i, struct conf_fault *f)
+{
+	struct conf_listener *l = &c->listeners[i];
+
+	if (l->port == 0)
+		l->port = sip_transport_port(l->transport);
+	if (addr_parse(&l->addr, span_str(l->address), l->port) < 0)
+		return fault(f, "is no numeric address", "listeners[%u].address", i);
+	if (l->advertise && !is_host(l->advertise))
+		return fault(f, "is no host", "listeners[%u].advertise", i);
+	if (l->transport == SIP_TRANSPORT_TLS && c->tls.certificates_count == 0)
+		return fault(f, "tls needs an entry in tls.certificates",
+			     "listeners[%u].transport", i);
+	if (l->mutual_tls && l->transport != SIP_TRANSPORT_TLS)
+		return fault(f, "is for transport: tls", "listeners[%u].mutual_tls", i);
+	for (unsigned k = 0; k < i; k++)
+		if (same_socket(&c->listeners[k], l))
+			return fault(f, "has the address and port of another", "listeners[%u]",
+				     i);
+	return 0;
+}
+
+static int check_timers(const struct conf *c, struct conf_fault *f)
+{
+	if (c->timers.t1_ms > c->timers.t2_ms)
+		return fault(f, "must not be above t2_ms", "timers.t1_ms");
+	if (c->registrar.expires_min_s > c->registrar.expires_default_s)
+		return fault(f, "must not be above expires_default_s",
+			     "registrar.expires_min_s");
+	if (c->registrar.expires_default_s > c->registrar.expires_max_s)
+		return fault(f, "must not be above expires_max_s",
+			     "registrar.expires_default_s");
+	return 0;
+}
+
+static int check_auth(const struct conf *c, struct conf_fault *f)
+{
+	if (!c->auth.md5 && !c->auth.sha256)
+		return fault(f, "md5 and sha256 must not both be off", "auth.md5");
+	for (const char *p = c->auth.realm; p && *p; p++)
+		if (*p == '"' || *p == '\\')
+			return fault(f, "must not have quotes or backslashes", "auth.realm");
+	return 0;
+}
+
+static int check_edge(struct conf *c, struct conf_fault *f)
+{
+	for (unsigned i = 0; i < c->edge.trusted_count; i++) {
+		struct conf_trusted *t = &c->edge.trusted[i];
+
+		if (!t->network == !t->certificate)
+			return fault(f, "wants either network or certificate",
+				     "edge.trusted[%u]", i);
+		if (t->network && addr_net_parse(&t->net, span_str(t->network)) < 0)
+			return fault(f, "is no network", "edge.trusted[%u].network", i);
+	}
+	for (unsigned i = 0; i < c->edge.routes_count; i++) {
+		const struct conf_route *r = &c->edge.routes[i];
+		struct span uri = span_str(r->uri);
+
+		if (strcmp(r->domain, "*") != 0 && !is_host(r->domain))
+			return fault(f, "is no host name and not *", "edge.routes[%u].domain",
+				     i);
+		if (!span_istarts(uri, SPAN("sip:")) && !span_istarts(uri, SPAN("sips:")))
+			return fault(f, "is no sip or sips URI", "edge.routes[%u].uri", i);
+		if (strpbrk(r->uri, " <>\""))
+			return fault(f, "is no sip or sips URI", "edge.routes[%u].uri", i);
+	}
+	return 0;
+}
+
+static int check_tls(const struct conf *c, struct conf_fault *f)
+{
+	for (unsigned i = 0; i < c->tls.certificates_count; i++)
+		if (!is_host(c->tls.certificates[i].domain))
+			return fault(f, "is no host name", "tls.certificates[%u].domain", i);
+	return 0;
+}
+
+static int check_endpoints(const struct conf *c, struct conf_fault *f)
+{
+	struct addr a;
+	struct span rest = span_str(c->dns.servers);
+
+	while (rest.n) {
+		ptrdiff_t comma = span_chr(rest, ',', 0);
+		size_t n = comma < 0 ? rest.n : (size_t)comma;
+
+		if (parse_endpoint(span_of(rest.p, n), 53, &a) < 0)
+			return fault(f, "is no list of address[:port]", "dns.servers");
+		n += comma >= 0;
+		rest = span_of(rest.p + n, rest.n - n);
+	}
+	if (c->admin.http && parse_endpoint(span_str(c->admin.http), 0, &a) < 0)
+		return fault(f, "is no address:port", "admin.http");
+	return 0;
+}
+
+/* What is derived from other keys when the file leaves it open. */
+static int derive(struct conf *c, struct conf_fault *f)
+{
+	if (!c->auth.realm && !(c->auth.realm = strdup(c->domain)))
+		return -ENOMEM;
+	if (!c->admin.socket && c->data_dir) {
+		if (strlen(c->data_dir) > 96)
+			return fault(f, "too long for a socket: name one here", "admin.socket");
+		if (asprintf(&c->admin.socket, "%s/admin.sock", c->data_dir) < 0) {
+			c->admin.socket = NULL;
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+int conf_check(struct conf *c, struct conf_fault *ret_fault)
+{
+	int rc = check_names(c, ret_fault);
+
+	for (unsigned i = 0; rc == 0 && i < c->listeners_count; i++)
+		rc = check_listener(c, i, ret_fault);
+	if (rc == 0)
+		rc = check_timers(c, ret_fault);
+	if (rc == 0)
+		rc = check_auth(c, ret_fault);
+	if (rc == 0)
+		rc = check_edge(c, ret_fault);
+	if (rc == 0)
+		rc = check_tls(c, ret_fault);
+	if (rc == 0)
+		rc = check_endpoints(c, ret_fault);
+	if (rc == 0)
+		rc = derive(c, ret_fault);
+	return rc;
+}

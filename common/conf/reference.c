@@ -1,0 +1,120 @@
+/*
+ * The reference page, written from the key table; and what a reload cannot change.
+ */
+#include "common/conf/conf_priv.h"
+
+#include <inttypes.h>
+
+static const char *word_of(const struct conf_key *k)
+{
+	for (unsigned i = 0; i < k->names_count; i++)
+		if (k->names[i].val == k->number)
+			return k->names[i].str;
+	return "";
+}
+
+static void write_default(FILE *out, const struct conf_key *k)
+{
+	switch (k->kind) {
+	case CONF_U16:
+	case CONF_U32:
+		fprintf(out, "%" PRId64 " | %" PRIu64 " to %" PRIu64 "%s%s", k->number, k->min,
+			k->max, *k->unit ? " " : "", k->unit);
+		return;
+	case CONF_BOOL:
+		fprintf(out, "%s | true, false", k->number ? "true" : "false");
+		return;
+	case CONF_ENUM:
+		fprintf(out, "%s | a word", k->min ? "*needed*" : word_of(k));
+		return;
+	case CONF_TEXT:
+		fprintf(out, "%s | text, %" PRIu64 " bytes", k->min ? "*needed*" : "none",
+			k->max);
+		return;
+	case CONF_ARRAY:
+		fprintf(out, "%s | list, at most %" PRIu64, k->min ? "*needed*" : "none",
+			k->max);
+		return;
+	}
+}
+
+void conf_write_reference(FILE *out)
+{
+	const char *section = NULL;
+
+	fputs("# Configuration\n\n"
+	      "One YAML file.  Generated from the schema (common/conf/schema.c): do not edit.\n"
+	      "Unknown keys, anchors, aliases and tags are errors; an error names its line.\n",
+	      out);
+	for (unsigned i = 0; i < conf_keys_count; i++) {
+		const struct conf_key *k = &conf_keys[i];
+
+		if (!section || strcmp(section, k->section) != 0) {
+			section = k->section;
+			if (k->list != CONF_LIST_NONE)
+				fprintf(out, "\n## `%s`: each entry\n\n", section);
+			else
+				fprintf(out,
+					*section ? "\n## `%s`\n\n" : "\n## Top level%s\n\n",
+					section);
+			fputs("| key | default | range | meaning |\n|---|---|---|---|\n", out);
+		}
+		fprintf(out, "| `%s` | ", k->name);
+		write_default(out, k);
+		fprintf(out, " | %s |\n", k->text);
+	}
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_listeners(const struct conf *a, const struct conf *b)
+{
+	if (a->listeners_count != b->listeners_count)
+		return false;
+	for (unsigned i = 0; i < a->listeners_count; i++) {
+		const struct conf_listener *x = &a->listeners[i], *y = &b->listeners[i];
+
+		/* policy and advertise follow a reload: they are looked up by index */
+		if (x->transport != y->transport || !addr_equal(&x->addr, &y->addr) ||
+		    x->mutual_tls != y->mutual_tls)
+			return false;
+	}
+	return true;
+}
+
+const char *conf_needs_restart(const struct conf *old, const struct conf *new_conf)
+{
+	if (!same_text(old->domain, new_conf->domain))
+		return "domain";
+	if (!same_listeners(old, new_conf))
+		return "listeners";
+	if (old->workers != new_conf->workers)
+		return "workers";
+	if (old->moderation_us != new_conf->moderation_us)
+		return "moderation_us";
+	if (!same_text(old->data_dir, new_conf->data_dir))
+		return "data_dir";
+	if (old->store != new_conf->store)
+		return "store";
+	if (old->records_max != new_conf->records_max)
+		return "records_max";
+	if (!same_text(old->auth.realm, new_conf->auth.realm))
+		return "auth.realm";
+	if (memcmp(&old->limits, &new_conf->limits, sizeof(old->limits)) != 0)
+		return "limits";
+	if (memcmp(&old->net, &new_conf->net, sizeof(old->net)) != 0)
+		return "net";
+	if (memcmp(&old->timers, &new_conf->timers, sizeof(old->timers)) != 0)
+		return "timers";
+	if (!same_text(old->dns.servers, new_conf->dns.servers) ||
+	    old->dns.timeout_ms != new_conf->dns.timeout_ms ||
+	    old->dns.tries != new_conf->dns.tries)
+		return "dns";
+	if (!same_text(old->admin.socket, new_conf->admin.socket) ||
+	    !same_text(old->admin.http, new_conf->admin.http))
+		return "admin";
+	return NULL;
+}
