@@ -23,8 +23,10 @@ enum sip_scheme { SIP_SCHEME_OTHER, SIP_SCHEME_SIP, SIP_SCHEME_SIPS, SIP_SCHEME_
 
 struct sip_param {
 	struct span name;
-	struct span value; /* p NULL without "=" */
+	struct span value; /* as it came, a quoted string with its quotes; p NULL without "=" */
 };
+/* Without the quotes, escapes left alone; anything else than a quoted string as it is. */
+struct span sip_unquote(struct span s);
 
 enum { SIP_PARAM_MAX = 24 };
 
@@ -46,8 +48,8 @@ struct sip_uri {
 	struct sip_params params;
 	struct span headers; /* behind "?", p NULL without */
 };
-/* 0; -EINVAL; -ENOMEM when the arena is full; -EPROTONOSUPPORT for a well-formed URI of another
- * scheme (raw and scheme are set). */
+/* No white space around.  0; -EINVAL; -EPROTONOSUPPORT for a well-formed URI of another scheme (raw
+ * and scheme are set). */
 int sip_uri_parse(struct span text, struct sip_uri *ret);
 /* User part with escapes undone, in the arena: -EINVAL for an escape that is none, or %00. */
 int sip_uri_user(const struct sip_uri *u, struct span *ret_user);
@@ -74,7 +76,7 @@ struct sip_via {
 	bool alias; /* RFC 5923 */
 	struct sip_params params;
 };
-/* 0, -EINVAL, -ENOMEM. */
+/* One value of the list.  0 or -EINVAL. */
 int sip_via_parse(struct span value, struct sip_via *ret);
 
 /* name-addr / addr-spec with parameters: From, To, Contact, Route, Record-Route, Path ... */
@@ -86,7 +88,11 @@ struct sip_nameaddr {
 	struct sip_params
 		params; /* header parameters (bare addr-spec: all parameters are these) */
 };
+/* One value of a list; Contact's "*" is not one.  0, with another scheme than sip and sips too
+ * (look at uri.scheme); -EINVAL; -ENOMEM. */
 int sip_nameaddr_parse(struct span value, struct sip_nameaddr *ret);
+/* The tag parameter, p NULL without one; -EINVAL when it has no token for a value. */
+int sip_nameaddr_tag(const struct sip_nameaddr *na, struct span *ret_tag);
 
 /* "q=0.7" to 700; -EINVAL.  0 to 1000. */
 int sip_qvalue_parse(struct span text, uint16_t *ret_q);
@@ -98,8 +104,8 @@ struct sip_credentials {
 	struct span username, realm, nonce, uri, response, algorithm, cnonce, qop, nc, opaque;
 	bool userhash;
 };
-/* Authorization or Proxy-Authorization; quoted values have their quotes and escapes undone.
- * 0; -EINVAL; -EPROTONOSUPPORT for another scheme than Digest; -ENOMEM. */
+/* Authorization or Proxy-Authorization; quoted values have their quotes and escapes undone.  p NULL
+ * for what is not there.  The same name twice is refused.  0; -EINVAL; -EPROTONOSUPPORT for another scheme than Digest; -ENOMEM. */
 int sip_credentials_parse(struct span value, struct sip_credentials *ret);
 
 /* Frequent ones, taken from the index.  Each 0, -ENOENT without the field, -EINVAL, -ENOMEM. */

@@ -1,0 +1,131 @@
+/*
+ * The values that a proxy or a registrar depends on, checked before anything is done with a
+ * message (RFC 3261 16.3 step 1, 8.2).  One row per field.  Not here: what the index checks
+ * (CSeq, Call-ID, Content-Length, single fields), schemes (16.3 step 2 answers 416), values
+ * that only a UA needs (Date, Accept, Content-Type ...).
+ */
+#include "common/sip/values_priv.h"
+
+#include <errno.h>
+
+static int check_via(struct span v)
+{
+	struct sip_via via;
+	return sip_via_parse(v, &via);
+}
+
+/* From, To, and whatever else may have a tag or no brackets */
+static int check_nameaddr(struct span v)
+{
+	struct sip_nameaddr na;
+	struct span tag;
+	int r = sip_nameaddr_parse(v, &na);
+	return r < 0 ? r : sip_nameaddr_tag(&na, &tag);
+}
+
+/* q and expires are for the registrar to judge; scale and presence cannot harm a proxy */
+static int check_contact(struct span v)
+{
+	return span_eq(v, SPAN("*")) ? 0 : check_nameaddr(v);
+}
+
+/* 20.34: name-addr alone, so that a parameter like lr can only be the URI's */
+static int check_route(struct span v)
+{
+	struct sip_nameaddr na;
+	int r = sip_nameaddr_parse(v, &na);
+	if (r < 0)
+		return r;
+	return na.uri_text.p > v.p && na.uri_text.p[-1] == '<' ? 0 : -EINVAL;
+}
+
+static int check_max_forwards(struct span v)
+{
+	uint32_t n;
+	return sip_delta_parse(v, &n) == 0 && n <= 255 ? 0 : -EINVAL;
+}
+
+static int check_digits(struct span v)
+{
+	uint32_t n;
+	return sip_delta_parse(v, &n);
+}
+
+static int check_token(struct span v)
+{
+	const char *e = v.p + v.n;
+	return v.n && sip_scan(v.p, e, C_TOKEN) == e ? 0 : -EINVAL;
+}
+
+struct row {
+	enum sip_hdr_kind kind;
+	bool list;
+	bool response; /* in a response as well */
+	int (*check)(struct span value);
+	const char *reason;
+};
+
+static const struct row rows[] = {
+	{SIP_HDR_VIA, true, true, check_via, "Bad Via"},
+	{SIP_HDR_FROM, false, true, check_nameaddr, "Bad From"},
+	{SIP_HDR_TO, false, true, check_nameaddr, "Bad To"},
+	{SIP_HDR_MAX_FORWARDS, false, false, check_max_forwards, "Bad Max-Forwards"},
+	{SIP_HDR_CONTACT, true, false, check_contact, "Bad Contact"},
+	{SIP_HDR_ROUTE, true, false, check_route, "Bad Route"},
+	{SIP_HDR_RECORD_ROUTE, true, false, check_route, "Bad Record-Route"},
+	{SIP_HDR_PATH, true, false, check_route, "Bad Path"},
+	{SIP_HDR_EXPIRES, false, false, check_digits, "Bad Expires"},
+	{SIP_HDR_MAX_BREADTH, false, false, check_digits, "Bad Max-Breadth"},
+	{SIP_HDR_REQUIRE, true, false, check_token, "Bad Require"},
+	{SIP_HDR_PROXY_REQUIRE, true, false, check_token, "Bad Proxy-Require"},
+	{SIP_HDR_P_ASSERTED_IDENTITY, true, false, check_nameaddr, "Bad P-Asserted-Identity"},
+	{SIP_HDR_P_PREFERRED_IDENTITY, true, false, check_nameaddr, "Bad P-Preferred-Identity"},
+};
+
+static int check_row(const struct sip_msg *m, const struct row *row)
+{
+	const struct sip_hdr *h = sip_msg_first(m, row->kind);
+	if (!h)
+		return 0;
+	if (!row->list)
+		return row->check(sip_hdr_value(m, h));
+	struct sip_list_it it = {0};
+	struct span value;
+	int r = 0;
+	while (r == 0 && sip_list_next(m, row->kind, &it, &value))
+		r = row->check(value);
+	return r;
+}
+
+static int check_uri(const struct sip_msg *m)
+{
+	struct sip_uri u;
+	int r = sip_uri_parse(m->uri, &u);
+	if (r == -EPROTONOSUPPORT)
+		return 0;
+	/* 19.1.1 table 1: no headers in a Request-URI (RFC 4475 3.1.2.11) */
+	return r == 0 && u.headers.p ? -EINVAL : r;
+}
+
+static int refuse(const struct sip_msg *m, const char *reason, bool answerable,
+		  struct sip_fault *ret_fault)
+{
+	bool quiet = !m->is_request || m->method == SIP_ACK || !answerable;
+	*ret_fault = (struct sip_fault){quiet ? 0 : 400, reason};
+	return -EBADMSG;
+}
+
+int sip_msg_check_values(const struct sip_msg *m, struct sip_fault *ret_fault)
+{
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct row *row = &rows[i];
+		if (m->first[row->kind] == SIP_HDR_NONE || (!m->is_request && !row->response))
+			continue;
+		if (check_row(m, row) < 0)
+			/* An answer goes by Via: without a sound one it would go astray */
+			return refuse(m, row->reason, row->kind != SIP_HDR_VIA, ret_fault);
+	}
+	if (m->is_request && check_uri(m) < 0)
+		return refuse(m, "Bad Request-URI", true, ret_fault);
+	return 0;
+}
