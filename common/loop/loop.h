@@ -23,8 +23,13 @@ struct wheel *loop_wheel(struct loop *l);
 /* The time of this round: taken once after waking. */
 msec loop_now(const struct loop *l);
 
-/* Called at the end of every round, before sleeping: batches are flushed here. */
-void loop_on_round(struct loop *l, void (*fn)(void *arg), void *arg);
+/* Called at the end of every round, before sleeping: batches are flushed here.  The newest is
+ * called first, so that a lower floor flushes what an upper floor's hook has just added.
+ * 0, or -ENOSPC (at most 8 hooks). */
+int loop_on_round(struct loop *l, void (*fn)(void *arg), void *arg);
+void loop_off_round(struct loop *l, void (*fn)(void *arg), void *arg);
+/* Tells the loop that n messages were served in this round: what moderation goes by. */
+void loop_served(struct loop *l, unsigned n);
 
 /* Work handed over from another thread.  Embedded in what is handed over; run() is called in
  * the loop's thread, in the order posted, many in one wake-up. */
@@ -37,6 +42,9 @@ void loop_post(struct loop *l, struct loop_work *w);
 
 /* Runs until loop_stop(). */
 void loop_run(struct loop *l);
+/* One round; sleeps for at most max_wait_ms (-1: no limit; 0: looks only).  For tests, and for
+ * whoever has a loop of its own around this one. */
+void loop_round(struct loop *l, int64_t max_wait_ms);
 /* Thread-safe. */
 void loop_stop(struct loop *l);
 

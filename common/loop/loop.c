@@ -1,0 +1,264 @@
+/*
+ * The event loop: libevent for descriptors, a Treiber stack with an eventfd for work from other
+ * threads, the worker's wheel.  A round is: hooks, then a pause or a sleep, then callbacks,
+ * posted work and timers.  Only sleeping loops are woken.  When to pause instead of sleeping is
+ * decided in moderation.c.  Not here: sockets (common/net).
+ */
+#include "common/loop/loop.h"
+
+#include "common/loop/loop_priv.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { HOOKS_MAX = 8, CACHE_LINE = 64 };
+
+struct hook {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+struct loop {
+	/* Written by other threads. */
+	_Atomic(struct loop_work *) posted __attribute__((aligned(CACHE_LINE)));
+	atomic_bool asleep;
+	atomic_bool stop;
+	/* The loop's own. */
+	struct event_base *base __attribute__((aligned(CACHE_LINE)));
+	struct event *wake, *timer;
+	int wake_fd;
+	msec now;
+	bool now_is_old; /* we slept since: ask the clock again */
+	msec timer_due;	 /* 0: not armed */
+	unsigned nhooks;
+	struct hook hook[HOOKS_MAX];
+	struct moderation moderation;
+	struct wheel wheel;
+};
+
+/* The eventfd is edge-triggered: that we are awake is all there is to know, it is never read.
+ */
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	loop_now(arg);
+}
+
+/* The wheel is advanced by every round anyway. */
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *l = arg;
+
+	(void)fd;
+	(void)what;
+	l->timer_due = 0;
+}
+
+static struct event_base *base_new(void)
+{
+	struct event_config *c = event_config_new();
+	struct event_base *base;
+
+	if (!c)
+		return NULL;
+	/* One thread a base, and no descriptor is ever duplicated: no locks, changes in
+	 * batches. */
+	event_config_set_flag(c, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV |
+					 EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+	base = event_base_new_with_config(c);
+	event_config_free(c);
+	return base;
+}
+
+struct loop *loop_new(unsigned moderation_us)
+{
+	struct loop *l = aligned_alloc(CACHE_LINE, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	memset(l, 0, sizeof(*l));
+	moderation_init(&l->moderation, moderation_us);
+	l->now = time_now();
+	wheel_init(&l->wheel, l->now);
+	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	l->base = base_new();
+	if (l->base && l->wake_fd >= 0) {
+		l->wake = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST | EV_ET, on_wake,
+				    l);
+		l->timer = event_new(l->base, -1, 0, on_timer, l);
+	}
+	if (!l->wake || !l->timer || event_add(l->wake, NULL) < 0) {
+		loop_free(l);
+		return NULL;
+	}
+	return l;
+}
+
+void loop_free(struct loop *l)
+{
+	if (!l)
+		return;
+	if (l->wake)
+		event_free(l->wake);
+	if (l->timer)
+		event_free(l->timer);
+	if (l->base)
+		event_base_free(l->base);
+	if (l->wake_fd >= 0)
+		close(l->wake_fd);
+	free(l);
+}
+
+struct event_base *loop_base(struct loop *l)
+{
+	return l->base;
+}
+
+struct wheel *loop_wheel(struct loop *l)
+{
+	return &l->wheel;
+}
+
+/* The first to ask after a sleep asks the clock; from then on nobody need wake us any more. */
+msec loop_now(const struct loop *l)
+{
+	struct loop *own = (struct loop *)l;
+
+	if (own->now_is_old) {
+		own->now_is_old = false;
+		own->now = time_now();
+		atomic_store_explicit(&own->asleep, false, memory_order_relaxed);
+	}
+	return own->now;
+}
+
+void loop_served(struct loop *l, unsigned n)
+{
+	l->moderation.served += n;
+}
+
+int loop_on_round(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	if (l->nhooks == HOOKS_MAX)
+		return -ENOSPC;
+	l->hook[l->nhooks++] = (struct hook){fn, arg};
+	return 0;
+}
+
+void loop_off_round(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < l->nhooks; i++)
+		if (l->hook[i].fn != fn || l->hook[i].arg != arg)
+			l->hook[kept++] = l->hook[i];
+	l->nhooks = kept;
+}
+
+static void wake(struct loop *l)
+{
+	static const uint64_t one = 1;
+	ssize_t n;
+
+	if (!atomic_exchange(&l->asleep, false))
+		return;
+	do
+		n = write(l->wake_fd, &one, sizeof(one));
+	while (n < 0 && errno == EINTR);
+}
+
+void loop_post(struct loop *l, struct loop_work *w)
+{
+	struct loop_work *old = atomic_load_explicit(&l->posted, memory_order_relaxed);
+
+	do
+		w->next = old;
+	while (!atomic_compare_exchange_weak(&l->posted, &old, w));
+	wake(l);
+}
+
+void loop_stop(struct loop *l)
+{
+	atomic_store(&l->stop, true);
+	wake(l);
+}
+
+/* Takes the whole stack and turns it round: the order of posting. */
+static void run_posted(struct loop *l)
+{
+	struct loop_work *w, *first = NULL, *next;
+
+	if (!atomic_load_explicit(&l->posted, memory_order_relaxed))
+		return;
+	for (w = atomic_exchange(&l->posted, NULL); w; w = next) {
+		next = w->next;
+		w->next = first;
+		first = w;
+	}
+	for (w = first; w; w = next) {
+		next = w->next;
+		l->moderation.served++;
+		w->run(w);
+	}
+}
+
+/* The libevent timer stands for the wheel; it is touched only when the time has changed. */
+static void arm_timer(struct loop *l, int64_t max_wait_ms)
+{
+	int64_t wait = wheel_wait(&l->wheel, l->now);
+	struct timeval tv;
+
+	if (wait < 0 || (max_wait_ms >= 0 && max_wait_ms < wait))
+		wait = max_wait_ms;
+	if (wait < 0) {
+		if (l->timer_due)
+			event_del(l->timer);
+		l->timer_due = 0;
+		return;
+	}
+	if (l->timer_due == l->now + (msec)wait)
+		return;
+	l->timer_due = l->now + (msec)wait;
+	tv = (struct timeval){wait / 1000, wait % 1000 * 1000};
+	event_add(l->timer, &tv);
+}
+
+/* May we sleep?  After `asleep` is set a poster wakes us: so look at the stack once more. */
+static bool go_to_sleep(struct loop *l)
+{
+	atomic_store(&l->asleep, true);
+	if (!atomic_load(&l->posted) && !atomic_load(&l->stop))
+		return true;
+	atomic_store(&l->asleep, false);
+	return false;
+}
+
+void loop_round(struct loop *l, int64_t max_wait_ms)
+{
+	bool block;
+
+	for (unsigned i = l->nhooks; i-- > 0;)
+		l->hook[i].fn(l->hook[i].arg);
+	block = max_wait_ms != 0 && !atomic_load_explicit(&l->stop, memory_order_relaxed) &&
+		!moderation_pause(&l->moderation, l->now) && go_to_sleep(l);
+	if (block)
+		arm_timer(l, max_wait_ms);
+	l->now_is_old = true;
+	event_base_loop(l->base, block ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	loop_now(l);
+	run_posted(l);
+	wheel_advance(&l->wheel, l->now);
+}
+
+void loop_run(struct loop *l)
+{
+	while (!atomic_load(&l->stop))
+		loop_round(l, -1);
+	atomic_store(&l->stop, false);
+}

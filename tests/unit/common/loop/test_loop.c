@@ -1,0 +1,222 @@
+/*
+ * The loop: order of posted work, wake-ups from other threads, hooks, timers, descriptors.
+ */
+#include "common/loop/loop.h"
+#include "tests/unit/unit.h"
+
+#include <event2/event.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { POSTERS = 4, EACH = 2000, WAIT_MS = 5000 };
+
+struct job {
+	struct loop_work work;
+	unsigned poster, number;
+};
+
+static struct loop *shared;
+static struct job jobs[POSTERS][EACH];
+static unsigned next_number[POSTERS], done_jobs, out_of_order;
+
+static void run_job(struct loop_work *w)
+{
+	struct job *j = container_of(w, struct job, work);
+
+	if (j->number != next_number[j->poster]++)
+		out_of_order++;
+	if (++done_jobs == POSTERS * EACH)
+		loop_stop(shared);
+}
+
+static void *post_all(void *arg)
+{
+	unsigned poster = (unsigned)(size_t)arg;
+
+	for (unsigned i = 0; i < EACH; i++) {
+		jobs[poster][i] = (struct job){{.run = run_job}, poster, i};
+		loop_post(shared, &jobs[poster][i].work);
+	}
+	return NULL;
+}
+
+static void post_from_threads(unsigned moderation_us)
+{
+	pthread_t t[POSTERS];
+
+	done_jobs = out_of_order = 0;
+	memset(next_number, 0, sizeof(next_number));
+	shared = loop_new(moderation_us);
+	ck_assert_ptr_nonnull(shared);
+	for (size_t i = 0; i < POSTERS; i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, post_all, (void *)i), 0);
+	loop_run(shared);
+	for (size_t i = 0; i < POSTERS; i++)
+		pthread_join(t[i], NULL);
+	ck_assert_uint_eq(done_jobs, POSTERS * EACH);
+	ck_assert_uint_eq(out_of_order, 0);
+	loop_free(shared);
+}
+
+START_TEST(posted_work_runs_once_and_in_each_posters_order)
+{
+	post_from_threads(0);
+}
+END_TEST
+
+START_TEST(posted_work_is_not_lost_while_wake_ups_are_moderated)
+{
+	post_from_threads(500);
+}
+END_TEST
+
+START_TEST(work_posted_before_the_loop_runs_is_served_in_order)
+{
+	shared = loop_new(0);
+	done_jobs = out_of_order = 0;
+	memset(next_number, 0, sizeof(next_number));
+	for (unsigned i = 0; i < 3; i++) {
+		jobs[0][i] = (struct job){{.run = run_job}, 0, i};
+		loop_post(shared, &jobs[0][i].work);
+	}
+	loop_round(shared, WAIT_MS);
+	ck_assert_uint_eq(done_jobs, 3);
+	ck_assert_uint_eq(out_of_order, 0);
+	loop_free(shared);
+}
+END_TEST
+
+static void *stop_it(void *arg)
+{
+	loop_stop(arg);
+	return NULL;
+}
+
+START_TEST(stop_from_another_thread_ends_a_sleeping_loop)
+{
+	struct loop *l = loop_new(0);
+	pthread_t t;
+
+	ck_assert_int_eq(pthread_create(&t, NULL, stop_it, l), 0);
+	loop_run(l);
+	pthread_join(t, NULL);
+	loop_free(l);
+}
+END_TEST
+
+static char order[16];
+static void hook(void *arg)
+{
+	strcat(order, arg);
+}
+
+START_TEST(hooks_run_before_the_sleep_and_the_newest_first)
+{
+	struct loop *l = loop_new(0);
+
+	order[0] = '\0';
+	ck_assert_int_eq(loop_on_round(l, hook, "net "), 0);
+	ck_assert_int_eq(loop_on_round(l, hook, "stack "), 0);
+	loop_round(l, 0);
+	ck_assert_str_eq(order, "stack net ");
+	loop_off_round(l, hook, "stack ");
+	loop_round(l, 0);
+	loop_free(l);
+}
+END_TEST
+
+START_TEST(a_ninth_hook_is_refused)
+{
+	struct loop *l = loop_new(0);
+
+	for (int i = 0; i < 8; i++)
+		ck_assert_int_eq(loop_on_round(l, hook, ""), 0);
+	ck_assert_int_eq(loop_on_round(l, hook, ""), -28);
+	loop_free(l);
+}
+END_TEST
+
+static msec fired_at;
+static void fire(struct wheel_timer *t, msec now)
+{
+	(void)t;
+	fired_at = now;
+}
+
+START_TEST(a_wheel_timer_wakes_the_loop_when_due_and_not_before)
+{
+	struct loop *l = loop_new(0);
+	struct wheel_timer t;
+	msec start = loop_now(l);
+
+	fired_at = 0;
+	wheel_timer_init(&t, fire);
+	wheel_arm(loop_wheel(l), &t, start + 20);
+	for (int i = 0; i < 10 && !fired_at; i++)
+		loop_round(l, WAIT_MS);
+	ck_assert_uint_ge(fired_at, start + 20);
+	ck_assert_uint_lt(fired_at, start + WAIT_MS);
+	loop_free(l);
+}
+END_TEST
+
+START_TEST(an_earlier_timer_armed_later_is_served_first)
+{
+	struct loop *l = loop_new(0);
+	struct wheel_timer late, early;
+	msec start = loop_now(l);
+
+	fired_at = 0;
+	wheel_timer_init(&late, fire);
+	wheel_timer_init(&early, fire);
+	wheel_arm(loop_wheel(l), &late, start + 60000);
+	loop_round(l, 1);
+	wheel_arm(loop_wheel(l), &early, loop_now(l) + 5);
+	for (int i = 0; i < 10 && !fired_at; i++)
+		loop_round(l, WAIT_MS);
+	ck_assert_uint_ne(fired_at, 0);
+	ck_assert_uint_lt(fired_at, start + WAIT_MS);
+	wheel_stop(loop_wheel(l), &late);
+	loop_free(l);
+}
+END_TEST
+
+static void readable(evutil_socket_t fd, short what, void *arg)
+{
+	char c;
+
+	(void)what;
+	ck_assert_int_eq(read(fd, &c, 1), 1);
+	*(char *)arg = c;
+}
+
+START_TEST(a_descriptor_is_served_by_a_round)
+{
+	struct loop *l = loop_new(0);
+	int s[2];
+	char got = 0;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	struct event *e = event_new(loop_base(l), s[0], EV_READ | EV_PERSIST, readable, &got);
+	event_add(e, NULL);
+	loop_round(l, 0);
+	ck_assert_int_eq(got, 0);
+	ck_assert_int_eq(write(s[1], "x", 1), 1);
+	loop_round(l, WAIT_MS);
+	ck_assert_int_eq(got, 'x');
+	event_free(e);
+	close(s[0]);
+	close(s[1]);
+	loop_free(l);
+}
+END_TEST
+
+UNIT_MAIN("loop", posted_work_runs_once_and_in_each_posters_order,
+	  posted_work_is_not_lost_while_wake_ups_are_moderated,
+	  work_posted_before_the_loop_runs_is_served_in_order,
+	  stop_from_another_thread_ends_a_sleeping_loop,
+	  hooks_run_before_the_sleep_and_the_newest_first, a_ninth_hook_is_refused,
+	  a_wheel_timer_wakes_the_loop_when_due_and_not_before,
+	  an_earlier_timer_armed_later_is_served_first, a_descriptor_is_served_by_a_round)
