@@ -1,0 +1,225 @@
+/*
+ * Matching: requests to server transactions (RFC 3261 17.2.3, with RFC 2543's rule where the
+ * branch has no magic cookie), responses to client transactions (17.1.3), merged requests
+ * (8.2.2.2).  The cookie is compared without regard to case, the rest of a branch exactly.
+ * Not here: what a match leads to (receive.c).
+ */
+#include "common/txn/txn_priv.h"
+
+enum { COOKIE_LEN = 7 };
+/* One key serves several purposes: each hash begins with its own number. */
+enum purpose { FOR_BRANCH = 1, FOR_2543, FOR_MERGE, FOR_TAG, FOR_CLIENT };
+
+struct span txn_branch_id(struct span branch)
+{
+	if (!span_istarts(branch, SPAN("z9hG4bK")))
+		return branch;
+	return span_of(branch.p + COOKIE_LEN, branch.n - COOKIE_LEN);
+}
+
+static void begin(struct mac *mac, const struct txn_table *tt, enum purpose purpose)
+{
+	mac_init(mac, &tt->key);
+	mac_add_u64(mac, purpose);
+}
+
+/* The method is put in last and cheaply, so that CANCEL can look for every method. */
+static uint64_t with_method(const struct txn_table *tt, uint64_t hash, enum sip_method method,
+			    struct span text)
+{
+	hash += (uint64_t)method * 0x9e3779b97f4a7c15u;
+	if (method == SIP_METHOD_OTHER)
+		hash += mac_span(&tt->key, text);
+	return hash;
+}
+
+void txn_key_of(const struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
+		struct txn_key *ret_key)
+{
+	struct mac mac;
+	struct txn_key *k = ret_key;
+	k->cookie = top->branch.p && top->cookie && top->branch.n >= COOKIE_LEN;
+	k->host = top->host;
+	k->port = top->port;
+	if (k->cookie) {
+		k->branch = span_of(top->branch.p + COOKIE_LEN, top->branch.n - COOKIE_LEN);
+		begin(&mac, tt, FOR_BRANCH);
+		mac_add(&mac, k->branch);
+		mac_add_icase(&mac, k->host);
+		mac_add_u64(&mac, k->port);
+	} else {
+		k->branch = top->raw;
+		begin(&mac, tt, FOR_2543);
+		mac_add(&mac, k->branch);
+		mac_add(&mac, m->call_id);
+		mac_add_u64(&mac, m->cseq);
+	}
+	k->hash = mac_final(&mac);
+}
+
+/* From as a whole stands for its tag: no fork rewrites it, and it needs no parser. */
+static uint64_t merge_hash(const struct txn_table *tt, const struct sip_msg *m)
+{
+	struct mac mac;
+	begin(&mac, tt, FOR_MERGE);
+	mac_add(&mac, m->call_id);
+	mac_add(&mac, sip_msg_value(m, SIP_HDR_FROM));
+	mac_add_u64(&mac, m->cseq);
+	return mac_final(&mac);
+}
+
+/* A To that might have a tag: only requests without one are looked at for merging. */
+static bool may_have_to_tag(const struct sip_msg *m)
+{
+	struct span to = sip_msg_value(m, SIP_HDR_TO);
+	for (size_t i = 0; i + 4 <= to.n; i++)
+		if ((to.p[i + 3] == '=' || to.p[i + 3] == ' ') &&
+		    span_ieq(span_of(to.p + i, 3), SPAN("tag")))
+			return true;
+	return false;
+}
+
+static struct span find_in(struct span where, struct span what)
+{
+	const char *p = what.n ? memmem(where.p, where.n, what.p, what.n) : NULL;
+	return span_of(p, p ? what.n : 0);
+}
+
+void txn_key_link(struct txn *t, const struct txn_key *k)
+{
+	struct txn_table *tt = t->tt;
+	const struct sip_msg *m = &t->server.req->msg;
+	struct span via = sip_msg_value(m, SIP_HDR_VIA);
+	struct mac mac;
+	uint64_t merge = merge_hash(tt, m);
+
+	t->server.cookie = k->cookie;
+	t->server.port = k->port;
+	t->server.branch = find_in(via, k->branch);
+	t->server.host = find_in(via, k->host);
+	txn_hash_add(&tt->servers, &t->key,
+		     with_method(tt, k->hash, t->method, m->method_text));
+	/* One of a kind: many branches of one request make no chain. */
+	if (t->method != SIP_CANCEL && !may_have_to_tag(m) && !txn_find_merged(tt, m))
+		txn_hash_add(&tt->merges, &t->server.merge,
+			     with_method(tt, merge, t->method, m->method_text));
+
+	begin(&mac, tt, FOR_TAG);
+	mac_add_u64(&mac, k->hash);
+	mac_add_u64(&mac, merge);
+	mac_hex(mac_final(&mac), t->server.to_tag);
+}
+
+/* ---- RFC 2543 ---- */
+
+static bool same_tag(const struct sip_msg *a, const struct sip_msg *b, enum sip_hdr_kind k)
+{
+	struct span x, y;
+	return sip_msg_tag(a, k, &x) == 0 && sip_msg_tag(b, k, &y) == 0 && span_eq(x, y);
+}
+
+static bool same_uri(struct span a, struct span b)
+{
+	struct sip_uri x, y;
+	if (span_eq(a, b))
+		return true;
+	return sip_uri_parse(a, &x) == 0 && sip_uri_parse(b, &y) == 0 && sip_uri_equal(&x, &y);
+}
+
+/* The To tag of an ACK is that of the response. */
+static bool acks_response(const struct txn *t, const struct sip_msg *ack)
+{
+	struct sip_hdr hdr[SIP_HDR_MAX];
+	struct sip_msg response = {.hdr = hdr};
+	struct sip_limits lim = sip_limits_default;
+	struct sip_fault fault;
+	if (!t->last)
+		return false;
+	lim.stream_bytes = t->last->n;
+	lim.headers = SIP_HDR_MAX;
+	lim.header_bytes = lim.commas = lim.semicolons = UINT16_MAX;
+	return sip_msg_index(&response, bytes_span(t->last), true, &lim, &fault) == 0 &&
+	       same_tag(&response, ack, SIP_HDR_TO);
+}
+
+static bool same_by_2543(const struct txn *t, const struct sip_msg *m, const struct txn_key *k)
+{
+	const struct sip_msg *req = &t->server.req->msg;
+	if (!span_eq(t->server.branch, k->branch) || req->cseq != m->cseq ||
+	    !span_eq(req->call_id, m->call_id) || !same_uri(req->uri, m->uri) ||
+	    !same_tag(req, m, SIP_HDR_FROM))
+		return false;
+	return m->method == SIP_ACK ? acks_response(t, m) : same_tag(req, m, SIP_HDR_TO);
+}
+
+/* ---- server transactions ---- */
+
+static bool same_by_branch(const struct txn *t, const struct txn_key *k)
+{
+	return (!t->server.branch.p || span_eq(t->server.branch, k->branch)) &&
+	       (!t->server.host.p || span_ieq(t->server.host, k->host)) &&
+	       t->server.port == k->port;
+}
+
+struct txn *txn_find_server(struct txn_table *tt, const struct sip_msg *m,
+			    const struct txn_key *k, enum sip_method method)
+{
+	uint64_t hash = with_method(tt, k->hash, method, m->method_text);
+	struct txn_node *n = txn_hash_first(&tt->servers, hash);
+	for (; n; n = txn_hash_next(n)) {
+		struct txn *t = container_of(n, struct txn, key);
+		if (t->method != method || t->server.cookie != k->cookie)
+			continue;
+		if (method == SIP_METHOD_OTHER &&
+		    !span_eq(t->server.req->msg.method_text, m->method_text))
+			continue;
+		if (k->cookie ? same_by_branch(t, k) : same_by_2543(t, m, k))
+			return t;
+	}
+	return NULL;
+}
+
+bool txn_find_merged(struct txn_table *tt, const struct sip_msg *m)
+{
+	uint64_t hash;
+	if (may_have_to_tag(m))
+		return false;
+	hash = with_method(tt, merge_hash(tt, m), m->method, m->method_text);
+	struct txn_node *n = txn_hash_first(&tt->merges, hash);
+	for (; n; n = txn_hash_next(n)) {
+		const struct txn *t = container_of(n, struct txn, server.merge);
+		const struct sip_msg *q = &t->server.req->msg;
+		if (q->cseq == m->cseq && span_eq(q->method_text, m->method_text) &&
+		    span_eq(q->call_id, m->call_id) &&
+		    span_eq(sip_msg_value(q, SIP_HDR_FROM), sip_msg_value(m, SIP_HDR_FROM)))
+			return true;
+	}
+	return false;
+}
+
+/* ---- client transactions ---- */
+
+uint64_t txn_client_hash(const struct txn_table *tt, enum sip_method method,
+			 struct span method_text, struct span branch)
+{
+	struct mac mac;
+	begin(&mac, tt, FOR_CLIENT);
+	mac_add(&mac, txn_branch_id(branch));
+	return with_method(tt, mac_final(&mac), method, method_text);
+}
+
+struct txn *txn_find_client(struct txn_table *tt, const struct sip_msg *m,
+			    const struct sip_via *top)
+{
+	struct span id = txn_branch_id(top->branch);
+	uint64_t hash = txn_client_hash(tt, m->method, m->method_text, top->branch);
+	struct txn_node *n = txn_hash_first(&tt->clients, hash);
+	for (; n; n = txn_hash_next(n)) {
+		struct txn *t = container_of(n, struct txn, key);
+		if (t->method == m->method && span_eq(t->client.branch, id) &&
+		    (t->method != SIP_METHOD_OTHER ||
+		     span_eq(t->client.method_text, m->method_text)))
+			return t;
+	}
+	return NULL;
+}

@@ -1,0 +1,238 @@
+/*
+ * Inside of the transaction layer: the transaction, the machine behind it, the table.
+ *
+ * Life time: a transaction is freed in one place, table_leave() of the outermost entry from the
+ * rim (a message, a timer).  While any txn_* function is on the stack, tt->depth is above 0 and
+ * every transaction stays valid, whatever a callback does.  What ends inside a call of the user
+ * waits on tt->dead; what fails inside ops->send waits on tt->errors.
+ */
+#ifndef EAVES_TXN_TXN_PRIV_H
+#define EAVES_TXN_TXN_PRIV_H
+
+#include "common/txn/txn.h"
+
+enum {
+	TXN_LINGER_GRAIN_MS = 64,  /* states that only wait end on multiples of this: fewer
+				    * wake-ups, and nobody can tell from outside */
+	TXN_FORGOTTEN_MS = 185000, /* an INVITE nobody waits for any more: beyond timer C */
+	TXN_REAP_MS = 500,	   /* terminated ones are freed by then, when nothing comes */
+	TXN_SLAB = 64,		   /* transactions a slab */
+	TXN_SLOT_BITS = 24,	   /* of an id: the slot; the rest is its generation */
+};
+
+/* ---- hash.c: linear hashing, grown one bucket at a time ---- */
+
+struct txn_node {
+	struct txn_node *next;
+	uint64_t hash;
+	bool linked;
+};
+struct txn_hash {
+	struct txn_node ***segment;
+	size_t nsegments_max;
+	size_t nbuckets;
+	size_t base; /* power of two <= nbuckets */
+	size_t n;
+};
+/* 0 or -ENOMEM. */
+int txn_hash_init(struct txn_hash *h, size_t limit);
+void txn_hash_done(struct txn_hash *h);
+void txn_hash_add(struct txn_hash *h, struct txn_node *n, uint64_t hash);
+/* Harmless for a node that is not linked. */
+void txn_hash_remove(struct txn_hash *h, struct txn_node *n);
+/* First node of that hash; next one. */
+struct txn_node *txn_hash_first(const struct txn_hash *h, uint64_t hash);
+struct txn_node *txn_hash_next(const struct txn_node *n);
+/* Nodes in the longest chain: for tests. */
+size_t txn_hash_longest(const struct txn_hash *h);
+
+/* ---- the transaction ---- */
+
+enum txn_kind { TXN_INVITE_CLIENT, TXN_CLIENT, TXN_INVITE_SERVER, TXN_SERVER };
+
+/* What a figure answers to.  NULL: the figure has no such arrow. */
+struct txn_machine {
+	const char *const *state_names;
+	void (*retransmit)(struct txn *t,
+			   msec now);	       /* timers A, E, G, and the one of the 100 */
+	void (*life)(struct txn *t, msec now); /* timers B, D, F, H, I, J, K, L, M */
+	void (*transport_error)(struct txn *t, msec now);
+	void (*request)(struct txn *t, const struct sip_msg *m,
+			msec now); /* a retransmission */
+	void (*response)(struct txn *t, const struct sip_msg *m, msec now);	   /* client */
+	int (*respond)(struct txn *t, unsigned status, struct bytes *b, msec now); /* server */
+	void (*forgotten)(struct txn *t, msec now);
+};
+extern const struct txn_machine txn_invite_client, txn_client, txn_invite_server, txn_server;
+
+enum txn_cancel { TXN_CANCEL_NONE, TXN_CANCEL_WANTED, TXN_CANCEL_SENT };
+
+struct txn {
+	struct txn_node key; /* in tt->clients or tt->servers */
+	struct txn_table *tt;
+	const struct txn_machine *machine;
+	uint64_t id;
+	struct list errors; /* in tt->errors: a transport error to be dealt with */
+	struct list dead;   /* in tt->dead: terminated */
+	struct wheel_timer retransmit;
+	struct wheel_timer life;
+	uint32_t interval_ms; /* of the retransmission timer */
+	uint16_t status;      /* server: latest sent; client: latest received */
+	uint8_t state;	      /* of the machine's own enum */
+	uint8_t kind;	      /* enum txn_kind */
+	uint8_t method;	      /* enum sip_method */
+	bool terminated;
+	bool reliable;
+	struct sip_flow to; /* client: target; server: where responses go */
+	void *arg;
+	struct bytes *last; /* server: latest response; INVITE client: the ACK */
+	union {
+		struct {
+			const struct txn_client_user *user; /* NULL: forgotten */
+			struct bytes *req;
+			struct span branch; /* inside req, without the cookie */
+			struct span method_text;
+			struct bytes *cancel_lines;
+			uint8_t cancel; /* enum txn_cancel */
+		} client;
+		struct {
+			const struct txn_server_user *user; /* NULL: forgotten */
+			struct sip_kept *req;
+			struct txn_node merge;	  /* in tt->merges */
+			struct span branch, host; /* inside req; p NULL: not found there */
+			struct sip_flow flow;
+			uint16_t port;
+			bool cookie;
+			char to_tag[16];
+		} server;
+	};
+};
+/* At most 2 KB with index and allocator overhead, besides the message's bytes. */
+_Static_assert(sizeof(struct txn) <= 640, "a transaction has grown");
+
+struct txn_table {
+	struct wheel *wheel;
+	struct txn_timers timers;
+	struct txn_ops ops;
+	struct mac_key key;
+	struct txn_counters counters;
+	size_t limit;
+	unsigned depth; /* txn_* functions on the stack */
+	struct list errors, dead;
+	struct wheel_timer reap;
+	struct txn_hash clients, servers, merges;
+	struct txn **slab;
+	size_t nslabs;
+	struct list free;
+};
+
+/* ---- table.c ---- */
+
+static inline void table_enter(struct txn_table *tt)
+{
+	tt->depth++;
+}
+/* Leaves an entry from the rim: the outermost deals with errors and frees what is dead. */
+void table_leave(struct txn_table *tt, msec now);
+/* Leaves an entry from the user: nothing is called, nothing is freed. */
+void table_leave_user(struct txn_table *tt, msec now);
+/* A zeroed transaction with its timers and id, counted, in no hash; NULL (counted). */
+struct txn *table_alloc(struct txn_table *tt, enum txn_kind kind);
+/* Gives back one that was never started. */
+void table_unalloc(struct txn *t);
+/* State Terminated: out of the hashes and the wheel, to be freed later. */
+void txn_terminate(struct txn *t);
+void txn_send(struct txn *t, const struct bytes *b);
+/* Sends t->last or the request again, counted. */
+void txn_resend(struct txn *t, const struct bytes *b);
+/* failed() up, counted. */
+void txn_fail(struct txn *t, enum txn_failure why, msec now);
+/* Replaces t->last; takes a reference of its own. */
+void txn_keep_last(struct txn *t, struct bytes *b);
+
+/* Sets t->state and traces it: for the set_state() of the machines alone. */
+void txn_enter_state(struct txn *t, uint8_t state);
+
+static inline void txn_arm_retransmit(struct txn *t, uint32_t ms, msec now)
+{
+	t->interval_ms = ms;
+	wheel_arm(t->tt->wheel, &t->retransmit, now + ms);
+}
+static inline void txn_stop_retransmit(struct txn *t)
+{
+	wheel_stop(t->tt->wheel, &t->retransmit);
+}
+static inline void txn_arm_life(struct txn *t, msec due)
+{
+	wheel_arm(t->tt->wheel, &t->life, due);
+}
+static inline void txn_stop_life(struct txn *t)
+{
+	wheel_stop(t->tt->wheel, &t->life);
+}
+/* For states that do nothing but wait. */
+static inline void txn_arm_linger(struct txn *t, uint32_t ms, msec now)
+{
+	msec due = now + ms + TXN_LINGER_GRAIN_MS - 1;
+	wheel_arm(t->tt->wheel, &t->life, due - due % TXN_LINGER_GRAIN_MS);
+}
+static inline uint32_t txn_64t1(const struct txn *t)
+{
+	return 64 * t->tt->timers.t1;
+}
+
+/* ---- match.c ---- */
+
+/* What a request is known by (17.2.3). */
+struct txn_key {
+	uint64_t hash;	    /* without the method */
+	struct span branch; /* without the cookie, or (RFC 2543) the whole top Via */
+	struct span host;
+	uint16_t port;
+	bool cookie;
+};
+void txn_key_of(const struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
+		struct txn_key *ret_key);
+/* Puts a server transaction, its request kept, in the tables and derives its To tag. */
+void txn_key_link(struct txn *t, const struct txn_key *k);
+/* The server transaction that m belongs to when its method is taken for `method`; m's own
+ * method decides on the rule for ACK.  NULL. */
+struct txn *txn_find_server(struct txn_table *tt, const struct sip_msg *m,
+			    const struct txn_key *k, enum sip_method method);
+/* Another server transaction of the same request (8.2.2.2)? */
+bool txn_find_merged(struct txn_table *tt, const struct sip_msg *m);
+uint64_t txn_client_hash(const struct txn_table *tt, enum sip_method method,
+			 struct span method_text, struct span branch);
+struct txn *txn_find_client(struct txn_table *tt, const struct sip_msg *m,
+			    const struct sip_via *top);
+/* Behind z9hG4bK, or the whole of it without. */
+struct span txn_branch_id(struct span branch);
+
+/* ---- user.c ---- */
+
+/* txn_client_new and txn_server_new from inside of an entry. */
+struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
+			     struct span method_text, struct span branch, struct bytes *req,
+			     const struct sip_flow *to, const struct txn_client_user *user,
+			     void *arg, msec now);
+struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
+			     const struct sip_via *top, const struct txn_key *k,
+			     const struct sip_flow *src, const struct txn_server_user *user,
+			     void *arg, msec now);
+int txn_reply_inner(struct txn *t, unsigned status, struct span reason, struct span lines,
+		    msec now);
+
+/* ---- the figures: first state ---- */
+
+void txn_invite_client_start(struct txn *t, msec now);
+void txn_client_start_trying(struct txn *t, msec now);
+void txn_invite_server_start(struct txn *t, msec now);
+void txn_server_start_trying(struct txn *t, msec now);
+/* 9.1; of an INVITE client transaction only. */
+void txn_invite_client_cancel(struct txn *t, struct span lines, msec now);
+/* True while a CANCEL may still change something (no final response sent). */
+bool txn_invite_server_cancellable(const struct txn *t);
+/* An ACK that matches: true when it ends here, false when it is for a 2xx. */
+bool txn_invite_server_ack(struct txn *t, msec now);
+
+#endif

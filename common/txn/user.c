@@ -1,0 +1,209 @@
+/*
+ * What the user of a transaction calls: making one, answering, cancelling, forgetting, asking.
+ * Nothing here calls the user back: see txn_priv.h.
+ */
+#include "common/sip/build.h"
+#include "common/sip/stamp.h"
+#include "common/txn/txn_priv.h"
+
+#include <errno.h>
+
+static bool is_client(const struct txn *t)
+{
+	return t->kind == TXN_INVITE_CLIENT || t->kind == TXN_CLIENT;
+}
+
+/* ---- client ---- */
+
+struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
+			     struct span method_text, struct span branch, struct bytes *req,
+			     const struct sip_flow *to, const struct txn_client_user *user,
+			     void *arg, msec now)
+{
+	struct span id = txn_branch_id(branch);
+	const char *at = id.n ? memmem(req->p, req->n, id.p, id.n) : NULL;
+	if (!at || method_text.n > req->n) {
+		tt->counters.refused++;
+		return NULL;
+	}
+	struct txn *t = table_alloc(tt, method == SIP_INVITE ? TXN_INVITE_CLIENT : TXN_CLIENT);
+	if (!t)
+		return NULL;
+	t->method = (uint8_t)method;
+	t->to = *to;
+	t->reliable = sip_transport_reliable(to->transport);
+	t->arg = arg;
+	t->client.user = user;
+	t->client.req = bytes_ref(req);
+	/* Inside the kept bytes: the caller's spans may go. */
+	t->client.branch = span_of(at, id.n);
+	t->client.method_text = span_of(req->p, method_text.n);
+	txn_hash_add(&tt->clients, &t->key, txn_client_hash(tt, method, method_text, branch));
+	tt->counters.client_new++;
+	if (method == SIP_INVITE)
+		txn_invite_client_start(t, now);
+	else
+		txn_client_start_trying(t, now);
+	return t;
+}
+
+struct txn *txn_client_new(struct txn_table *tt, enum sip_method method,
+			   struct span method_text, struct span branch, struct bytes *req,
+			   const struct sip_flow *to, const struct txn_client_user *user,
+			   void *arg, msec now)
+{
+	table_enter(tt);
+	struct txn *t =
+		txn_client_start(tt, method, method_text, branch, req, to, user, arg, now);
+	table_leave_user(tt, now);
+	return t;
+}
+
+void txn_cancel(struct txn *t, struct span lines, msec now)
+{
+	struct txn_table *tt = t->tt;
+	if (t->kind != TXN_INVITE_CLIENT)
+		return;
+	table_enter(tt);
+	txn_invite_client_cancel(t, lines, now);
+	table_leave_user(tt, now);
+}
+
+struct bytes *txn_sent(const struct txn *t)
+{
+	return is_client(t) ? t->client.req : NULL;
+}
+
+/* ---- server ---- */
+
+struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
+			     const struct sip_via *top, const struct txn_key *k,
+			     const struct sip_flow *src, const struct txn_server_user *user,
+			     void *arg, msec now)
+{
+	struct txn *t =
+		table_alloc(tt, m->method == SIP_INVITE ? TXN_INVITE_SERVER : TXN_SERVER);
+	if (!t)
+		return NULL;
+	t->server.req = sip_kept_new(m);
+	if (!t->server.req) {
+		table_unalloc(t);
+		tt->counters.refused++;
+		return NULL;
+	}
+	t->method = m->method;
+	t->arg = arg;
+	t->server.user = user;
+	t->server.flow = *src;
+	t->to = *src;
+	if (sip_via_dest(top, &t->to) < 0)
+		t->to = *src; /* a name and no received: back to where it came from */
+	t->reliable = sip_transport_reliable(src->transport);
+	txn_key_link(t, k);
+	tt->counters.server_new++;
+	if (m->method == SIP_INVITE)
+		txn_invite_server_start(t, now);
+	else
+		txn_server_start_trying(t, now);
+	return t;
+}
+
+struct txn *txn_server_new(struct txn_table *tt, const struct sip_msg *m,
+			   const struct sip_via *top, const struct sip_flow *src,
+			   const struct txn_server_user *user, void *arg, msec now)
+{
+	struct txn_key k;
+	if (!m->is_request || m->method == SIP_ACK) {
+		tt->counters.refused++;
+		return NULL;
+	}
+	table_enter(tt);
+	txn_key_of(tt, m, top, &k);
+	struct txn *t = txn_server_start(tt, m, top, &k, src, user, arg, now);
+	table_leave_user(tt, now);
+	return t;
+}
+
+const struct sip_msg *txn_request(const struct txn *t)
+{
+	return is_client(t) ? NULL : &t->server.req->msg;
+}
+
+const struct sip_flow *txn_flow(const struct txn *t)
+{
+	return is_client(t) ? &t->to : &t->server.flow;
+}
+
+struct span txn_to_tag(const struct txn *t)
+{
+	if (is_client(t))
+		return span_of(NULL, 0);
+	return span_of(t->server.to_tag, sizeof(t->server.to_tag));
+}
+
+int txn_respond(struct txn *t, unsigned status, struct bytes *b, msec now)
+{
+	struct txn_table *tt = t->tt;
+	int r;
+	if (!t->machine->respond || status < 100 || status > 699)
+		return -EINVAL;
+	table_enter(tt);
+	r = t->machine->respond(t, status, b, now);
+	table_leave_user(tt, now);
+	return r;
+}
+
+int txn_reply_inner(struct txn *t, unsigned status, struct span reason, struct span lines,
+		    msec now)
+{
+	struct sip_response r = {.status = status, .reason = reason, .lines = lines};
+	if (status > 100)
+		r.to_tag = txn_to_tag(t);
+	struct bytes *b = sip_build_response(&t->server.req->msg, &r);
+	if (!b)
+		return -ENOMEM;
+	int e = t->machine->respond(t, status, b, now);
+	bytes_unref(b);
+	return e;
+}
+
+int txn_reply(struct txn *t, unsigned status, struct span reason, struct span lines, msec now)
+{
+	struct txn_table *tt = t->tt;
+	int r;
+	if (!t->machine->respond || status < 100 || status > 699)
+		return -EINVAL;
+	table_enter(tt);
+	r = txn_reply_inner(t, status, reason, lines, now);
+	table_leave_user(tt, now);
+	return r;
+}
+
+/* ---- both ---- */
+
+unsigned txn_status(const struct txn *t)
+{
+	return t->status;
+}
+
+void txn_forget(struct txn *t)
+{
+	if (is_client(t))
+		t->client.user = NULL;
+	else
+		t->server.user = NULL;
+	t->arg = NULL;
+	/* Whatever clock the caller has, the wheel's is never ahead of it. */
+	if (!t->terminated && t->machine->forgotten)
+		t->machine->forgotten(t, t->tt->wheel->now);
+}
+
+const char *txn_state_name(const struct txn *t)
+{
+	return t->machine->state_names[t->state];
+}
+
+bool txn_is_terminated(const struct txn *t)
+{
+	return t->terminated;
+}
