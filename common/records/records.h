@@ -17,6 +17,19 @@ enum record_kind {
 	RECORD_KIND_MAX = 16
 };
 
+enum {
+	RECORDS_BATCH_MAX = 128, /* records in one put */
+	RECORDS_GROUP_MAX_BYTES = 1024,
+	RECORDS_NAME_MAX_BYTES = 1024,
+	RECORDS_BODY_MAX_BYTES = 1 << 20,
+	/* How long a deletion is remembered, after it or after the expiry of a record. */
+	RECORDS_TOMBSTONE_MS = 3600 * 1000,
+	/* Deletions remembered in one group: of more the oldest goes early. */
+	RECORDS_TOMBSTONES_PER_GROUP = 32,
+	/* A version further ahead of our clock than this is refused by records_merge. */
+	RECORDS_DRIFT_MAX_MS = 3600 * 1000,
+};
+
 struct record_version {
 	uint64_t hlc; /* wall-clock ms << 16 | counter */
 	uint32_t node;
@@ -29,7 +42,7 @@ struct record {
 	struct span group, name;
 	struct record_version version; /* given by records_put when hlc is 0 */
 	uint64_t expires_ms;	       /* wall clock, 0: never */
-	struct span body;
+	struct span body;	       /* of a deletion: none is kept */
 };
 
 struct records;
@@ -42,7 +55,8 @@ void records_free(struct records *r);
 /* Reads everything from the store; before any thread.  0 or -errno. */
 int records_load(struct records *r, uint64_t wall_ms);
 
-/* A batch: all or nothing visible to readers of one group; all records must be of one group.
+/* A batch: all or nothing visible to readers of one group; all records must be of one group, no
+ * two of one kind and name.
  * done(arg, error) is called when it is durable (from the store's thread, or before
  * records_put returns when there is no store): the yes may leave then.  error: 0 or -EIO (kept
  * in memory, not durable).  done may be NULL. expect: when not NULL, the group's highest
@@ -52,6 +66,12 @@ int records_put(struct records *r, const struct record *v, unsigned n,
 		const struct record_version *expect, uint64_t wall_ms,
 		void (*done)(void *arg, int error), void *arg);
 
+/* Records from elsewhere (the cluster), versions given; of one group, as records_put.  What is
+ * here already or older is passed over; done is called as of records_put all the same.  How
+ * many were taken; -EBADMSG for a version far in the future or of none; else as records_put. */
+int records_merge(struct records *r, const struct record *v, unsigned n, uint64_t wall_ms,
+		  void (*done)(void *arg, int error), void *arg);
+
 /* Live (not deleted, not expired) records of a group and kind, in order of first insertion,
  * under the stripe's lock: `each` copies what it needs and calls nothing here; it returns false
  * to stop. *ret_version (may be NULL): highest version of that kind in the group, tombstones
@@ -59,16 +79,30 @@ int records_put(struct records *r, const struct record *v, unsigned n,
 unsigned records_each(struct records *r, uint8_t kind, struct span group, uint64_t wall_ms,
 		      bool (*each)(void *arg, const struct record *rec), void *arg,
 		      struct record_version *ret_version);
+/* A name of 64 bits for a record, for this process and its life: a keyed hash, not unique for
+ * sure. May be called by `each`.  records_each_tag shows the live records of a kind that have
+ * it. */
+uint64_t records_tag(const struct records *r, const struct record *rec);
+unsigned records_each_tag(struct records *r, uint8_t kind, uint64_t tag, uint64_t wall_ms,
+			  bool (*each)(void *arg, const struct record *rec), void *arg);
 /* All live records of a kind, stripe by stripe (admin, metrics). */
 void records_scan(struct records *r, uint8_t kind, uint64_t wall_ms,
 		  bool (*each)(void *arg, const struct record *rec), void *arg);
 /* Live records of a kind (counting what has expired but was not swept). */
 size_t records_count(const struct records *r, uint8_t kind);
-/* Frees expired records and old tombstones of some stripes; call it every second or so. */
+/* Turns expired records into tombstones and frees old tombstones, in a sixteenth of the table;
+ * call it every second or so. */
 void records_sweep(struct records *r, uint64_t wall_ms);
 /* Called after a change of a group (put, expiry), outside the locks, from the thread that did
  * it; several may be registered, before threads start. */
 void records_watch(struct records *r, uint8_t kind,
 		   void (*changed)(void *arg, uint8_t kind, struct span group), void *arg);
+
+struct records_counters {
+	uint64_t records; /* now, tombstones included */
+	uint64_t puts, merged, passed_over, conflicts, full, far_ahead, expired;
+};
+/* A copy, read relaxed. */
+struct records_counters records_counters(const struct records *r);
 
 #endif

@@ -1,0 +1,484 @@
+/*
+ * Records: versions from a hybrid logical clock, last writer wins, batches of one group,
+ * compare and set, look-up, sweep.  The table is in table.c; where records are kept for good in
+ * common/store.  Replication between nodes is not here: it calls records_merge.
+ */
+#include "common/records/records_priv.h"
+#include "common/store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { WATCHES_MAX = 8 };
+
+struct watch {
+	uint8_t kind;
+	void (*changed)(void *arg, uint8_t kind, struct span group);
+	void *arg;
+};
+
+struct records {
+	struct stripe stripe[STRIPES];
+	struct mac_key key;
+	struct store *store;
+	uint32_t node;
+	size_t limit;
+	atomic_size_t n;
+	_Atomic uint64_t clock; /* the highest version given or seen */
+	atomic_uint sweep_next;
+	unsigned nwatch;
+	struct watch watch[WATCHES_MAX];
+	struct records_counters c;
+};
+
+int record_version_cmp(struct record_version a, struct record_version b)
+{
+	if (a.hlc != b.hlc)
+		return a.hlc < b.hlc ? -1 : 1;
+	return a.node < b.node ? -1 : a.node > b.node;
+}
+
+static void count(uint64_t *c, uint64_t n)
+{
+	__atomic_fetch_add(c, n, __ATOMIC_RELAXED);
+}
+
+static uint32_t hash_of(const struct records *r, struct span group)
+{
+	return (uint32_t)mac_span(&r->key, group);
+}
+
+static struct stripe *stripe_of(struct records *r, uint32_t hash)
+{
+	return &r->stripe[hash & (STRIPES - 1)];
+}
+
+/* ---- the clock ---- */
+
+static uint64_t clock_next(struct records *r, uint64_t wall_ms)
+{
+	uint64_t last = atomic_load_explicit(&r->clock, memory_order_relaxed), next;
+	do {
+		next = wall_ms << 16 > last ? wall_ms << 16 : last + 1;
+	} while (!atomic_compare_exchange_weak(&r->clock, &last, next));
+	return next;
+}
+
+static void clock_saw(struct records *r, uint64_t hlc)
+{
+	uint64_t last = atomic_load_explicit(&r->clock, memory_order_relaxed);
+	while (hlc > last && !atomic_compare_exchange_weak(&r->clock, &last, hlc))
+		;
+}
+
+/* ---- life ---- */
+
+struct records *records_new(struct store *store, uint32_t node, size_t limit)
+{
+	struct records *r = aligned_alloc(64, (sizeof(*r) + 63) / 64 * 64);
+	if (!r)
+		return NULL;
+	memset(r, 0, sizeof(*r));
+	mac_random(&r->key, sizeof(r->key));
+	r->store = store;
+	r->node = node;
+	r->limit = limit;
+	for (unsigned i = 0; i < STRIPES; i++) {
+		if (stripe_init(&r->stripe[i]) < 0) {
+			records_free(r);
+			return NULL;
+		}
+	}
+	return r;
+}
+
+void records_free(struct records *r)
+{
+	if (!r)
+		return;
+	for (unsigned i = 0; i < STRIPES; i++)
+		stripe_done(&r->stripe[i]);
+	free(r);
+}
+
+static bool well_formed(const struct record *v)
+{
+	return v->kind > 0 && v->kind <= RECORD_KIND_MAX && v->group.n > 0 &&
+	       v->group.n <= RECORDS_GROUP_MAX_BYTES && v->name.n <= RECORDS_NAME_MAX_BYTES &&
+	       v->body.n <= RECORDS_BODY_MAX_BYTES;
+}
+
+static int load_row(void *arg, const struct store_row *row)
+{
+	struct records *r = arg;
+	const struct record v = {
+		.kind = row->kind,
+		.deleted = row->deleted,
+		.group = row->group,
+		.name = row->name,
+		.version = {row->hlc, row->node},
+		.expires_ms = row->expires_ms,
+		.body = row->body,
+	};
+	if (!well_formed(&v))
+		return -EBADMSG;
+	if (atomic_load(&r->n) >= r->limit)
+		return -ENOSPC;
+	uint32_t hash = hash_of(r, v.group);
+	struct rec *c = rec_new(&v, hash);
+	if (!c)
+		return -ENOMEM;
+	stripe_insert(stripe_of(r, hash), c);
+	atomic_fetch_add(&r->n, 1);
+	clock_saw(r, row->hlc);
+	return 0;
+}
+
+int records_load(struct records *r, uint64_t wall_ms)
+{
+	return r->store ? r->store->ops->load(r->store, wall_ms, load_row, r) : 0;
+}
+
+void records_watch(struct records *r, uint8_t kind,
+		   void (*changed)(void *arg, uint8_t kind, struct span group), void *arg)
+{
+	if (r->nwatch < WATCHES_MAX)
+		r->watch[r->nwatch++] = (struct watch){kind, changed, arg};
+}
+
+static void tell(const struct records *r, uint8_t kind, struct span group)
+{
+	for (unsigned i = 0; i < r->nwatch; i++)
+		if (r->watch[i].kind == kind)
+			r->watch[i].changed(r->watch[i].arg, kind, group);
+}
+
+/* ---- writing ---- */
+
+/* What a batch has become on its way into the table; see apply(). */
+struct batch {
+	struct records *r;
+	struct stripe *s;
+	uint32_t hash;
+	unsigned n;
+	size_t added;
+	struct record v[RECORDS_BATCH_MAX];
+	struct rec *fresh[RECORDS_BATCH_MAX]; /* NULL: written over the one that is there */
+	struct store_row row[RECORDS_BATCH_MAX];
+};
+
+static struct record_version highest(const struct stripe *s, uint32_t hash, uint8_t kind,
+				     struct span group)
+{
+	struct record_version max = {0, 0};
+	for (const struct rec *c = *stripe_chain(s, hash); c; c = c->next)
+		if (c->kind == kind && rec_in_group(c, hash, group) &&
+		    record_version_cmp(rec_version(c), max) > 0)
+			max = rec_version(c);
+	return max;
+}
+
+/* Takes one record into the batch unless what is there is as new.  0 or -ENOMEM. */
+static int batch_add(struct batch *b, const struct record *v, uint64_t wall_ms)
+{
+	struct record *w = &b->v[b->n];
+	*w = *v;
+	if (w->version.hlc == 0)
+		w->version = (struct record_version){clock_next(b->r, wall_ms), b->r->node};
+	else
+		clock_saw(b->r, w->version.hlc);
+	if (w->deleted) {
+		w->body.n = 0;
+		if (w->expires_ms == 0)
+			w->expires_ms = (w->version.hlc >> 16) + RECORDS_TOMBSTONE_MS;
+	}
+	struct rec *old = *stripe_find(b->s, b->hash, w->kind, w->group, w->name);
+	if (old && record_version_cmp(rec_version(old), w->version) >= 0) {
+		count(&b->r->c.passed_over, 1);
+		return 0;
+	}
+	b->fresh[b->n] = NULL;
+	if (!old || !rec_fits(old, w)) {
+		b->fresh[b->n] = rec_new(w, b->hash);
+		if (!b->fresh[b->n])
+			return -ENOMEM;
+	}
+	b->added += !old;
+	b->row[b->n] = (struct store_row){
+		.kind = w->kind,
+		.deleted = w->deleted,
+		.group = w->group,
+		.name = w->name,
+		.body = w->body,
+		.hlc = w->version.hlc,
+		.node = w->version.node,
+		.expires_ms = w->expires_ms,
+	};
+	b->n++;
+	return 0;
+}
+
+static void batch_drop(struct batch *b)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		free(b->fresh[i]);
+}
+
+/* Nothing can fail here. */
+static void batch_commit(struct batch *b)
+{
+	bool deleted = false;
+	for (unsigned i = 0; i < b->n; i++) {
+		const struct record *v = &b->v[i];
+		struct rec **at = stripe_find(b->s, b->hash, v->kind, v->group, v->name);
+		if (!*at)
+			stripe_insert(b->s, b->fresh[i]);
+		else if (b->fresh[i])
+			stripe_replace(b->s, at, b->fresh[i]);
+		else
+			stripe_overwrite(b->s, at, v);
+		deleted |= v->deleted;
+	}
+	if (deleted || b->added)
+		atomic_fetch_sub(&b->r->n, stripe_trim(b->s, b->hash, b->v[0].group));
+}
+
+/* Room in the table, then the store's queue, then the table itself: the first two may refuse.
+ */
+static int batch_write(struct batch *b, void (*done)(void *arg, int error), void *arg)
+{
+	struct records *r = b->r;
+	int rc = 0;
+
+	if (b->added && atomic_fetch_add(&r->n, b->added) + b->added > r->limit)
+		rc = -ENOSPC;
+	if (rc == 0 && r->store)
+		rc = r->store->ops->put(r->store, b->row, b->n, done, arg);
+	if (rc < 0) {
+		atomic_fetch_sub(&r->n, b->added);
+		count(&r->c.full, rc == -ENOSPC);
+		return rc;
+	}
+	if (b->n)
+		batch_commit(b);
+	return 0;
+}
+
+static bool batch_sound(const struct record *v, unsigned n)
+{
+	if (n == 0 || n > RECORDS_BATCH_MAX)
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		if (!well_formed(&v[i]) || !span_eq(v[i].group, v[0].group))
+			return false;
+		for (unsigned j = 0; j < i; j++)
+			if (v[i].kind == v[j].kind && span_eq(v[i].name, v[j].name))
+				return false;
+	}
+	return true;
+}
+
+static void tell_batch(const struct batch *b)
+{
+	uint32_t told = 0;
+	for (unsigned i = 0; b->r->nwatch && i < b->n; i++) {
+		if (!(told & 1u << b->v[i].kind))
+			tell(b->r, b->v[i].kind, b->v[i].group);
+		told |= 1u << b->v[i].kind;
+	}
+}
+
+/* How many records were taken, or -errno. */
+static int apply(struct records *r, const struct record *v, unsigned n,
+		 const struct record_version *expect, uint64_t wall_ms,
+		 void (*done)(void *arg, int error), void *arg)
+{
+	struct batch b;
+	int rc = 0;
+
+	if (!batch_sound(v, n))
+		return -EINVAL;
+	b.r = r;
+	b.hash = hash_of(r, v[0].group);
+	b.s = stripe_of(r, b.hash);
+	b.n = 0;
+	b.added = 0;
+
+	pthread_mutex_lock(&b.s->lock);
+	if (expect &&
+	    record_version_cmp(highest(b.s, b.hash, v[0].kind, v[0].group), *expect)) {
+		count(&r->c.conflicts, 1);
+		rc = -EAGAIN;
+	}
+	for (unsigned i = 0; rc == 0 && i < n; i++)
+		rc = batch_add(&b, &v[i], wall_ms);
+	if (rc == 0)
+		rc = batch_write(&b, done, arg);
+	if (rc < 0)
+		batch_drop(&b);
+	pthread_mutex_unlock(&b.s->lock);
+	if (rc < 0)
+		return rc;
+
+	tell_batch(&b);
+	if (!r->store && done)
+		done(arg, 0);
+	return (int)b.n;
+}
+
+int records_put(struct records *r, const struct record *v, unsigned n,
+		const struct record_version *expect, uint64_t wall_ms,
+		void (*done)(void *arg, int error), void *arg)
+{
+	int rc = apply(r, v, n, expect, wall_ms, done, arg);
+	if (rc < 0)
+		return rc;
+	count(&r->c.puts, 1);
+	return 0;
+}
+
+int records_merge(struct records *r, const struct record *v, unsigned n, uint64_t wall_ms,
+		  void (*done)(void *arg, int error), void *arg)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (v[i].version.hlc == 0 ||
+		    v[i].version.hlc >> 16 > wall_ms + RECORDS_DRIFT_MAX_MS) {
+			count(&r->c.far_ahead, 1);
+			return -EBADMSG;
+		}
+	}
+	int rc = apply(r, v, n, NULL, wall_ms, done, arg);
+	if (rc > 0)
+		count(&r->c.merged, (unsigned)rc);
+	return rc;
+}
+
+/* ---- reading ---- */
+
+unsigned records_each(struct records *r, uint8_t kind, struct span group, uint64_t wall_ms,
+		      bool (*each)(void *arg, const struct record *rec), void *arg,
+		      struct record_version *ret_version)
+{
+	uint32_t hash = hash_of(r, group);
+	struct stripe *s = stripe_of(r, hash);
+	struct record_version max = {0, 0};
+	unsigned shown = 0;
+	bool more = each != NULL;
+
+	pthread_mutex_lock(&s->lock);
+	for (const struct rec *c = *stripe_chain(s, hash); c; c = c->next) {
+		if (c->kind != kind || !rec_in_group(c, hash, group))
+			continue;
+		if (record_version_cmp(rec_version(c), max) > 0)
+			max = rec_version(c);
+		if (!more || !rec_live(c, wall_ms))
+			continue;
+		const struct record v = rec_show(c);
+		shown++;
+		more = each(arg, &v);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (ret_version)
+		*ret_version = max;
+	return shown;
+}
+
+static uint64_t tag_of(const struct records *r, uint32_t hash, struct span name)
+{
+	return (uint64_t)(uint32_t)mac_span(&r->key, name) << 32 | hash;
+}
+
+uint64_t records_tag(const struct records *r, const struct record *rec)
+{
+	return tag_of(r, hash_of(r, rec->group), rec->name);
+}
+
+unsigned records_each_tag(struct records *r, uint8_t kind, uint64_t tag, uint64_t wall_ms,
+			  bool (*each)(void *arg, const struct record *rec), void *arg)
+{
+	uint32_t hash = (uint32_t)tag;
+	struct stripe *s = stripe_of(r, hash);
+	unsigned shown = 0;
+	bool more = true;
+
+	pthread_mutex_lock(&s->lock);
+	for (const struct rec *c = *stripe_chain(s, hash); c && more; c = c->next) {
+		if (c->kind != kind || c->hash != hash || !rec_live(c, wall_ms) ||
+		    tag_of(r, hash, rec_name(c)) != tag)
+			continue;
+		const struct record v = rec_show(c);
+		shown++;
+		more = each(arg, &v);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return shown;
+}
+
+void records_scan(struct records *r, uint8_t kind, uint64_t wall_ms,
+		  bool (*each)(void *arg, const struct record *rec), void *arg)
+{
+	bool more = true;
+	for (unsigned i = 0; more && i < STRIPES; i++) {
+		struct stripe *s = &r->stripe[i];
+		pthread_mutex_lock(&s->lock);
+		for (uint32_t b = 0; more && b <= s->mask; b++) {
+			for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
+				if (c->kind != kind || !rec_live(c, wall_ms))
+					continue;
+				const struct record v = rec_show(c);
+				more = each(arg, &v);
+			}
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+size_t records_count(const struct records *r, uint8_t kind)
+{
+	size_t n = 0;
+	if (kind <= RECORD_KIND_MAX)
+		for (unsigned i = 0; i < STRIPES; i++)
+			n += atomic_load_explicit(&r->stripe[i].live[kind],
+						  memory_order_relaxed);
+	return n;
+}
+
+struct records_counters records_counters(const struct records *r)
+{
+	struct records_counters c;
+	const uint64_t *from = (const uint64_t *)&r->c;
+	uint64_t *to = (uint64_t *)&c;
+
+	for (size_t i = 0; i < sizeof(c) / sizeof(*to); i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	c.records = atomic_load_explicit(&r->n, memory_order_relaxed);
+	return c;
+}
+
+/* ---- sweeping ---- */
+
+static void sweep_one(struct records *r, struct stripe *s, uint64_t wall_ms)
+{
+	unsigned freed = 0, expired = 0;
+
+	pthread_mutex_lock(&s->lock);
+	struct rec *gone = stripe_sweep(s, wall_ms, &freed, &expired);
+	pthread_mutex_unlock(&s->lock);
+	atomic_fetch_sub(&r->n, freed);
+	count(&r->c.expired, expired);
+	for (struct rec *next; gone; gone = next) {
+		next = gone->next;
+		tell(r, gone->kind, rec_group(gone));
+		free(gone);
+	}
+}
+
+void records_sweep(struct records *r, uint64_t wall_ms)
+{
+	unsigned from = atomic_fetch_add(&r->sweep_next, SWEEP_STRIPES) & (STRIPES - 1);
+
+	for (unsigned i = 0; i < SWEEP_STRIPES; i++)
+		sweep_one(r, &r->stripe[from + i], wall_ms);
+	if (from == 0 && r->store)
+		r->store->ops->expire(r->store, wall_ms);
+}
