@@ -1,0 +1,74 @@
+/*
+ * One process: what its files share.
+ */
+#ifndef EAVES_APP_PRIV_H
+#define EAVES_APP_PRIV_H
+
+#include "common/app/role.h"
+#include "common/net/tls.h"
+#include "common/store/store.h"
+
+enum { APP_ADDRS_MAX = 64, APP_SECRET_BYTES = 32, APP_ERROR_MAX = CONF_ERROR_MAX };
+
+/* A configuration in force: counted, since workers change over one by one. */
+struct app_conf {
+	atomic_uint refs;
+	struct conf *conf;
+};
+
+/* Our own addresses, found once at the start. */
+struct app_names {
+	struct addr addrs[APP_ADDRS_MAX];
+	unsigned naddrs;
+	struct span hosts[NET_LISTENERS_MAX]; /* as advertised */
+	uint16_t ports[NET_LISTENERS_MAX];
+	unsigned nlisteners;
+	char text[NET_LISTENERS_MAX][ADDR_TEXT_MAX];
+};
+
+struct app_worker_slot {
+	struct app_worker view; /* first: the roles' pointer is ours */
+	struct app_conf *conf;
+};
+
+struct app {
+	const char *program;
+	char *conf_path;
+	struct app_conf *conf;
+	struct loop *loop;
+	struct store *store;
+	struct records *records;
+	struct metrics *metrics;
+	struct admin *admin;
+	struct net_tls *tls;
+	struct stack_group *stacks;
+	struct app_names names;
+	unsigned char secret[APP_SECRET_BYTES];
+	const struct app_role *role[APP_ROLE_COUNT];
+	void *role_state[APP_ROLE_COUNT];
+	struct app_worker_slot *worker;
+	unsigned nworkers;
+	uint64_t reloads, reload_errors;
+	uint64_t started_wall_ms;
+	bool draining;
+	struct wheel_timer sweep;
+};
+
+struct app_conf *app_conf_new(struct conf *c);
+struct app_conf *app_conf_unref(struct app_conf *c);
+
+/* setup.c: everything from the configuration, in order; -errno and ret_error. */
+int app_setup(struct app *a, char ret_error[APP_ERROR_MAX]);
+void app_teardown(struct app *a);
+/* secret.c: the node's secret from data_dir, made at the first start. */
+int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX]);
+/* reload.c: reads the file again; the running configuration stays on error. */
+int app_reload(struct app *a, char ret_error[APP_ERROR_MAX]);
+/* Reads the certificates named in c: the first time, or anew. */
+int app_tls_apply(struct app *a, const struct conf *c, char *ret_error);
+/* names.c */
+int app_names_find(struct app_names *n, const struct conf *c);
+/* status.c: commands and metrics of the process itself. */
+int app_admin_start(struct app *a, char ret_error[APP_ERROR_MAX]);
+
+#endif

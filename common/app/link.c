@@ -1,0 +1,56 @@
+/*
+ * The links between roles in one process, and what both roles do alike with a request.
+ */
+#include "common/app/app_priv.h"
+
+void app_link(struct app_worker *w, enum app_role_kind to, const struct app_request *q,
+	      msec now)
+{
+	const struct app_role *role = w->app->role[to];
+	if (role)
+		role->request(w->app->role_state[to], w, q, now);
+	else
+		app_reply(w, q, 503, "No Link To The Other Role", SPAN("Retry-After: 5\r\n"));
+}
+
+bool app_has_role(const struct app *a, enum app_role_kind kind)
+{
+	return a->role[kind] != NULL;
+}
+
+void app_reply(struct app_worker *w, const struct app_request *q, unsigned status,
+	       const char *reason, struct span lines)
+{
+	stack_reply(w->stack, q->r->msg, &q->r->top, &q->r->src, status, reason, lines);
+}
+
+static uint64_t bit(enum sip_hdr_kind k)
+{
+	return (uint64_t)1 << k;
+}
+
+/* RFC 3261 22.3: credentials for another realm than ours go on. */
+static bool only_our_credentials(const struct sip_msg *m)
+{
+	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_PROXY_AUTHORIZATION);
+	return h && !sip_msg_next(m, h);
+}
+
+void app_forward_opts(const struct app_worker *w, const struct app_request *q,
+		      struct proxy_opts *ret_opts)
+{
+	const struct sip_msg *m = q->r->msg;
+	bool insider = q->marks & APP_MARK_INSIDER;
+	*ret_opts = (struct proxy_opts){0};
+	if (insider)
+		return;
+	ret_opts->strip = bit(SIP_HDR_P_ASSERTED_IDENTITY) | bit(SIP_HDR_P_PREFERRED_IDENTITY);
+	if (!(q->marks & APP_MARK_AUTHENTICATED))
+		return;
+	if (only_our_credentials(m))
+		ret_opts->strip |= bit(SIP_HDR_PROXY_AUTHORIZATION);
+	if (!sip_msg_has_token(m, SIP_HDR_PRIVACY, SPAN("id")))
+		ret_opts->lines =
+			arena_printf(sip_arena(), "P-Asserted-Identity: <sip:%.*s@%s>\r\n",
+				     SPAN_FMT(q->user), w->conf->domain);
+}

@@ -1,0 +1,163 @@
+/*
+ * The program: options, signals, and the life of the process.  Which roles it has is decided by
+ * what is linked into it.
+ */
+#include "common/app/app_priv.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The linker's list of the roles in this program (APP_ROLE). */
+extern const struct app_role *const __start_app_roles[];
+extern const struct app_role *const __stop_app_roles[];
+
+struct options {
+	const char *config;
+	bool check, reference;
+};
+
+static void usage(FILE *out, const char *program)
+{
+	fprintf(out,
+		"usage: %s --config FILE [--check-config]\n"
+		"       %s --reference\n\n"
+		"  -c, --config FILE   the configuration (YAML)\n"
+		"  -t, --check-config  read and check it, then end: 0 when it is good\n"
+		"      --reference     print the page that describes every key\n"
+		"  -h, --help          this\n\n"
+		"SIGHUP reads the configuration again; SIGTERM and SIGINT end the server.\n",
+		program, program);
+}
+
+/* 0; 1: done, exit with success; -EINVAL. */
+static int parse(int argc, char **argv, struct options *o)
+{
+	static const struct option table[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, 't'},
+		{"reference", no_argument, NULL, 'r'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	for (int k; (k = getopt_long(argc, argv, "c:th", table, NULL)) != -1;) {
+		switch (k) {
+		case 'c':
+			o->config = optarg;
+			break;
+		case 't':
+			o->check = true;
+			break;
+		case 'r':
+			o->reference = true;
+			break;
+		case 'h':
+			usage(stdout, argv[0]);
+			return 1;
+		default:
+			return -EINVAL;
+		}
+	}
+	return optind == argc && (o->config || o->reference) ? 0 : -EINVAL;
+}
+
+static void on_end(evutil_socket_t sig, short what, void *arg)
+{
+	struct app *a = arg;
+	(void)what;
+	log_event(LOG_INFO, "stopping",
+		  LOG_STR("signal", sig == SIGINT ? "SIGINT" : "SIGTERM"));
+	a->draining = true;
+	stack_group_drain(a->stacks);
+	loop_stop(a->loop);
+}
+
+static void on_hup(evutil_socket_t sig, short what, void *arg)
+{
+	char error[APP_ERROR_MAX];
+	(void)sig;
+	(void)what;
+	app_reload(arg, error);
+}
+
+static int run(struct app *a)
+{
+	struct event_base *base = loop_base(a->loop);
+	struct event *ev[] = {evsignal_new(base, SIGTERM, on_end, a),
+			      evsignal_new(base, SIGINT, on_end, a),
+			      evsignal_new(base, SIGHUP, on_hup, a)};
+	int r = 0;
+	for (size_t i = 0; i < sizeof(ev) / sizeof(ev[0]); i++)
+		if (!ev[i] || event_add(ev[i], NULL) < 0)
+			r = -ENOMEM;
+	if (r == 0) {
+		log_event(LOG_INFO, "started", LOG_STR("domain", a->conf->conf->domain),
+			  LOG_N("workers", a->nworkers),
+			  LOG_N("users", records_count(a->records, RECORD_USER)),
+			  LOG_N("bindings", records_count(a->records, RECORD_BINDING)));
+		loop_run(a->loop);
+	}
+	for (size_t i = 0; i < sizeof(ev) / sizeof(ev[0]); i++)
+		if (ev[i])
+			event_free(ev[i]);
+	return r;
+}
+
+static int serve(struct app *a)
+{
+	char error[APP_ERROR_MAX] = "";
+	signal(SIGPIPE, SIG_IGN);
+	for (const struct app_role *const *r = __start_app_roles; r < __stop_app_roles; r++)
+		a->role[(*r)->kind] = *r;
+	int r = sip_values_init();
+	if (r == 0)
+		r = app_setup(a, error);
+	if (r == 0)
+		r = run(a);
+	else
+		log_event(LOG_ERROR, "cannot-start", LOG_STR("error", error));
+	app_teardown(a);
+	if (r == 0)
+		log_event(LOG_INFO, "stopped");
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	char error[CONF_ERROR_MAX];
+	struct options o = {0};
+	struct app a = {.program = argv[0]};
+	int r = parse(argc, argv, &o);
+	if (r != 0) {
+		if (r < 0)
+			usage(stderr, argv[0]);
+		return r < 0 ? 2 : 0;
+	}
+	if (o.reference) {
+		conf_write_reference(stdout);
+		return 0;
+	}
+	struct conf *c = conf_load(o.config, error);
+	if (!c) {
+		fprintf(stderr, "%s\n", error);
+		return 1;
+	}
+	if (o.check) {
+		printf("%s: good\n", o.config);
+		conf_free(c);
+		return 0;
+	}
+	log_set_level(c->log.level);
+	a.conf_path = (char *)o.config;
+	a.conf = app_conf_new(c);
+	if (!a.conf) {
+		conf_free(c);
+		return 1;
+	}
+	r = serve(&a);
+	app_conf_unref(a.conf);
+	return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,126 @@
+/*
+ * Our own names and addresses: what Via and Record-Route say, and which hosts are ours.
+ */
+#include "common/app/app_priv.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdio.h>
+
+static bool is_any(const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET6)
+		return IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+	return a->in4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+static bool usable(const struct sockaddr *sa, bool loopback)
+{
+	if (sa->sa_family == AF_INET)
+		return true;
+	if (sa->sa_family != AF_INET6)
+		return false;
+	const struct in6_addr *ip = &((const struct sockaddr_in6 *)sa)->sin6_addr;
+	return loopback || !IN6_IS_ADDR_LINKLOCAL(ip);
+}
+
+static void add(struct app_names *n, const struct sockaddr *sa)
+{
+	struct addr a;
+	if (n->naddrs == APP_ADDRS_MAX)
+		return;
+	memset(&a, 0, sizeof(a));
+	memcpy(&a, sa, sa->sa_family == AF_INET6 ? sizeof(a.in6) : sizeof(a.in4));
+	n->addrs[n->naddrs++] = a;
+}
+
+/* Addresses of the machine: those that others can reach come first. */
+static int find_interfaces(struct app_names *n)
+{
+	struct ifaddrs *all;
+	if (getifaddrs(&all) < 0)
+		return -errno;
+	for (int loopback = 0; loopback < 2; loopback++)
+		for (struct ifaddrs *i = all; i; i = i->ifa_next) {
+			if (!i->ifa_addr || !!(i->ifa_flags & IFF_LOOPBACK) != !!loopback)
+				continue;
+			if (usable(i->ifa_addr, loopback))
+				add(n, i->ifa_addr);
+		}
+	freeifaddrs(all);
+	return 0;
+}
+
+static const struct addr *first_of(const struct app_names *n, int family)
+{
+	for (unsigned i = 0; i < n->naddrs; i++)
+		if (n->addrs[i].sa.sa_family == family)
+			return &n->addrs[i];
+	return NULL;
+}
+
+int app_names_find(struct app_names *n, const struct conf *c)
+{
+	int r = find_interfaces(n);
+	if (r < 0)
+		return r;
+	n->nlisteners = c->listeners_count;
+	for (unsigned i = 0; i < c->listeners_count; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+		const struct addr *a = &l->addr;
+		n->ports[i] = addr_port(&l->addr);
+		if (is_any(a))
+			a = first_of(n, a->sa.sa_family);
+		if (!a && !l->advertise)
+			return -EADDRNOTAVAIL;
+		if (l->advertise)
+			snprintf(n->text[i], sizeof(n->text[i]), "%s", l->advertise);
+		else
+			addr_host_text(a, n->text[i]);
+		n->hosts[i] = span_str(n->text[i]);
+		if (!is_any(&l->addr) && n->naddrs < APP_ADDRS_MAX)
+			n->addrs[n->naddrs++] = l->addr;
+	}
+	return 0;
+}
+
+bool app_is_domain(const struct conf *c, struct span host)
+{
+	if (span_ieq(host, span_str(c->domain)))
+		return true;
+	for (unsigned i = 0; i < c->aliases_count; i++)
+		if (span_ieq(host, span_str(c->aliases[i])))
+			return true;
+	return false;
+}
+
+static bool is_port(const struct app_names *n, uint16_t port)
+{
+	if (!port)
+		return true;
+	for (unsigned i = 0; i < n->nlisteners; i++)
+		if (n->ports[i] == port)
+			return true;
+	return false;
+}
+
+bool app_is_local(const struct app_worker *w, struct span host, uint16_t port)
+{
+	const struct app_names *n = &w->app->names;
+	struct addr a;
+	if (!is_port(n, port))
+		return false;
+	if (app_is_domain(w->conf, host))
+		return true;
+	if (addr_parse(&a, host, port) == 0) {
+		for (unsigned i = 0; i < n->naddrs; i++)
+			if (addr_host_equal(&n->addrs[i], &a))
+				return is_port(n, port ? port : 5060);
+		return false;
+	}
+	for (unsigned i = 0; i < n->nlisteners; i++)
+		if (span_ieq(host, n->hosts[i]))
+			return true;
+	return false;
+}

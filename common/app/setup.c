@@ -1,0 +1,274 @@
+/*
+ * From a configuration to a running process: the parts in the order of their floors.
+ */
+#include "common/app/app_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { STORE_QUEUE_MAX = 100000, CERTS_MAX = 64, SWEEP_MS = 1000 };
+
+struct app_conf *app_conf_new(struct conf *c)
+{
+	struct app_conf *n = malloc(sizeof(*n));
+	if (!n)
+		return NULL;
+	atomic_init(&n->refs, 1);
+	n->conf = c;
+	return n;
+}
+
+struct app_conf *app_conf_unref(struct app_conf *c)
+{
+	if (c && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1) {
+		conf_free(c->conf);
+		free(c);
+	}
+	return NULL;
+}
+
+/* ---- what the stack asks of us ---- */
+
+static const struct app_role *front(const struct app *a)
+{
+	return a->role[APP_EDGE] ? a->role[APP_EDGE] : a->role[APP_HOME];
+}
+
+static uint32_t on_classify(void *arg, const struct sip_flow *f, const struct net_peer *peer)
+{
+	struct app_worker *w = arg;
+	const struct app_role *r = front(w->app);
+	return r->classify ? r->classify(w->app->role_state[r->kind], w, f, peer) : 0;
+}
+
+static void on_request(void *arg, struct stack *s, const struct proxy_request *r,
+		       uint32_t marks, msec now)
+{
+	struct app_worker *w = arg;
+	const struct app_role *role = front(w->app);
+	const struct app_request q = {.r = r, .marks = marks};
+	(void)s;
+	role->request(w->app->role_state[role->kind], w, &q, now);
+}
+
+static void on_ack(void *arg, struct stack *s, const struct proxy_request *r, uint32_t marks,
+		   msec now)
+{
+	struct app_worker *w = arg;
+	const struct app_role *role = front(w->app);
+	const struct app_request q = {.r = r, .marks = marks};
+	(void)s;
+	role->ack(w->app->role_state[role->kind], w, &q, now);
+}
+
+static void on_flow_closed(void *arg, struct stack *s, const struct sip_flow *f)
+{
+	(void)arg;
+	(void)s;
+	(void)f; /* bindings by a closed connection are found dead when they are used */
+}
+
+static bool on_is_local(void *arg, struct span host, uint16_t port)
+{
+	return app_is_local(arg, host, port);
+}
+
+static const struct stack_user stack_user = {
+	.classify = on_classify,
+	.request = on_request,
+	.ack = on_ack,
+	.flow_closed = on_flow_closed,
+	.is_local = on_is_local,
+};
+
+/* ---- configuration to parts ---- */
+
+static void net_from(struct net_conf *n, const struct conf *c)
+{
+	*n = net_conf_default;
+	n->nlisteners = c->listeners_count;
+	for (unsigned i = 0; i < c->listeners_count; i++)
+		n->listener[i] = (struct net_listener){
+			.transport = c->listeners[i].transport,
+			.addr = c->listeners[i].addr,
+			.tls_require_peer = c->listeners[i].mutual_tls,
+		};
+	n->limits = c->limits;
+	n->handshake_ms = c->net.handshake_ms;
+	n->message_ms = c->net.message_ms;
+	n->idle_ms = c->net.idle_s * 1000;
+	n->connect_ms = c->net.connect_ms;
+	n->conns_max = c->net.connections;
+	n->conns_per_source = c->net.connections_per_source;
+	n->out_bytes_max = c->net.out_queue_bytes;
+}
+
+static void stack_from(struct stack_conf *s, const struct app *a)
+{
+	const struct conf *c = a->conf->conf;
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	*s = (struct stack_conf){
+		.workers = c->workers ? c->workers : (unsigned)(cores > 0 ? cores : 1),
+		.moderation_us = c->moderation_us,
+		.tls = a->tls,
+		.timers = txn_timers_default,
+		.transactions_max = c->net.transactions,
+		.proxy = proxy_conf_default,
+		.dns = dns_conf_default,
+		.secret = span_of((const char *)a->secret, sizeof(a->secret)),
+		.handover_max = 65536,
+	};
+	if (s->workers > STACK_WORKERS_MAX)
+		s->workers = STACK_WORKERS_MAX;
+	net_from(&s->net, c);
+	for (unsigned i = 0; i < c->listeners_count; i++)
+		s->local[i] = (struct proxy_local){.transport = c->listeners[i].transport,
+						   .host = a->names.hosts[i],
+						   .port = addr_port(&c->listeners[i].addr)};
+	s->timers.t1 = c->timers.t1_ms;
+	s->timers.t2 = c->timers.t2_ms;
+	s->timers.t4 = c->timers.t4_ms;
+	s->proxy.timer_c_ms = c->timers.timer_c_s * 1000;
+	s->proxy.serial_group_ms = c->timers.serial_group_s * 1000;
+	s->proxy.max_breadth = c->proxy.max_breadth;
+	s->proxy.max_targets = c->proxy.max_targets;
+	s->proxy.recurse_3xx = c->proxy.recurse;
+	s->proxy.record_route = c->proxy.record_route;
+	s->dns.servers = c->dns.servers;
+	s->dns.timeout_ms = c->dns.timeout_ms;
+	s->dns.tries = c->dns.tries;
+}
+
+int app_tls_apply(struct app *a, const struct conf *c, char *ret_error)
+{
+	struct net_tls_cert certs[CERTS_MAX];
+	struct net_tls_conf t = {.certs = certs, .ca_file = c->tls.ca};
+	for (unsigned i = 0; i < c->tls.certificates_count && i < CERTS_MAX; i++)
+		certs[t.ncerts++] = (struct net_tls_cert){
+			.domain = c->tls.certificates[i].domain,
+			.cert_file = c->tls.certificates[i].certificate,
+			.key_file = c->tls.certificates[i].key,
+		};
+	if (a->tls)
+		return net_tls_reload(a->tls, &t, ret_error);
+	if (!t.ncerts && !t.ca_file)
+		return 0;
+	a->tls = net_tls_new(&t, ret_error);
+	return a->tls ? 0 : -EINVAL;
+}
+
+static int open_store(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	const struct conf *c = a->conf->conf;
+	char path[4096];
+	if (c->store == CONF_STORE_SQLITE) {
+		snprintf(path, sizeof(path), "%s/eaves.db", c->data_dir);
+		a->store = store_sqlite_new(path, STORE_QUEUE_MAX, ret_error);
+		if (!a->store)
+			return -EIO;
+	}
+	a->records = records_new(a->store, 1, c->records_max);
+	if (!a->records)
+		return -ENOMEM;
+	int r = records_load(a->records, time_wall_ms());
+	if (r < 0)
+		snprintf(ret_error, APP_ERROR_MAX, "cannot read the store: %s", strerror(-r));
+	return r;
+}
+
+static int start_roles(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	const struct app_services sv = {
+		.conf = a->conf->conf,
+		.records = a->records,
+		.durable = a->store != NULL,
+		.secret = span_of((const char *)a->secret, sizeof(a->secret)),
+		.app = a,
+	};
+	for (int k = 0; k < APP_ROLE_COUNT; k++) {
+		int r = a->role[k] ? a->role[k]->start(&sv, &a->role_state[k], ret_error) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int open_stacks(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	struct stack_conf s;
+	void *args[STACK_WORKERS_MAX];
+	stack_from(&s, a);
+	a->nworkers = s.workers;
+	a->worker = calloc(a->nworkers, sizeof(*a->worker));
+	if (!a->worker)
+		return -ENOMEM;
+	for (unsigned i = 0; i < a->nworkers; i++) {
+		a->worker[i].conf = a->conf;
+		atomic_fetch_add_explicit(&a->conf->refs, 1, memory_order_relaxed);
+		a->worker[i].view =
+			(struct app_worker){.index = i, .conf = a->conf->conf, .app = a};
+		args[i] = &a->worker[i].view;
+	}
+	a->stacks = stack_group_new(&s, &stack_user, args, ret_error);
+	if (!a->stacks)
+		return -EADDRINUSE;
+	for (unsigned i = 0; i < a->nworkers; i++)
+		a->worker[i].view.stack = stack_group_worker(a->stacks, i);
+	return 0;
+}
+
+static void on_sweep(struct wheel_timer *t, msec now)
+{
+	struct app *a = container_of(t, struct app, sweep);
+	records_sweep(a->records, time_wall_ms());
+	wheel_arm(loop_wheel(a->loop), t, now + SWEEP_MS);
+}
+
+int app_setup(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	int r;
+	snprintf(ret_error, APP_ERROR_MAX, "out of memory");
+	a->started_wall_ms = time_wall_ms();
+	if (!(a->loop = loop_new(0)) || !(a->metrics = metrics_new()))
+		return -ENOMEM;
+	if ((r = app_secret_load(a, ret_error)) < 0)
+		return r;
+	if ((r = app_names_find(&a->names, a->conf->conf)) < 0) {
+		snprintf(ret_error, APP_ERROR_MAX,
+			 "no address to advertise for a listener on all addresses: set "
+			 "advertise");
+		return r;
+	}
+	if ((r = open_store(a, ret_error)) < 0 ||
+	    (r = app_tls_apply(a, a->conf->conf, ret_error)) < 0 ||
+	    (r = start_roles(a, ret_error)) < 0 || (r = open_stacks(a, ret_error)) < 0 ||
+	    (r = app_admin_start(a, ret_error)) < 0)
+		return r;
+	wheel_timer_init(&a->sweep, on_sweep);
+	wheel_arm(loop_wheel(a->loop), &a->sweep, time_now() + SWEEP_MS);
+	return stack_group_start(a->stacks);
+}
+
+void app_teardown(struct app *a)
+{
+	if (a->stacks)
+		stack_group_stop(a->stacks);
+	admin_free(a->admin);
+	if (a->store)
+		a->store->ops->flush(a->store);
+	stack_group_free(a->stacks);
+	for (int k = 0; k < APP_ROLE_COUNT; k++)
+		if (a->role[k] && a->role_state[k])
+			a->role[k]->stop(a->role_state[k]);
+	records_free(a->records);
+	if (a->store)
+		a->store->ops->free(a->store);
+	net_tls_free(a->tls);
+	metrics_free(a->metrics);
+	loop_free(a->loop);
+	for (unsigned i = 0; i < a->nworkers && a->worker; i++)
+		app_conf_unref(a->worker[i].conf);
+	free(a->worker);
+}

@@ -1,0 +1,292 @@
+/*
+ * Commands and metrics of the process itself; those of a role come with the role.
+ */
+#include "common/app/app_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static int run_status(void *arg, int argc, char **argv, struct span secret,
+		      struct admin_reply *out)
+{
+	struct app *a = arg;
+	const struct conf *c = a->conf->conf;
+	uint64_t live = 0;
+	(void)argc;
+	(void)argv;
+	(void)secret;
+	for (unsigned i = 0; i < a->nworkers; i++)
+		live += stack_txn_counters(a->worker[i].view.stack)->live;
+	admin_printf(out, "program       %s\n", a->program);
+	admin_printf(out, "domain        %s\n", c->domain);
+	admin_printf(out, "up            %llu s\n",
+		     (unsigned long long)((time_wall_ms() - a->started_wall_ms) / 1000));
+	admin_printf(out, "workers       %u\n", a->nworkers);
+	admin_printf(out, "store         %s\n", a->store ? "sqlite" : "memory");
+	admin_printf(out, "users         %zu\n", records_count(a->records, RECORD_USER));
+	admin_printf(out, "bindings      %zu\n", records_count(a->records, RECORD_BINDING));
+	admin_printf(out, "transactions  %llu\n", (unsigned long long)live);
+	for (unsigned i = 0; i < c->listeners_count; i++)
+		admin_printf(out, "listener      %s %.*s:%u\n",
+			     sip_transport_uri(c->listeners[i].transport),
+			     SPAN_FMT(a->names.hosts[i]), a->names.ports[i]);
+	return 0;
+}
+
+static int run_reload(void *arg, int argc, char **argv, struct span secret,
+		      struct admin_reply *out)
+{
+	char error[APP_ERROR_MAX];
+	int r = app_reload(arg, error);
+	(void)argc;
+	(void)argv;
+	(void)secret;
+	if (r < 0)
+		admin_printf(out, "%s\n", error);
+	else
+		admin_printf(out, "reloaded\n");
+	return r;
+}
+
+static int run_log(void *arg, int argc, char **argv, struct span secret,
+		   struct admin_reply *out)
+{
+	enum log_level level;
+	(void)arg;
+	(void)argc;
+	(void)secret;
+	if (log_level_parse(span_str(argv[0]), &level) < 0) {
+		admin_printf(out, "levels: error, warn, info, debug, trace\n");
+		return -EINVAL;
+	}
+	log_set_level(level);
+	return 0;
+}
+
+static const struct admin_command commands[] = {
+	{.name = "status",
+	 .args = "",
+	 .help = "what runs and what it holds",
+	 .run = run_status},
+	{.name = "reload",
+	 .args = "",
+	 .help = "read the configuration again",
+	 .run = run_reload},
+	{.name = "log level",
+	 .args = "LEVEL",
+	 .help = "error to trace, until the next reload",
+	 .run = run_log},
+};
+
+/* ---- metrics: one row a counter ---- */
+
+struct row {
+	const char *name, *help;
+	enum metrics_type type;
+	size_t offset;
+};
+
+#define ROW(s, field, suffix, kind, text)                       \
+	{                                                       \
+		.name = suffix, .help = (text), .type = (kind), \
+		.offset = offsetof(struct s, field)             \
+	}
+
+static const struct row stack_rows[] = {
+	ROW(stack_counters, received, "messages_received_total", METRICS_COUNTER,
+	    "SIP messages that came in whole"),
+	ROW(stack_counters, refused, "messages_refused_total", METRICS_COUNTER,
+	    "Messages that could not be read or not be let on"),
+	ROW(stack_counters, dropped, "messages_dropped_total", METRICS_COUNTER,
+	    "Messages that could not even be answered"),
+	ROW(stack_counters, handed_over, "messages_handed_over_total", METRICS_COUNTER,
+	    "Messages received for another worker"),
+	ROW(stack_counters, handover_full, "handover_full_total", METRICS_COUNTER,
+	    "Messages lost because their worker was too far behind"),
+	ROW(stack_counters, replies, "stateless_replies_total", METRICS_COUNTER,
+	    "Answers given without a transaction"),
+	ROW(stack_counters, send_failed, "send_failed_total", METRICS_COUNTER,
+	    "Messages that the transport could not deliver"),
+};
+
+static const struct row txn_rows[] = {
+	ROW(txn_counters, server_new, "server_transactions_total", METRICS_COUNTER,
+	    "Server transactions begun"),
+	ROW(txn_counters, client_new, "client_transactions_total", METRICS_COUNTER,
+	    "Client transactions begun"),
+	ROW(txn_counters, retransmits_in, "retransmissions_received_total", METRICS_COUNTER,
+	    "Requests that were retransmissions"),
+	ROW(txn_counters, retransmits_out, "retransmissions_sent_total", METRICS_COUNTER,
+	    "Messages sent again"),
+	ROW(txn_counters, timeouts, "transaction_timeouts_total", METRICS_COUNTER,
+	    "Transactions that nobody answered"),
+	ROW(txn_counters, transport_errors, "transaction_transport_errors_total",
+	    METRICS_COUNTER, "Transactions ended by the transport"),
+	ROW(txn_counters, refused, "transactions_refused_total", METRICS_COUNTER,
+	    "Transactions refused because the table was full"),
+	ROW(txn_counters, live, "transactions", METRICS_GAUGE, "Live transactions"),
+};
+
+static const struct row proxy_rows[] = {
+	ROW(proxy_counters, forwarded, "requests_forwarded_total", METRICS_COUNTER,
+	    "Requests forwarded statefully, a branch each"),
+	ROW(proxy_counters, responses, "responses_forwarded_total", METRICS_COUNTER,
+	    "Responses forwarded"),
+	ROW(proxy_counters, stateless, "stateless_forwarded_total", METRICS_COUNTER,
+	    "Messages forwarded without a transaction"),
+	ROW(proxy_counters, loops, "loops_total", METRICS_COUNTER, "Requests refused as loops"),
+	ROW(proxy_counters, too_many_hops, "too_many_hops_total", METRICS_COUNTER,
+	    "Requests out of Max-Forwards"),
+	ROW(proxy_counters, no_target, "no_target_total", METRICS_COUNTER,
+	    "Requests whose next hop could not be found"),
+	ROW(proxy_counters, calls, "proxy_contexts", METRICS_GAUGE,
+	    "Requests under way in the proxy"),
+};
+
+static const struct row net_rows[] = {
+	ROW(net_counters, rx_udp, "udp_received_total", METRICS_COUNTER, "Datagrams received"),
+	ROW(net_counters, tx_udp, "udp_sent_total", METRICS_COUNTER, "Datagrams sent"),
+	ROW(net_counters, udp_tx_dropped, "udp_send_dropped_total", METRICS_COUNTER,
+	    "Datagrams that the kernel did not take"),
+	ROW(net_counters, rx_stream, "stream_received_total", METRICS_COUNTER,
+	    "Messages received on connections"),
+	ROW(net_counters, tx_stream, "stream_sent_total", METRICS_COUNTER,
+	    "Messages sent on connections"),
+	ROW(net_counters, accepted, "connections_accepted_total", METRICS_COUNTER,
+	    "Connections accepted"),
+	ROW(net_counters, connected, "connections_opened_total", METRICS_COUNTER,
+	    "Connections opened"),
+	ROW(net_counters, refused_source, "connections_refused_source_total", METRICS_COUNTER,
+	    "Connections refused: too many of one source"),
+	ROW(net_counters, refused_full, "connections_refused_full_total", METRICS_COUNTER,
+	    "Connections refused: too many in all"),
+	ROW(net_counters, closed_idle, "connections_closed_idle_total", METRICS_COUNTER,
+	    "Connections closed: idle"),
+	ROW(net_counters, closed_slow, "connections_closed_slow_total", METRICS_COUNTER,
+	    "Connections closed: message not whole in time"),
+	ROW(net_counters, closed_broken, "connections_closed_broken_total", METRICS_COUNTER,
+	    "Connections closed: framing lost"),
+	ROW(net_counters, closed_out_full, "connections_closed_full_total", METRICS_COUNTER,
+	    "Connections closed: peer did not read"),
+	ROW(net_counters, handshake_failed, "tls_handshakes_failed_total", METRICS_COUNTER,
+	    "TLS handshakes that failed"),
+	ROW(net_counters, keepalives, "keepalives_total", METRICS_COUNTER,
+	    "CRLF keep-alives answered"),
+	ROW(net_counters, conns, "connections", METRICS_GAUGE, "Open connections"),
+};
+
+/* Counters are written by their worker alone; a scrape reads them as they are. */
+static void write_rows(struct app *a, struct metrics_out *o, const struct row *rows, size_t n,
+		       const void *(*of)(struct stack *s))
+{
+	for (size_t i = 0; i < n; i++) {
+		metrics_family(o, rows[i].name, rows[i].type, rows[i].help);
+		for (unsigned k = 0; k < a->nworkers; k++) {
+			const char *base = of(a->worker[k].view.stack);
+			uint64_t v = __atomic_load_n((const uint64_t *)(base + rows[i].offset),
+						     __ATOMIC_RELAXED);
+			char label[32];
+			snprintf(label, sizeof(label), "worker=\"%u\"", k);
+			metrics_sample(o, label, (double)v);
+		}
+	}
+}
+
+static const void *of_stack(struct stack *s)
+{
+	return stack_counters(s);
+}
+static const void *of_txn(struct stack *s)
+{
+	return stack_txn_counters(s);
+}
+static const void *of_proxy(struct stack *s)
+{
+	return proxy_counters(stack_proxy(s));
+}
+static const void *of_net(struct stack *s)
+{
+	return net_counters(stack_net(s));
+}
+
+static void one(struct metrics_out *o, const char *name, enum metrics_type t, const char *help,
+		double v)
+{
+	metrics_family(o, name, t, help);
+	metrics_sample(o, NULL, v);
+}
+
+#define WRITE(a, o, rows, of) \
+	write_rows((a), (o), (rows), sizeof(rows) / sizeof((rows)[0]), (of))
+
+static void write_metrics(void *arg, struct metrics_out *o)
+{
+	struct app *a = arg;
+	WRITE(a, o, stack_rows, of_stack);
+	WRITE(a, o, txn_rows, of_txn);
+	WRITE(a, o, proxy_rows, of_proxy);
+	WRITE(a, o, net_rows, of_net);
+	one(o, "users", METRICS_GAUGE, "Users known",
+	    (double)records_count(a->records, RECORD_USER));
+	one(o, "bindings", METRICS_GAUGE, "Registered contacts",
+	    (double)records_count(a->records, RECORD_BINDING));
+	one(o, "reloads_total", METRICS_COUNTER, "Configuration reloads", (double)a->reloads);
+	one(o, "reload_errors_total", METRICS_COUNTER, "Configuration reloads refused",
+	    (double)a->reload_errors);
+	one(o, "log_lines_lost_total", METRICS_COUNTER, "Log lines that could not be written",
+	    (double)log_lost());
+	if (!a->store)
+		return;
+	const struct store_counters *s = &a->store->counters;
+	one(o, "store_commits_total", METRICS_COUNTER, "Group commits",
+	    (double)__atomic_load_n(&s->commits, __ATOMIC_RELAXED));
+	one(o, "store_rows_total", METRICS_COUNTER, "Rows written",
+	    (double)__atomic_load_n(&s->rows, __ATOMIC_RELAXED));
+	one(o, "store_failed_total", METRICS_COUNTER, "Units that could not be made durable",
+	    (double)__atomic_load_n(&s->failed, __ATOMIC_RELAXED));
+	one(o, "store_queued", METRICS_GAUGE, "Units waiting for a commit",
+	    (double)__atomic_load_n(&s->queued, __ATOMIC_RELAXED));
+}
+
+/* Every role's families, by way of the role's own function. */
+struct role_metrics {
+	struct app *app;
+	int kind;
+};
+
+static void write_role(void *arg, struct metrics_out *o)
+{
+	struct app *a = arg;
+	for (int k = 0; k < APP_ROLE_COUNT; k++)
+		if (a->role[k] && a->role[k]->metrics)
+			a->role[k]->metrics(a->role_state[k], o);
+}
+
+static bool healthy(void *arg)
+{
+	const struct app *a = arg;
+	return !a->draining;
+}
+
+int app_admin_start(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	const struct conf *c = a->conf->conf;
+	char path[4096];
+	int r = 0;
+	if (c->admin.socket)
+		snprintf(path, sizeof(path), "%s", c->admin.socket);
+	else
+		snprintf(path, sizeof(path), "%s/admin.sock", c->data_dir ? c->data_dir : ".");
+	if (metrics_add(a->metrics, write_metrics, a) < 0 ||
+	    metrics_add(a->metrics, write_role, a) < 0)
+		return -ENOMEM;
+	a->admin = admin_new(a->loop, path, c->admin.http, a->metrics, healthy, a, ret_error);
+	if (!a->admin)
+		return -EADDRINUSE;
+	r = admin_add(a->admin, commands, sizeof(commands) / sizeof(commands[0]), a);
+	for (int k = 0; k < APP_ROLE_COUNT && r == 0; k++)
+		if (a->role[k])
+			r = admin_add(a->admin, a->role[k]->commands, a->role[k]->ncommands,
+				      a->role_state[k]);
+	return r;
+}
