@@ -95,17 +95,19 @@ static size_t run(struct store_queue *q, struct store_unit *list, uint64_t expir
 	size_t rows = 0, room = 0;
 	int error = q->commit(q->store, list, expire_ms);
 
-	for (struct store_unit *u = list, *next; u; u = next) {
-		next = u->next;
+	for (const struct store_unit *u = list; u; u = u->next) {
 		rows += u->n;
 		room += weight(u->n);
-		if (u->done)
-			u->done(u->arg, error);
-		free(u);
 	}
 	count(error ? &c->failed : &c->rows, rows);
 	if (!error)
 		count(&c->commits, 1);
+	for (struct store_unit *u = list, *next; u; u = next) {
+		next = u->next;
+		if (u->done)
+			u->done(u->arg, error);
+		free(u);
+	}
 	return room;
 }
 

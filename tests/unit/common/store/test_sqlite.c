@@ -101,6 +101,7 @@ START_TEST(what_was_put_is_there_after_a_restart)
 	struct store_row v[2] = {row("alice", "1", 10), row("bob", "2", 11)};
 	v[1].deleted = true;
 	ck_assert_int_eq(put_and_wait(s, v, 2), 0);
+	s->ops->flush(s);
 	ck_assert_uint_eq(s->counters.rows, 2);
 	s->ops->free(s);
 
@@ -186,6 +187,7 @@ START_TEST(a_full_disk_fails_the_put_and_the_store_goes_on)
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
 	v = row("bob", large, 11);
 	ck_assert_int_eq(put_and_wait(s, &v, 1), -EIO);
+	s->ops->flush(s);
 	ck_assert_uint_eq(s->counters.failed, 1);
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
 
