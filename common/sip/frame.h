@@ -19,8 +19,13 @@ enum sip_frame_result {
  * MORE. */
 struct sip_framer {
 	size_t scanned; /* no need to look again before this */
+	/* Of a result: its bytes.  Of BROKEN: the head, for sip_msg_index to find out whether
+	 * and where an answer goes; 0 when there is no whole head.  Of MORE: the message's
+	 * bytes once they are known, else 0. */
 	size_t len;
 	struct sip_fault fault; /* of BROKEN: status of an answer that may be tried, reason */
+	bool half_ping; /* the last result was a CRLF with nothing behind it: one more makes a
+			 * keep-alive of the two (a ping may be cut in half on its way) */
 };
 
 /* `bytes`: all that is buffered, from the end of the last result on. */

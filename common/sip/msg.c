@@ -1,0 +1,417 @@
+/*
+ * The index: one strict pass over a message (RFC 3261 sections 7 and 25.1).  A fault does not
+ * end the pass: what can be read is read on, so that the answer can be built.  What is refused
+ * stands in README.md.  The syntax of values is not looked at here (values.h).
+ */
+#include "common/sip/msg.h"
+
+#include "common/sip/sip_priv.h"
+
+#include <errno.h>
+
+const struct sip_limits sip_limits_default = {
+	.datagram_bytes = 8192,
+	.stream_bytes = 65536,
+	.headers = 96,
+	.header_bytes = 2048,
+	.commas = 32,
+	.semicolons = 24,
+};
+
+struct indexer {
+	struct sip_msg *m;
+	const struct sip_limits *lim;
+	const char *p, *end;
+	uint64_t seen;	/* bit: kind */
+	unsigned lines; /* header fields met, sound or not */
+	bool astray;	/* a Via may have been lost: an answer could go to the wrong place */
+	struct sip_fault fault;
+};
+
+#define BIT(k) (UINT64_C(1) << (k))
+
+static const uint64_t single = BIT(SIP_HDR_FROM) | BIT(SIP_HDR_TO) | BIT(SIP_HDR_CALL_ID) |
+			       BIT(SIP_HDR_CSEQ) | BIT(SIP_HDR_MAX_FORWARDS) |
+			       BIT(SIP_HDR_CONTENT_LENGTH) | BIT(SIP_HDR_CONTENT_TYPE) |
+			       BIT(SIP_HDR_EXPIRES) | BIT(SIP_HDR_MIN_EXPIRES) |
+			       BIT(SIP_HDR_MAX_BREADTH) | BIT(SIP_HDR_RETRY_AFTER) |
+			       BIT(SIP_HDR_DATE) | BIT(SIP_HDR_EVENT) | BIT(SIP_HDR_REPLY_TO);
+static const char *const repeated[SIP_HDR_COUNT] = {
+	[SIP_HDR_FROM] = "Repeated From",
+	[SIP_HDR_TO] = "Repeated To",
+	[SIP_HDR_CALL_ID] = "Repeated Call-ID",
+	[SIP_HDR_CSEQ] = "Repeated CSeq",
+	[SIP_HDR_MAX_FORWARDS] = "Repeated Max-Forwards",
+	[SIP_HDR_CONTENT_LENGTH] = "Repeated Content-Length",
+	[SIP_HDR_CONTENT_TYPE] = "Repeated Content-Type",
+	[SIP_HDR_EXPIRES] = "Repeated Expires",
+	[SIP_HDR_MIN_EXPIRES] = "Repeated Min-Expires",
+	[SIP_HDR_MAX_BREADTH] = "Repeated Max-Breadth",
+	[SIP_HDR_RETRY_AFTER] = "Repeated Retry-After",
+	[SIP_HDR_DATE] = "Repeated Date",
+	[SIP_HDR_EVENT] = "Repeated Event",
+	[SIP_HDR_REPLY_TO] = "Repeated Reply-To",
+};
+
+/* Kinds whose fields are lists with commas: values, or the parameters of credentials. */
+static const uint64_t lists =
+	BIT(SIP_HDR_VIA) | BIT(SIP_HDR_ROUTE) | BIT(SIP_HDR_RECORD_ROUTE) |
+	BIT(SIP_HDR_CONTACT) | BIT(SIP_HDR_AUTHORIZATION) | BIT(SIP_HDR_PROXY_AUTHORIZATION) |
+	BIT(SIP_HDR_WWW_AUTHENTICATE) | BIT(SIP_HDR_PROXY_AUTHENTICATE) | BIT(SIP_HDR_REQUIRE) |
+	BIT(SIP_HDR_PROXY_REQUIRE) | BIT(SIP_HDR_SUPPORTED) | BIT(SIP_HDR_UNSUPPORTED) |
+	BIT(SIP_HDR_ALLOW) | BIT(SIP_HDR_PATH) | BIT(SIP_HDR_SERVICE_ROUTE) |
+	BIT(SIP_HDR_P_ASSERTED_IDENTITY) | BIT(SIP_HDR_P_PREFERRED_IDENTITY) |
+	BIT(SIP_HDR_REQUEST_DISPOSITION) | BIT(SIP_HDR_ACCEPT_CONTACT) | BIT(SIP_HDR_WARNING);
+
+/* The first fault is the one that is told. */
+static void blame(struct indexer *x, uint16_t status, const char *reason)
+{
+	if (!x->fault.reason)
+		x->fault = (struct sip_fault){status, reason};
+}
+
+/* A control character inside a line: HTAB may stand anywhere, others (not NUL, CR, LF) behind
+ * the backslash of a quoted pair.  False when it may not be there. */
+static bool check_control(struct indexer *x, const char *p)
+{
+	if (*p == '\t')
+		return true;
+	if (*p == '\0')
+		blame(x, 400, "NUL In Header");
+	else if (*p == '\r')
+		blame(x, 400, "CR Without LF");
+	else if (*p == '\n')
+		blame(x, 400, "LF Without CR");
+	else if (p == x->m->base || p[-1] != '\\')
+		blame(x, 400, "Control Character In Header");
+	else
+		return true;
+	return false;
+}
+
+/* The CRLF that ends a line (fold: a field with its folded lines), NULL without one.
+ * *ret_sound: there is no character inside that must not be. */
+static const char *line_end(struct indexer *x, const char *p, bool fold, bool *ret_sound)
+{
+	const char *const end = x->end;
+	*ret_sound = true;
+	for (;; p++) {
+		p = sip_scan_control(p, end);
+		if (p == end)
+			return NULL;
+		if (*p == '\r' && end - p >= 2 && p[1] == '\n') {
+			if (!fold || end - p < 3 || (p[2] != ' ' && p[2] != '\t'))
+				return p;
+			p += 2;
+		} else if (!check_control(x, p)) {
+			*ret_sound = false;
+		}
+	}
+}
+
+static bool is_version(struct span s)
+{
+	return s.n == 7 && (memcmp(s.p, "SIP/2.0", 7) == 0 || span_ieq(s, SPAN("SIP/2.0")));
+}
+
+/* "SIP/" 1*DIGIT "." 1*DIGIT */
+static bool is_any_version(struct span s)
+{
+	if (s.n < 7 || !span_istarts(s, SPAN("SIP/")))
+		return false;
+	const char *end = s.p + s.n, *major = s.p + 4;
+	const char *dot = sip_skip(major, end, SIP_CHAR_DIGIT);
+	return dot > major && dot < end - 1 && *dot == '.' &&
+	       sip_skip(dot + 1, end, SIP_CHAR_DIGIT) == end;
+}
+
+/* RFC 3261 7.1 */
+static void index_request_line(struct indexer *x, const char *p, const char *eol)
+{
+	struct sip_msg *m = x->m;
+	const char *sp = sip_skip(p, eol, SIP_CHAR_TOKEN);
+	m->is_request = true;
+	if (sp == p || sp == eol || *sp != ' ') {
+		blame(x, 400, "Malformed Request Line");
+		return;
+	}
+	m->method_text = span_of(p, (size_t)(sp - p));
+	m->method = sip_method_parse(m->method_text);
+	const char *uri = sp + 1, *uri_end = sip_skip(uri, eol, SIP_CHAR_URI);
+	m->uri = span_of(uri, (size_t)(uri_end - uri));
+	if (uri_end == uri && uri < eol && *uri == ' ') {
+		blame(x, 400, "White Space In Request Line");
+		return;
+	}
+	if (uri_end == uri || uri_end == eol || *uri_end != ' ') {
+		blame(x, 400, "Invalid Request-URI");
+		return;
+	}
+	struct span version = span_of(uri_end + 1, (size_t)(eol - uri_end - 1));
+	if (is_version(version))
+		return;
+	if (is_any_version(version))
+		blame(x, 505, "Version Not Supported");
+	else if (memchr(version.p, ' ', version.n))
+		blame(x, 400, "White Space In Request Line");
+	else
+		blame(x, 400, "Malformed Request Line");
+}
+
+/* RFC 3261 7.2; a phrase may be empty, the space in front of it may not be missing */
+static void index_status_line(struct indexer *x, const char *p, const char *eol)
+{
+	struct sip_msg *m = x->m;
+	struct span line = span_of(p, (size_t)(eol - p));
+	m->is_request = false;
+	if (line.n < 12 || !is_version(span_of(p, 7)) || p[7] != ' ' || p[11] != ' ' ||
+	    sip_skip(p + 8, p + 11, SIP_CHAR_DIGIT) != p + 11) {
+		blame(x, 400, "Malformed Status Line");
+		return;
+	}
+	m->status = (uint16_t)((p[8] - '0') * 100 + (p[9] - '0') * 10 + (p[10] - '0'));
+	m->reason = span_of(p + 12, line.n - 12);
+	if (m->status < 100 || m->status > 699)
+		blame(x, 400, "Status Code Out Of Range");
+}
+
+/* False when there is no line at all. */
+static bool index_start_line(struct indexer *x)
+{
+	const char *p = x->p;
+	bool sound;
+	const char *eol = line_end(x, p, false, &sound);
+	x->m->is_request = true;
+	if (!eol)
+		return false;
+	x->astray = !sound; /* a Via may hide behind a bare CR or LF */
+	x->m->start_len = (uint32_t)(eol + 2 - p);
+	if (eol - p >= 4 && span_istarts(span_of(p, 4), SPAN("SIP/")))
+		index_status_line(x, p, eol);
+	else if (x->m->start_len > x->lim->header_bytes)
+		blame(x, 414, "Request-URI Too Long");
+	else
+		index_request_line(x, p, eol);
+	x->p = eol + 2;
+	return true;
+}
+
+/* More commas or semicolons than the value parsers should meet (what they do with them is not
+ * always linear).  Fields of no kind of ours are not parsed, so not counted. */
+static void check_separators(struct indexer *x, const char *p, const char *stop, unsigned kind)
+{
+	const struct sip_limits *lim = x->lim;
+	if (sip_count_about(p, stop, x->end, ';') > lim->semicolons &&
+	    sip_count_about(p, stop, stop, ';') > lim->semicolons)
+		blame(x, 400, "Too Many Parameters");
+	if (!(BIT(kind) & lists) || sip_count_about(p, stop, x->end, ',') <= lim->commas)
+		return;
+	if (sip_count_about(p, stop, stop, ',') > lim->commas)
+		blame(x, 400, "Too Many Values");
+}
+
+static void add_field(struct indexer *x, const char *colon, const char *eol, size_t name_len,
+		      unsigned kind)
+{
+	struct sip_msg *m = x->m;
+	const char *start = x->p, *v = colon + 1, *ve = eol;
+	while (v < ve && sip_char_is(*v, SIP_CHAR_SPACE))
+		v++;
+	while (ve > v && sip_char_is(ve[-1], SIP_CHAR_SPACE))
+		ve--;
+	unsigned i = m->nhdr++;
+	m->hdr[i] = (struct sip_hdr){
+		.off = (uint32_t)(start - m->base),
+		.value_off = (uint32_t)(v - m->base),
+		.value_len = (uint16_t)(ve - v),
+		.name_len = (uint16_t)name_len,
+		.len = (uint16_t)(eol + 2 - start),
+		.kind = (uint8_t)kind,
+		.next = SIP_HDR_NONE,
+	};
+	if (kind == SIP_HDR_OTHER)
+		return;
+	if (!(x->seen & BIT(kind)))
+		m->first[kind] = (uint8_t)i;
+	else
+		m->hdr[m->last[kind]].next = (uint8_t)i;
+	m->last[kind] = (uint8_t)i;
+	if (x->seen & single & BIT(kind))
+		blame(x, 400, repeated[kind]);
+	x->seen |= BIT(kind);
+	uint32_t few =
+		x->lim->commas < x->lim->semicolons ? x->lim->commas : x->lim->semicolons;
+	if ((size_t)(ve - v) > few)
+		check_separators(x, v, ve, kind);
+}
+
+/* One field with its folded lines (RFC 3261 7.3.1).  False when there is no end to it, or too
+ * many of them.  One that is not sound is left out of the index. */
+static bool index_field(struct indexer *x)
+{
+	const char *start = x->p, *colon = sip_scan_colon(start, x->end);
+	const char *name_end = colon ? colon : start;
+	while (name_end > start && (name_end[-1] == ' ' || name_end[-1] == '\t'))
+		name_end--;
+	struct span name = span_of(start, (size_t)(name_end - start));
+	unsigned kind = sip_hdr_kind_of(name);
+	bool named = kind != SIP_HDR_OTHER ||
+		     (name.n > 0 && sip_skip(start, name_end, SIP_CHAR_TOKEN) == name_end);
+	bool sound;
+	const char *eol = line_end(x, named ? colon + 1 : start, true, &sound);
+	if (!eol)
+		return false;
+	if (!named)
+		blame(x, 400, "Malformed Header Field");
+	size_t len = (size_t)(eol + 2 - start);
+	if (len > x->lim->header_bytes || len > UINT16_MAX) {
+		blame(x, 400, "Header Field Too Large");
+		sound = false;
+	}
+	if (++x->lines > x->lim->headers || x->lines > SIP_HDR_MAX) {
+		blame(x, 400, "Too Many Header Fields");
+		return false;
+	}
+	if (named && sound)
+		add_field(x, colon, eol, name.n, kind);
+	else if (kind == SIP_HDR_VIA || !(x->seen & BIT(SIP_HDR_VIA)))
+		x->astray = true;
+	x->p = eol + 2;
+	return true;
+}
+
+static void index_head(struct indexer *x)
+{
+	struct sip_msg *m = x->m;
+	if (!index_start_line(x)) {
+		blame(x, 400, "Missing Empty Line");
+		return;
+	}
+	while (x->end - x->p < 2 || x->p[0] != '\r' || x->p[1] != '\n')
+		if (x->p == x->end || !index_field(x)) {
+			blame(x, 400, "Missing Empty Line");
+			return;
+		}
+	m->body_off = (uint32_t)(x->p + 2 - m->base);
+	m->body_len = m->len - m->body_off;
+}
+
+/* RFC 3261 8.1.1.5, 20.16: 1*DIGIT LWS Method; below 2**31, the method that of the request */
+static void check_cseq(struct indexer *x)
+{
+	struct sip_msg *m = x->m;
+	struct span v = sip_msg_value(m, SIP_HDR_CSEQ);
+	const char *p = v.p, *end = v.p + v.n;
+	uint64_t n = 0;
+	for (; p < end && sip_char_is(*p, SIP_CHAR_DIGIT) && n < UINT32_MAX; p++)
+		n = n * 10 + (unsigned)(*p - '0');
+	const char *method = sip_skip(p, end, SIP_CHAR_SPACE);
+	if (p == v.p || method == p || method == end || n >= UINT64_C(1) << 31 ||
+	    sip_skip(method, end, SIP_CHAR_TOKEN) != end) {
+		blame(x, 400, "Invalid CSeq");
+		return;
+	}
+	struct span text = span_of(method, (size_t)(end - method));
+	m->cseq = (uint32_t)n;
+	if (m->is_request && !span_eq(text, m->method_text)) {
+		blame(x, 400, "CSeq Does Not Match Method");
+		if (sip_method_parse(text) == SIP_ACK)
+			m->method = SIP_ACK; /* never answered, whichever of the two is right */
+	}
+	if (!m->is_request) {
+		m->method_text = text;
+		m->method = sip_method_parse(text);
+	}
+}
+
+/* RFC 3261 20.8: no white space inside */
+static void check_call_id(struct indexer *x)
+{
+	struct span v = x->m->call_id = sip_msg_value(x->m, SIP_HDR_CALL_ID);
+	if (sip_scan_control(v.p, v.p + v.n) != v.p + v.n || memchr(v.p, ' ', v.n))
+		blame(x, 400, "Invalid Call-ID");
+}
+
+/* RFC 3261 8.1.1; true when all that an answer copies is there */
+static bool check_mandatory(struct indexer *x)
+{
+	static const struct {
+		enum sip_hdr_kind kind;
+		const char *reason;
+	} need[] = {
+		{SIP_HDR_VIA, "Missing Via"},	{SIP_HDR_FROM, "Missing From"},
+		{SIP_HDR_TO, "Missing To"},	{SIP_HDR_CALL_ID, "Missing Call-ID"},
+		{SIP_HDR_CSEQ, "Missing CSeq"},
+	};
+	bool whole = true;
+	for (size_t i = 0; i < sizeof(need) / sizeof(need[0]); i++)
+		if (sip_msg_value(x->m, need[i].kind).n == 0) {
+			blame(x, 400, need[i].reason);
+			whole = false;
+		}
+	return whole;
+}
+
+/* RFC 3261 18.3, 20.14 */
+static void check_body(struct indexer *x, bool stream)
+{
+	struct sip_msg *m = x->m;
+	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_CONTENT_LENGTH);
+	uint64_t n;
+	if (!h) {
+		if (stream)
+			blame(x, 400, "Missing Content-Length");
+		return;
+	}
+	if (span_u64(sip_hdr_value(m, h), UINT32_MAX, &n) < 0) {
+		blame(x, 400, "Invalid Content-Length");
+		return;
+	}
+	if (n > m->body_len) {
+		blame(x, 400, "Content-Length Larger Than Body");
+		return;
+	}
+	if (stream && n < m->body_len)
+		blame(x, 400, "Content-Length Smaller Than Body");
+	m->body_len = (uint32_t)n;
+	m->len = m->body_off + m->body_len;
+}
+
+static void msg_init(struct sip_msg *m, struct span bytes)
+{
+	struct sip_hdr *hdr = m->hdr;
+	*m = (struct sip_msg){
+		.base = bytes.p,
+		.len = (uint32_t)bytes.n,
+		.body_off = (uint32_t)bytes.n,
+		.hdr = hdr,
+	};
+	memset(m->first, SIP_HDR_NONE, sizeof(m->first));
+	memset(m->last, SIP_HDR_NONE, sizeof(m->last));
+}
+
+int sip_msg_index(struct sip_msg *m, struct span bytes, bool stream,
+		  const struct sip_limits *lim, struct sip_fault *ret_fault)
+{
+	while (bytes.n >= 2 && bytes.p[0] == '\r' && bytes.p[1] == '\n') /* 7.5 */
+		bytes = span_of(bytes.p + 2, bytes.n - 2);
+	if (bytes.n > UINT32_MAX / 2)
+		bytes.n = UINT32_MAX / 2; /* above every limit as it is */
+	msg_init(m, bytes);
+	struct indexer x = {.m = m, .lim = lim, .p = bytes.p, .end = bytes.p + bytes.n};
+	if (bytes.n > (stream ? lim->stream_bytes : lim->datagram_bytes))
+		blame(&x, 513, "Message Too Large");
+	index_head(&x);
+	bool whole = check_mandatory(&x);
+	if (x.seen & BIT(SIP_HDR_CSEQ))
+		check_cseq(&x);
+	if (x.seen & BIT(SIP_HDR_CALL_ID))
+		check_call_id(&x);
+	check_body(&x, stream);
+	if (!x.fault.reason)
+		return 0;
+	if (!whole || x.astray || !m->is_request || m->method == SIP_ACK)
+		x.fault.status = 0;
+	*ret_fault = x.fault;
+	return -EBADMSG;
+}
