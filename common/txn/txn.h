@@ -43,11 +43,15 @@ struct txn_ops {
 enum txn_failure { TXN_FAIL_TIMEOUT, TXN_FAIL_TRANSPORT };
 
 /* Up to the user of a transaction.  Any may be NULL.  None is called from inside a txn_* call
- * made by the user, except that txn_* may be called from inside any of these. */
+ * made by the user, except that txn_* may be called from inside any of these.  gone() comes
+ * when the layer is next entered from a message or a timer, half a second after the end at the
+ * latest. */
 struct txn_client_user {
 	/* Every 1xx and final response that the figure passes up; INVITE: every 2xx (RFC 6026).
 	 */
 	void (*response)(void *arg, struct txn *t, const struct sip_msg *m, msec now);
+	/* INVITE: may come after a final response too, when its ACK could not be sent (figure
+	 * 5). */
 	void (*failed)(void *arg, struct txn *t, enum txn_failure why, msec now);
 	/* Terminated: t is invalid afterwards. */
 	void (*gone)(void *arg, struct txn *t);
@@ -55,13 +59,14 @@ struct txn_client_user {
 struct txn_server_user {
 	/* A matching CANCEL came (and has been answered 200 by the table). */
 	void (*cancel)(void *arg, struct txn *t, const struct sip_msg *cancel, msec now);
-	/* A response could not be delivered, or no ACK came for it (timer H). */
+	/* A response could not be delivered (RFC 6026 17.2.4: the transaction lives on), or no
+	 * ACK came for it (timer H: it ends). */
 	void (*failed)(void *arg, struct txn *t, enum txn_failure why, msec now);
 	void (*gone)(void *arg, struct txn *t);
 };
 
-/* key: for hashing and derived To tags.  limit: live transactions at most.  NULL: out of
- * memory. */
+/* key: for hashing and derived To tags.  limit: live transactions at most
+ * (2^24 - 1 whatever is asked).  NULL: out of memory. */
 struct txn_table *txn_table_new(struct wheel *w, const struct txn_timers *timers,
 				const struct txn_ops *ops, const struct mac_key *key,
 				size_t limit);
@@ -85,8 +90,10 @@ enum txn_request txn_recv_request(struct txn_table *tt, const struct sip_msg *m,
 				  const struct sip_via *top, const struct sip_flow *src,
 				  msec now);
 
-/* A server transaction for a NEW request that is not ACK.  Keeps a copy of the message with
- * `src`.  INVITE: sends a 100 after timer_100 unless answered.  NULL when refused (counted). */
+/* A server transaction for a NEW (or MERGED) request that is not ACK, before the caller waits
+ * for anything: a retransmission that came first would be NEW again.  Keeps a copy of the
+ * message with `src`.  INVITE: sends a 100 after timer_100 unless answered.  NULL when refused
+ * (counted). */
 struct txn *txn_server_new(struct txn_table *tt, const struct sip_msg *m,
 			   const struct sip_via *top, const struct sip_flow *src,
 			   const struct txn_server_user *user, void *arg, msec now);
@@ -108,8 +115,8 @@ unsigned txn_status(const struct txn *t);
 
 /* ---- responses ---- */
 
-/* A client transaction: sends `req` (kept) to `to` at once.  `branch` and `method` are the key.
- * is_reliable by to->transport.  NULL when refused. */
+/* A client transaction: sends `req` (kept) to `to` at once.  `branch` and `method` are the key;
+ * `branch` must stand in `req`. is_reliable by to->transport.  NULL when refused. */
 struct txn *txn_client_new(struct txn_table *tt, enum sip_method method,
 			   struct span method_text, struct span branch, struct bytes *req,
 			   const struct sip_flow *to, const struct txn_client_user *user,
@@ -124,7 +131,8 @@ void txn_cancel(struct txn *t, struct span lines, msec now);
 bool txn_recv_response(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
 		       const struct sip_flow *src, msec now);
 /* Ends the interest of the user: no call of its ops from now on; the transaction lives on by
- * the figure (absorbs retransmissions, ACKs non-2xx).  Client and server. */
+ * the figure (absorbs retransmissions, ACKs non-2xx); where the figure has no timer it
+ * ends after 185 s (INVITE) or 64*T1.  Client and server; t may be gone at any time after. */
 void txn_forget(struct txn *t);
 
 uint64_t txn_id(const struct txn *t);
