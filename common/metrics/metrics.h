@@ -14,7 +14,8 @@ enum metrics_type { METRICS_COUNTER, METRICS_GAUGE };
  * counters end in _total. */
 void metrics_family(struct metrics_out *o, const char *name, enum metrics_type t,
 		    const char *help);
-/* One sample of the family begun: labels as `worker="0"` or NULL. */
+/* One sample of the family begun: labels as `worker="0"` or NULL.  A family is begun once in a
+ * page, and all of its samples follow it: a loop over workers is inside the family. */
 void metrics_sample(struct metrics_out *o, const char *labels, double value);
 
 struct metrics;
@@ -22,7 +23,8 @@ struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m);
 /* Before threads start.  0 or -ENOMEM. */
 int metrics_add(struct metrics *m, void (*write)(void *arg, struct metrics_out *o), void *arg);
-/* The whole page, to be freed with free(); NULL when out of memory. */
+/* The whole page with a NUL behind it (not counted), to be freed with free(); NULL when out of
+ * memory or above 16 MiB. */
 char *metrics_render(struct metrics *m, size_t *ret_n);
 
 #endif
