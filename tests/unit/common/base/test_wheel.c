@@ -30,8 +30,8 @@ static uint64_t rnd(uint64_t below)
 static void on_fire(struct wheel_timer *t, msec now)
 {
 	struct probe *p = container_of(t, struct probe, t);
-	ck_assert(!wheel_armed(t));
-	ck_assert_uint_ge(now, last_fired);
+	if (wheel_armed(t) || now < last_fired)
+		ck_abort_msg("a timer fired armed, or behind its time");
 	last_fired = now;
 	p->fired++;
 	p->at = now;
@@ -92,7 +92,7 @@ START_TEST(every_distance_near_a_power_of_256_is_exact)
 {
 	static const msec bases[] = {1, 255, 256, 257, 65535, 65536, 65791, 16777215, 16777216};
 	for (size_t b = 0; b < sizeof(bases) / sizeof(bases[0]); b++) {
-		for (msec bit = 0; bit < 26; bit += bit < 18 ? 1 : 7) {
+		for (msec bit = 0; bit < 25; bit += bit < 18 ? 1 : 6) {
 			for (msec d = 0; d < 3; d++) {
 				msec distance = ((msec)1 << bit) + d;
 				start(bases[b]);
@@ -124,22 +124,21 @@ static void random_step(void)
 	}
 }
 
+/* Check writes to a file for every assertion that holds: one for all of the timers. */
 static size_t check_against_model(void)
 {
-	size_t armed = 0;
+	size_t armed = 0, wrong = 0;
 	for (int i = 0; i < TIMERS; i++) {
 		struct probe *p = &probes[i];
-		if (p->want && p->want <= w.now) {
-			ck_assert_uint_eq(p->fired, 1);
-			ck_assert_uint_eq(p->at, p->want);
+		bool due = p->want && p->want <= w.now;
+		wrong += p->fired != due || (due && p->at != p->want);
+		if (due)
 			p->want = 0;
-		} else {
-			ck_assert_uint_eq(p->fired, 0);
-		}
 		p->fired = 0;
 		armed += p->want != 0;
-		ck_assert_int_eq(wheel_armed(&p->t), p->want != 0);
+		wrong += wheel_armed(&p->t) != (p->want != 0);
 	}
+	ck_assert_uint_eq(wrong, 0);
 	return armed;
 }
 
