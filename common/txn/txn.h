@@ -97,6 +97,8 @@ enum txn_request txn_recv_request(struct txn_table *tt, const struct sip_msg *m,
 struct txn *txn_server_new(struct txn_table *tt, const struct sip_msg *m,
 			   const struct sip_via *top, const struct sip_flow *src,
 			   const struct txn_server_user *user, void *arg, msec now);
+/* Another user takes over (a decision that took its time is made): no call of the old one. */
+void txn_server_set_user(struct txn *t, const struct txn_server_user *user, void *arg);
 /* The request as kept. */
 const struct sip_msg *txn_request(const struct txn *t);
 const struct sip_flow *txn_flow(const struct txn *t);

@@ -124,6 +124,14 @@ struct txn *txn_server_new(struct txn_table *tt, const struct sip_msg *m,
 	return t;
 }
 
+void txn_server_set_user(struct txn *t, const struct txn_server_user *user, void *arg)
+{
+	if (is_client(t))
+		return;
+	t->server.user = user;
+	t->arg = arg;
+}
+
 const struct sip_msg *txn_request(const struct txn *t)
 {
 	return is_client(t) ? NULL : &t->server.req->msg;
