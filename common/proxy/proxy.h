@@ -50,7 +50,9 @@ struct proxy_ops {
 	void *arg;
 };
 
-/* key: derived branches and Record-Route parameters.  NULL: out of memory. */
+/* key: derived branches and Record-Route parameters.  The members of a pair share it; two roles
+ * (edge and home) must not, or one would take the other's Via for a loop.  NULL: out of memory.
+ * Free it before the transaction table. */
 struct proxy *proxy_new(const struct proxy_conf *conf, const struct proxy_ops *ops,
 			struct txn_table *tt, struct wheel *w, const struct mac_key *key);
 void proxy_free(struct proxy *p);
@@ -61,21 +63,24 @@ struct proxy_request {
 	const struct sip_msg *msg;
 	struct sip_flow src;
 	struct sip_via top;
-	struct span uri_text;	/* Request-URI after 16.4 (strict routing undone, maddr) */
-	struct sip_uri uri;	/* parsed; scheme OTHER: raw alone */
-	bool has_route;		/* a Route is left after our own were removed */
-	struct span route_text; /* the first Route value left */
-	unsigned own_routes;	/* values of Route that were ours: removed when forwarding */
-	bool undo_strict;	/* 16.4: Request-URI was ours, last Route takes its place */
+	struct span uri_text;	  /* Request-URI after 16.4 (strict routing undone, maddr) */
+	struct sip_uri uri;	  /* parsed; scheme OTHER: raw alone */
+	bool has_route;		  /* a Route is left after our own were removed */
+	struct span route_text;	  /* the first Route value left */
+	struct sip_uri route_uri; /* its URI; set when has_route */
+	uint64_t loop_mac;	  /* the engine's own: of the request as received (RFC 5393) */
+	unsigned own_routes;	  /* values of Route that were ours: removed when forwarding */
+	bool undo_strict;	  /* 16.4: Request-URI was ours, last Route takes its place */
 	bool from_dialog_route; /* the removed Route was one that we wrote as Record-Route: its
 				 * MAC is good, so the request is in a dialog that we let
 				 * through */
-	struct span route_user; /* user part of the own Route removed (a flow token), p NULL
-				   without */
-	uint32_t max_breadth;
+	struct span route_user; /* user part of the last own Route removed (a flow token), p
+				 * NULL without */
+	uint32_t max_breadth;	/* Max-Breadth, at most the configured one */
+	uint32_t max_forwards;	/* as received; the configured one where there is none */
 };
 /*
- * Reasonable syntax, scheme, Max-Forwards, loop (RFC 5393), Proxy-Require; then Route
+ * Request-URI, scheme, Max-Forwards, loop (RFC 5393), Proxy-Require; then Route
  * preprocessing.  0 and *ret_r, or -EBADMSG and *ret_fault (with its lines, e.g. Unsupported,
  * in the arena) to answer with (never for ACK).
  */
@@ -96,8 +101,11 @@ enum proxy_target_flag {
 };
 struct proxy_target {
 	struct span uri; /* new Request-URI, without what 19.1.1 forbids there */
-	struct span
-		route; /* Route values to put first (Path): "<sip:...>,<sip:...>"; or empty */
+	/* Route values to put first (Path): "<sip:...>,<sip:...>"; or empty */
+	struct span route;
+	/* User part (a flow token, RFC 5626) of the Record-Route value that faces this target.
+	 * With it, or the one in proxy_opts, two values are written. */
+	struct span record_user;
 	uint16_t q;    /* 0 to 1000: equal q in parallel, higher first */
 	bool has_flow; /* send over this flow: no resolution */
 	struct sip_flow flow;
@@ -114,8 +122,9 @@ struct proxy_hooks {
 };
 
 struct proxy_opts {
-	struct span lines; /* header lines that the role adds to the forwarded request */
-	uint64_t strip;	   /* bit (1 << enum sip_hdr_kind): fields not to be forwarded */
+	struct span lines;	 /* header lines that the role adds to the forwarded request */
+	uint64_t strip;		 /* bit (1 << enum sip_hdr_kind): fields not to be forwarded */
+	struct span record_user; /* user part of the Record-Route value that faces the caller */
 	bool no_record_route;
 	bool no_recurse;
 	const struct proxy_hooks *hooks; /* may be NULL */

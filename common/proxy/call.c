@@ -1,0 +1,275 @@
+/*
+ * The response context (RFC 3261 16.7) and its groups: 16.6's "in parallel or serially", RFC
+ * 5393 5.3 (Max-Breadth).  proxy_call_step() is the one way on and the one way out.
+ */
+#include "common/proxy/proxy_priv.h"
+
+#include <stdlib.h>
+
+void proxy_branch_set_state(struct branch *b, enum branch_state s)
+{
+	struct proxy *p = b->call->p;
+	b->state = s;
+	if (s == BRANCH_CALLING || s == BRANCH_LOCATING)
+		return;
+	wheel_stop(p->w, &b->timer_c);
+	if (s == BRANCH_DONE && b->client) {
+		txn_forget(b->client);
+		b->client = NULL;
+	}
+	if (s == BRANCH_DONE && b->query) {
+		p->ops.locate_cancel(p->ops.arg, b->query);
+		b->query = NULL;
+	}
+}
+
+/* The next q's branches, as many as the breadth not in use allows; the rest waits.  What is
+ * over is shared with the groups to come, so that they need not wait for this one's CANCELs. */
+void proxy_call_next_group(struct proxy_call *c, msec now)
+{
+	struct branch *b, *first = NULL;
+	unsigned group = 0, waiting = 0;
+	uint32_t used = 0;
+	for (b = c->branches; b; b = b->next) {
+		if (proxy_branch_pending(b))
+			used += b->breadth;
+		if (b->state != BRANCH_WAITING)
+			continue;
+		first = first ? first : b;
+		waiting++;
+		group += b->q == first->q;
+	}
+	uint32_t left = c->plan.breadth > used ? c->plan.breadth - used : 0;
+	if (!first || left == 0)
+		return;
+	uint32_t share = left / (waiting > group ? waiting : group);
+	uint32_t over = waiting == group ? left % group : 0;
+	uint16_t q = first->q;
+	for (b = first; b && left; b = b->next) {
+		if (b->state != BRANCH_WAITING || b->q != q)
+			continue;
+		b->breadth = share ? share + (over > 0) : 1;
+		over -= over > 0;
+		left -= b->breadth;
+		waiting--;
+		proxy_branch_start(b, now);
+	}
+	if (waiting)
+		wheel_arm(c->p->w, &c->serial, now + c->p->conf.serial_group_ms);
+	else
+		wheel_stop(c->p->w, &c->serial);
+}
+
+static void tell_done(struct proxy_call *c)
+{
+	if (c->done_told)
+		return;
+	c->done_told = true;
+	if (c->hooks && c->hooks->done)
+		c->hooks->done(c->hooks_arg, c->final);
+}
+
+void proxy_call_step(struct proxy_call *c, msec now)
+{
+	bool pending, waiting, accepted;
+	for (;;) {
+		pending = waiting = accepted = false;
+		for (struct branch *b = c->branches; b; b = b->next) {
+			pending |= proxy_branch_pending(b);
+			waiting |= b->state == BRANCH_WAITING;
+			accepted |= b->state == BRANCH_ACCEPTED;
+		}
+		if (pending || !waiting || c->stop)
+			break;
+		proxy_call_next_group(c, now);
+	}
+	if (pending)
+		return;
+	wheel_stop(c->p->w, &c->serial);
+	if (!c->final)
+		proxy_call_send_best(c, now);
+	tell_done(c);
+	if (!accepted)
+		proxy_call_free(c);
+}
+
+void proxy_call_free(struct proxy_call *c)
+{
+	struct branch *b, *next;
+	for (b = c->branches; b; b = next) {
+		next = b->next;
+		proxy_branch_set_state(b, BRANCH_DONE);
+		bytes_unref(b->challenge);
+		free(b->alt);
+		if (b->own_alloc)
+			free(b);
+	}
+	wheel_stop(c->p->w, &c->serial);
+	if (c->server)
+		txn_forget(c->server);
+	bytes_unref(c->best);
+	list_remove(&c->link);
+	free(c);
+}
+
+static struct span keep(char **at, struct span s)
+{
+	if (!s.n)
+		return span_of(NULL, 0);
+	char *p = memcpy(*at, s.p, s.n);
+	*at += s.n;
+	return span_of(p, s.n);
+}
+
+/* Inside the message as it came: the same place in the kept copy. */
+static bool is_inside(const struct sip_msg *m, struct span s)
+{
+	return s.p >= m->base && s.p + s.n <= m->base + m->len;
+}
+
+static void branch_init(struct branch *b, struct proxy_call *c, const struct proxy_target *t,
+			char **text)
+{
+	b->call = c;
+	wheel_timer_init(&b->timer_c, proxy_timer_c_fired);
+	if (!t) {
+		b->uri = c->plan.uri;
+		return;
+	}
+	b->uri = t->flags & PROXY_TARGET_KEEP_URI ? c->plan.uri : keep(text, t->uri);
+	b->route = keep(text, t->route);
+	b->record_user = keep(text, t->record_user);
+	b->q = t->q;
+	b->tag = t->tag;
+	b->has_flow = t->has_flow;
+	if (t->has_flow)
+		b->flow = t->flow;
+	for (struct branch *o = c->branches; o && o != b; o = o->next)
+		if (span_eq(o->uri, b->uri) && span_eq(o->route, b->route))
+			b->attempt += 1 << 8; /* same text, another flow: another branch */
+}
+
+/* By q, stable: 16.6, "highest first". */
+static void sort_targets(const struct proxy_target **v, const struct proxy_target *t,
+			 unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		unsigned k = i;
+		for (; k > 0 && v[k - 1]->q < t[i].q; k--)
+			v[k] = v[k - 1];
+		v[k] = &t[i];
+	}
+}
+
+static size_t text_bytes(const struct proxy_request *r, const struct proxy_target *const *v,
+			 unsigned n, const struct proxy_opts *opts)
+{
+	size_t size = is_inside(r->msg, r->uri_text) ? 0 : r->uri_text.n;
+	if (opts)
+		size += opts->lines.n + opts->record_user.n;
+	for (unsigned i = 0; i < n; i++)
+		size += v[i]->uri.n + v[i]->route.n + v[i]->record_user.n;
+	return size;
+}
+
+/* One allocation: the call, its branches, the text that must outlive r.  NULL: out of memory.
+ */
+static struct proxy_call *call_new(struct proxy *p, struct txn *server,
+				   const struct proxy_request *r,
+				   const struct proxy_target *const *v, unsigned n,
+				   const struct proxy_opts *opts)
+{
+	unsigned nb = n ? n : 1;
+	size_t fixed = sizeof(struct proxy_call) + nb * sizeof(struct branch);
+	struct proxy_call *c = malloc(fixed + text_bytes(r, v, n, opts));
+	if (!c)
+		return NULL;
+	memset(c, 0, fixed);
+	struct branch *b = (struct branch *)(c + 1);
+	char *text = (char *)c + fixed;
+	c->p = p;
+	c->server = server;
+	list_append(&p->calls, &c->link);
+	wheel_timer_init(&c->serial, proxy_serial_fired);
+	proxy_plan_init(p, &c->plan, r, opts);
+	c->plan.m = txn_request(server);
+	c->plan.uri = is_inside(r->msg, r->uri_text)
+			      ? span_of(c->plan.m->base + (r->uri_text.p - r->msg->base),
+					r->uri_text.n)
+			      : keep(&text, r->uri_text);
+	c->plan.lines = keep(&text, c->plan.lines);
+	c->plan.record_user = keep(&text, c->plan.record_user);
+	c->invite = r->msg->method == SIP_INVITE;
+	c->nbranches = nb;
+	c->branches = b;
+	if (opts) {
+		c->hooks = opts->hooks;
+		c->hooks_arg = opts->hooks_arg;
+		c->no_recurse = opts->no_recurse;
+	}
+	for (unsigned i = 0; i < nb; i++) {
+		b[i].next = i + 1 < nb ? &b[i + 1] : NULL;
+		branch_init(&b[i], c, n ? v[i] : NULL, &text);
+	}
+	return c;
+}
+
+static int refuse(struct txn *server, unsigned status, int error, msec now)
+{
+	txn_reply(server, status, span_of(NULL, 0), span_of(NULL, 0), now);
+	txn_forget(server);
+	return error;
+}
+
+/* Targets that may ring at the same time: the largest group of one q. */
+static unsigned largest_group(const struct proxy_target *const *v, unsigned n)
+{
+	unsigned best = 1, run = 1;
+	for (unsigned i = 1; i < n; i++) {
+		run = v[i]->q == v[i - 1]->q ? run + 1 : 1;
+		best = run > best ? run : best;
+	}
+	return best;
+}
+
+int proxy_forward_txn(struct proxy *p, struct txn *server, const struct proxy_request *r,
+		      const struct proxy_target *t, unsigned n, const struct proxy_opts *opts,
+		      msec now)
+{
+	const struct proxy_target *one[1], **v = one;
+	if (n > 1) {
+		v = arena_alloc(sip_arena(), n * sizeof(const struct proxy_target *));
+		if (!v)
+			return refuse(server, 500, -ENOMEM, now);
+	}
+	sort_targets(v, t, n);
+	if (n > p->conf.max_targets)
+		n = p->conf.max_targets;
+	unsigned status = proxy_may_forward(p, r, largest_group(v, n));
+	if (status) {
+		p->count.refused++;
+		return refuse(server, status, 0, now);
+	}
+	struct proxy_call *c = call_new(p, server, r, v, n, opts);
+	if (!c)
+		return refuse(server, 500, -ENOMEM, now);
+	txn_server_set_user(server, &proxy_server_user, c);
+	p->count.calls++;
+	proxy_call_next_group(c, now);
+	c->plan.uri_parsed = c->plan.route_parsed = NULL;
+	proxy_call_step(c, now);
+	return 0;
+}
+
+int proxy_forward(struct proxy *p, const struct proxy_request *r, const struct proxy_target *v,
+		  unsigned n, const struct proxy_opts *opts, msec now)
+{
+	if (r->msg->method == SIP_ACK || r->msg->method == SIP_CANCEL)
+		return proxy_forward_stateless(p, r, n ? v : NULL, opts, now);
+	struct txn *server = txn_server_new(p->tt, r->msg, &r->top, &r->src, NULL, NULL, now);
+	if (!server) {
+		proxy_reply_stateless(p, r, 503);
+		return -ENOSPC;
+	}
+	return proxy_forward_txn(p, server, r, v, n, opts, now);
+}

@@ -1,0 +1,78 @@
+/*
+ * The engine's own life: configuration, keys, counters; and text built on the stack.
+ */
+#include "common/proxy/proxy_priv.h"
+
+#include <stdlib.h>
+
+const struct proxy_conf proxy_conf_default = {
+	.timer_c_ms = 185000,
+	.serial_group_ms = 20000,
+	.max_breadth = 60,
+	.max_targets = 30,
+	.recurse_3xx = false,
+	.record_route = true,
+	.default_max_forwards = 70,
+};
+
+struct proxy *proxy_new(const struct proxy_conf *conf, const struct proxy_ops *ops,
+			struct txn_table *tt, struct wheel *w, const struct mac_key *key)
+{
+	struct proxy *p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	struct span secret = {(const char *)key, sizeof(*key)};
+	p->conf = *conf;
+	p->ops = *ops;
+	p->tt = tt;
+	p->w = w;
+	p->branch_key = mac_derive_key(secret, "proxy branch");
+	p->route_key = mac_derive_key(secret, "proxy route");
+	list_init(&p->calls);
+	list_init(&p->strays);
+	return p;
+}
+
+void proxy_free(struct proxy *p)
+{
+	if (!p)
+		return;
+	list_for_each_safe (it, &p->calls)
+		proxy_call_free(container_of(it, struct proxy_call, link));
+	proxy_strays_free(p);
+	free(p);
+}
+
+const struct proxy_counters *proxy_counters(const struct proxy *p)
+{
+	return &p->count;
+}
+
+void proxy_text_add(struct proxy_text *t, struct span s)
+{
+	if (s.n > t->cap - t->n) {
+		t->overflow = true;
+		return;
+	}
+	if (s.n)
+		memcpy(t->p + t->n, s.p, s.n);
+	t->n += s.n;
+}
+
+void proxy_text_dec(struct proxy_text *t, uint64_t v)
+{
+	char digits[20];
+	size_t i = sizeof(digits);
+	do {
+		digits[--i] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	proxy_text_add(t, span_of(digits + i, sizeof(digits) - i));
+}
+
+void proxy_text_hex(struct proxy_text *t, uint64_t v)
+{
+	char digits[16];
+	mac_hex(v, digits);
+	proxy_text_add(t, span_of(digits, sizeof(digits)));
+}

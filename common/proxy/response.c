@@ -1,0 +1,188 @@
+/*
+ * What a client transaction tells: RFC 3261 16.7 steps 1 to 5, 9 and 10; 16.9.  Which final
+ * response goes on when there are several is in best.c, 3xx in redirect.c.
+ */
+#include "common/proxy/proxy_priv.h"
+
+#include <stdio.h>
+
+/* Step 3. */
+struct bytes *proxy_response_bytes(const struct sip_msg *m)
+{
+	struct sip_list_it it = {0};
+	struct sip_splice s;
+	struct span v;
+	if (!sip_list_next(m, SIP_HDR_VIA, &it, &v) || !sip_list_next(m, SIP_HDR_VIA, &it, &v))
+		return NULL;
+	sip_splice_init(&s, m);
+	sip_splice_remove_first_value(&s, SIP_HDR_VIA);
+	return sip_splice_bytes(&s);
+}
+
+/* Steps 2 and 5: timer C again, and everything but 100 goes on at once. */
+static void provisional(struct branch *b, const struct sip_msg *m, msec now)
+{
+	struct proxy_call *c = b->call;
+	b->provisional = true;
+	if (m->status == 100)
+		return;
+	if (c->invite && !b->cancelled)
+		wheel_arm(c->p->w, &b->timer_c, now + c->p->conf.timer_c_ms);
+	if (c->final || !c->server)
+		return;
+	struct bytes *out = proxy_response_bytes(m);
+	if (!out)
+		return;
+	txn_respond(c->server, m->status, out, now);
+	bytes_unref(out);
+}
+
+/* The server transaction is over (or has sent a non-2xx): 16.7 step 9 with 16.11. */
+static void stray_2xx(struct proxy_call *c, const struct sip_msg *m)
+{
+	struct sip_flow src = {.listener = c->plan.listener};
+	struct sip_via top;
+	if (sip_msg_top_via(m, &top) == 0)
+		proxy_response_stateless(c->p, m, &top, &src);
+}
+
+/* "Call completed elsewhere" (RFC 3326), so that the other devices list no missed call. */
+static void cancel_others(struct proxy_call *c, unsigned status, msec now)
+{
+	char reason[96];
+	int n = snprintf(reason, sizeof(reason), "Reason: SIP;cause=%u;text=\"%s\"\r\n", status,
+			 status < 300 ? "Call completed elsewhere" : "Call ended elsewhere");
+	proxy_call_cancel(c, span_of(reason, (size_t)n), now);
+}
+
+/* Steps 5 and 10: every 2xx to INVITE at once; of another request the first one alone. */
+static void success(struct branch *b, const struct sip_msg *m, msec now)
+{
+	struct proxy_call *c = b->call;
+	if (!c->invite) {
+		proxy_branch_set_state(b, BRANCH_DONE);
+		if (c->final)
+			return;
+		c->stop = true;
+		proxy_call_offer(c, m->status, proxy_response_bytes(m));
+		proxy_call_send_best(c, now);
+		return;
+	}
+	if (!c->server || c->final >= 300) {
+		proxy_branch_set_state(b, BRANCH_ACCEPTED);
+		stray_2xx(c, m);
+		return;
+	}
+	struct bytes *out = proxy_response_bytes(m);
+	if (!out)
+		return; /* it comes again (RFC 3261 13.3.1.4), and finds memory or not */
+	proxy_branch_set_state(b, BRANCH_ACCEPTED);
+	txn_respond(c->server, m->status, out, now);
+	bytes_unref(out);
+	if (c->final)
+		return;
+	c->final = m->status;
+	c->stop = true;
+	cancel_others(c, m->status, now);
+}
+
+/* Step 4: false when the response is to be weighed as it is. */
+static bool recursed(struct branch *b, const struct sip_msg *m, msec now)
+{
+	struct proxy_call *c = b->call;
+	struct bytes *rest = NULL;
+	if (m->status / 100 != 3 || c->no_recurse || !c->p->conf.recurse_3xx || c->stop)
+		return false;
+	if (!proxy_recurse(b, m, &rest))
+		return false;
+	proxy_branch_set_state(b, BRANCH_DONE);
+	if (rest)
+		proxy_call_offer(c, m->status, rest);
+	proxy_call_next_group(c, now);
+	return true;
+}
+
+static void failure(struct branch *b, const struct sip_msg *m, msec now)
+{
+	struct proxy_call *c = b->call;
+	unsigned status = m->status;
+	txn_forget(b->client);
+	b->client = NULL;
+	if (status == 503 && proxy_branch_fail_over(b, now))
+		return;
+	if (status == 430 && c->hooks && c->hooks->flow_failed)
+		c->hooks->flow_failed(c->hooks_arg, b->tag, &b->flow);
+	if (recursed(b, m, now))
+		return;
+	proxy_branch_set_state(b, BRANCH_DONE);
+	if (c->final)
+		return;
+	/* We asked for that 487, the caller did not: to the caller the device gave no answer.
+	 */
+	if (status == 487 && b->cancelled && !c->cancelled) {
+		proxy_call_offer(c, 408, NULL);
+		return;
+	}
+	struct bytes *out = proxy_response_bytes(m);
+	if ((status == 401 || status == 407) && out && c->nbranches > 1)
+		b->challenge = bytes_ref(out);
+	proxy_call_offer(c, out ? status : 500, out);
+	if (status < 600)
+		return;
+	c->stop = true;
+	cancel_others(c, status, now);
+}
+
+static void on_response(void *arg, struct txn *t, const struct sip_msg *m, msec now)
+{
+	struct branch *b = arg;
+	struct proxy_call *c = b->call;
+	(void)t;
+	c->p->count.responses++;
+	if (m->status < 200) {
+		provisional(b, m, now);
+		return;
+	}
+	if (m->status < 300)
+		success(b, m, now);
+	else if (b->state == BRANCH_CALLING)
+		failure(b, m, now);
+	proxy_call_step(c, now);
+}
+
+/* 16.8's other half (timers B and F) and 16.9: as if 408 or 503 had come. */
+static void on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
+{
+	struct branch *b = arg;
+	struct proxy_call *c = b->call;
+	if (b->state != BRANCH_CALLING)
+		return;
+	txn_forget(t);
+	b->client = NULL;
+	if (!proxy_branch_fail_over(b, now)) {
+		if (b->has_flow && why == TXN_FAIL_TRANSPORT && c->hooks &&
+		    c->hooks->flow_failed)
+			c->hooks->flow_failed(c->hooks_arg, b->tag, &b->flow);
+		proxy_branch_end(b, why == TXN_FAIL_TIMEOUT ? 408 : 503);
+	}
+	proxy_call_step(c, now);
+}
+
+static void on_gone(void *arg, struct txn *t)
+{
+	struct branch *b = arg;
+	struct proxy_call *c = b->call;
+	(void)t;
+	b->client = NULL;
+	if (b->state == BRANCH_CALLING)
+		proxy_branch_end(b, 500);
+	else
+		proxy_branch_set_state(b, BRANCH_DONE);
+	proxy_call_step(c, c->p->w->now);
+}
+
+const struct txn_client_user proxy_client_user = {
+	.response = on_response,
+	.failed = on_failed,
+	.gone = on_gone,
+};

@@ -1,0 +1,230 @@
+/*
+ * RFC 3261 16.11: requests forwarded without a transaction (ACK to a 2xx; an edge's hop to a
+ * home), and responses that match none.
+ */
+#include "common/proxy/proxy_priv.h"
+
+#include "common/sip/build.h"
+#include "common/sip/stamp.h"
+
+#include <stdlib.h>
+
+/* A request that waits for a resolution. */
+struct stray {
+	struct proxy *p;
+	struct list link;
+	struct sip_kept *kept;
+	struct proxy_plan plan;
+	struct proxy_leg leg;
+	struct locate_query *query;
+};
+
+static int send_leg(struct proxy *p, const struct proxy_plan *pl, struct proxy_leg *leg,
+		    const struct sip_flow *flow)
+{
+	struct iovec iov[SIP_SPLICE_IOV];
+	struct proxy_scratch sc;
+	struct sip_splice s;
+	leg->listener = flow->listener;
+	int rc = proxy_edit(p, pl, leg, &s, &sc);
+	if (rc)
+		return rc;
+	int n = sip_splice_iov(&s, iov);
+	if (n < 0)
+		return n;
+	p->ops.send(p->ops.arg, flow, iov, n);
+	p->count.stateless++;
+	return 0;
+}
+
+/* 16.11: the same address for every retransmission; the first one is. */
+static int send_located(struct proxy *p, const struct proxy_plan *pl, struct proxy_leg *leg,
+			const struct locate_result *r)
+{
+	if (!r->n)
+		return -ENOENT;
+	int listener = p->ops.listener_for(p->ops.arg, &r->v[0], pl->listener);
+	if (listener < 0)
+		return listener;
+	struct sip_flow f = {
+		.transport = r->v[0].transport,
+		.listener = (uint16_t)listener,
+		.remote = r->v[0].addr,
+	};
+	return send_leg(p, pl, leg, &f);
+}
+
+static void stray_free(struct stray *s)
+{
+	list_remove(&s->link);
+	sip_kept_unref(s->kept);
+	free(s);
+}
+
+void proxy_strays_free(struct proxy *p)
+{
+	list_for_each_safe (it, &p->strays) {
+		struct stray *s = container_of(it, struct stray, link);
+		if (s->query)
+			p->ops.locate_cancel(p->ops.arg, s->query);
+		stray_free(s);
+	}
+}
+
+static void on_located(void *arg, int error, const struct locate_result *r)
+{
+	struct stray *s = arg;
+	if (!error)
+		error = send_located(s->p, &s->plan, &s->leg, r);
+	if (error)
+		s->p->count.no_target++;
+	stray_free(s);
+}
+
+static struct span keep(char **at, struct span s)
+{
+	if (!s.n)
+		return s;
+	char *p = memcpy(*at, s.p, s.n);
+	*at += s.n;
+	return span_of(p, s.n);
+}
+
+static struct stray *stray_new(struct proxy *p, const struct proxy_plan *pl,
+			       const struct proxy_leg *leg)
+{
+	size_t size = pl->uri.n + pl->lines.n + pl->record_user.n + leg->uri.n + leg->route.n +
+		      leg->record_user.n;
+	struct stray *s = malloc(sizeof(*s) + size);
+	char *text = (char *)(s + 1);
+	if (!s)
+		return NULL;
+	*s = (struct stray){.p = p, .plan = *pl, .leg = *leg, .kept = sip_kept_new(pl->m)};
+	if (!s->kept) {
+		free(s);
+		return NULL;
+	}
+	s->plan.m = &s->kept->msg;
+	s->plan.uri = keep(&text, pl->uri);
+	s->plan.lines = keep(&text, pl->lines);
+	s->plan.record_user = keep(&text, pl->record_user);
+	s->leg.uri = keep(&text, leg->uri);
+	s->leg.route = keep(&text, leg->route);
+	s->leg.record_user = keep(&text, leg->record_user);
+	list_append(&p->strays, &s->link);
+	return s;
+}
+
+/* The stray is made first: `done` may come as soon as the query is begun. */
+static int resolve(struct proxy *p, const struct proxy_plan *pl, struct proxy_leg *leg,
+		   const struct sip_uri *hop)
+{
+	struct locate_result r;
+	struct stray *s = stray_new(p, pl, leg);
+	if (!s)
+		return -ENOMEM;
+	s->plan.uri_parsed = s->plan.route_parsed = NULL;
+	int rc = p->ops.locate(p->ops.arg, hop, p->w->now, on_located, s, &r, &s->query);
+	if (rc == 0)
+		return 0;
+	if (rc > 0)
+		rc = send_located(p, pl, leg, &r);
+	stray_free(s);
+	return rc;
+}
+
+int proxy_forward_stateless(struct proxy *p, const struct proxy_request *r,
+			    const struct proxy_target *t, const struct proxy_opts *opts,
+			    msec now)
+{
+	struct proxy_plan pl;
+	struct proxy_leg leg = {.uri = r->uri_text};
+	struct sip_uri hop;
+	(void)now;
+	if (proxy_may_forward(p, r, 1)) {
+		p->count.refused++;
+		return -EPERM;
+	}
+	proxy_plan_init(p, &pl, r, opts);
+	leg.breadth = pl.breadth;
+	if (t) {
+		if (!(t->flags & PROXY_TARGET_KEEP_URI))
+			leg.uri = t->uri;
+		leg.route = t->route;
+		leg.record_user = t->record_user;
+	}
+	int rc = 0;
+	bool to_flow = t && t->has_flow;
+	if (!to_flow || leg.route.n || pl.has_route)
+		rc = proxy_next_hop(&pl, &leg, &hop, &leg.strict);
+	if (!rc)
+		rc = to_flow ? send_leg(p, &pl, &leg, &t->flow) : resolve(p, &pl, &leg, &hop);
+	if (rc)
+		p->count.no_target++;
+	return rc;
+}
+
+/* Where a response goes by its next Via, whose received is ours by the branch's MAC. */
+static int response_flow(const struct proxy *p, const struct sip_via *next, uint16_t hint,
+			 struct sip_flow *ret)
+{
+	*ret = (struct sip_flow){.transport = next->transport, .listener = hint};
+	int rc = sip_via_dest(next, ret);
+	if (rc)
+		return rc;
+	struct locate_target t = {.transport = ret->transport, .addr = ret->remote};
+	int listener = p->ops.listener_for(p->ops.arg, &t, hint);
+	if (listener < 0)
+		return listener;
+	ret->listener = (uint16_t)listener;
+	return 0;
+}
+
+int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
+			     const struct sip_via *top, const struct sip_flow *src)
+{
+	struct iovec iov[SIP_SPLICE_IOV];
+	struct sip_list_it it = {0};
+	struct sip_flow flow;
+	struct sip_splice s;
+	struct sip_via next;
+	struct span v;
+	/* RFC 4320 4.2: late responses to anything but INVITE went out of date with their
+	 * transaction only where there was one: a stateless hop cannot tell, and passes them.
+	 */
+	if (!p->ops.is_local(p->ops.arg, top->host, top->port))
+		return -EPERM;
+	if (!sip_list_next(m, SIP_HDR_VIA, &it, &v) ||
+	    !sip_list_next(m, SIP_HDR_VIA, &it, &v) || sip_via_parse(v, &next))
+		return -EPERM;
+	if (!proxy_branch_verify(p, top->branch, proxy_request_mac(p, m, &next)))
+		return -EPERM;
+	int rc = response_flow(p, &next, src->listener, &flow);
+	if (rc)
+		return rc;
+	sip_splice_init(&s, m);
+	sip_splice_remove_first_value(&s, SIP_HDR_VIA);
+	int n = sip_splice_iov(&s, iov);
+	if (n < 0)
+		return n;
+	p->ops.send(p->ops.arg, &flow, iov, n);
+	p->count.stateless++;
+	return 0;
+}
+
+void proxy_reply_stateless(struct proxy *p, const struct proxy_request *r, unsigned status)
+{
+	struct sip_flow f = r->src;
+	struct sip_response resp = {.status = status};
+	if (sip_via_dest(&r->top, &f))
+		f = r->src;
+	char tag[16];
+	mac_hex(proxy_request_mac(p, r->msg, &r->top), tag);
+	resp.to_tag = span_of(tag, sizeof(tag));
+	struct bytes *b = sip_build_response(r->msg, &resp);
+	if (!b)
+		return;
+	struct iovec iov = {.iov_base = b->p, .iov_len = b->n};
+	p->ops.send(p->ops.arg, &f, &iov, 1);
+	bytes_unref(b);
+}

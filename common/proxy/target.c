@@ -1,0 +1,169 @@
+/*
+ * One branch on its way: RFC 3261 16.6 steps 7, 9 and 11, RFC 3263 4.3.  With an address that
+ * fails the next one is tried, under a new derived branch parameter.
+ */
+#include "common/proxy/proxy_priv.h"
+
+#include "common/base/log.h"
+
+#include <stdlib.h>
+
+/*
+ * A next hop that cannot be found.  -ENOENT is definite: the domain does not exist, 404 (RFC
+ * 3261 21.4.5).  All else counts as a 503 from there (16.9; RFC 3263 4.3), which goes on as
+ * 500.
+ */
+static unsigned status_of(int error)
+{
+	return error == -ENOENT ? 404 : 503;
+}
+
+void proxy_branch_end(struct branch *b, unsigned status)
+{
+	proxy_branch_set_state(b, BRANCH_DONE);
+	proxy_call_offer(b->call, status, NULL);
+}
+
+static struct bytes *render(struct branch *b, struct proxy_scratch *sc)
+{
+	struct proxy_call *c = b->call;
+	struct proxy_leg leg = {
+		.uri = b->uri,
+		.route = b->route,
+		.record_user = b->record_user,
+		.breadth = b->breadth,
+		.attempt = b->attempt,
+		.listener = b->flow.listener,
+		.strict = b->strict,
+	};
+	struct sip_splice s;
+	if (proxy_edit(c->p, &c->plan, &leg, &s, sc))
+		return NULL;
+	return sip_splice_bytes(&s);
+}
+
+/* Sends over b->flow.  0, or -errno with nothing sent. */
+static int send_request(struct branch *b, msec now)
+{
+	struct proxy_call *c = b->call;
+	struct proxy_scratch sc;
+	struct bytes *req = render(b, &sc);
+	if (!req)
+		return -ENOMEM;
+	const struct sip_msg *m = c->plan.m;
+	b->client = txn_client_new(c->p->tt, m->method, m->method_text,
+				   span_of(sc.branch, sizeof(sc.branch)), req, &b->flow,
+				   &proxy_client_user, b, now);
+	bytes_unref(req);
+	b->attempt++;
+	if (!b->client)
+		return -ENOSPC;
+	b->provisional = false;
+	proxy_branch_set_state(b, BRANCH_CALLING);
+	if (c->invite) /* step 11 */
+		wheel_arm(c->p->w, &b->timer_c, now + c->p->conf.timer_c_ms);
+	c->p->count.forwarded++;
+	return 0;
+}
+
+/* 0 when sent; -EHOSTUNREACH when the target cannot be reached from here. */
+static int try_target(struct branch *b, const struct locate_target *t, msec now)
+{
+	struct proxy *p = b->call->p;
+	int listener = p->ops.listener_for(p->ops.arg, t, b->call->plan.listener);
+	if (listener < 0)
+		return -EHOSTUNREACH;
+	b->target = *t;
+	b->flow = (struct sip_flow){
+		.transport = t->transport,
+		.listener = (uint16_t)listener,
+		.remote = t->addr,
+	};
+	return send_request(b, now);
+}
+
+static bool try_next(struct branch *b, msec now)
+{
+	struct proxy_alternatives *a = b->alt;
+	while (a && a->next < a->n)
+		if (try_target(b, &a->v[a->next++], now) == 0)
+			return true;
+	return false;
+}
+
+bool proxy_branch_fail_over(struct branch *b, msec now)
+{
+	struct proxy *p = b->call->p;
+	if (b->has_flow)
+		return false;
+	if (p->ops.target_failed)
+		p->ops.target_failed(p->ops.arg, &b->target, now);
+	if (b->cancelled || b->call->stop)
+		return false;
+	return try_next(b, now);
+}
+
+static void located(struct branch *b, const struct locate_result *r, msec now)
+{
+	if (r->n == 0) {
+		proxy_branch_end(b, 404);
+		return;
+	}
+	if (r->n > 1) {
+		unsigned n = r->n < LOCATE_MAX ? r->n - 1 : LOCATE_MAX - 1;
+		b->alt = malloc(sizeof(*b->alt) + n * sizeof(b->alt->v[0]));
+		if (b->alt) { /* without it the first address has to do */
+			b->alt->n = n;
+			b->alt->next = 0;
+			memcpy(b->alt->v, r->v + 1, n * sizeof(b->alt->v[0]));
+		}
+	}
+	if (try_target(b, &r->v[0], now) && !try_next(b, now))
+		proxy_branch_end(b, 503);
+}
+
+static void on_located(void *arg, int error, const struct locate_result *r)
+{
+	struct branch *b = arg;
+	struct proxy_call *c = b->call;
+	msec now = c->p->w->now;
+	b->query = NULL;
+	if (error)
+		proxy_branch_end(b, status_of(error));
+	else
+		located(b, r, now);
+	proxy_call_step(c, now);
+}
+
+void proxy_branch_start(struct branch *b, msec now)
+{
+	struct proxy_call *c = b->call;
+	struct proxy *p = c->p;
+	struct proxy_leg leg = {.uri = b->uri, .route = b->route};
+	struct locate_result r;
+	struct sip_uri hop;
+	proxy_branch_set_state(b, BRANCH_LOCATING);
+	if (b->has_flow && !b->route.n && !c->plan.has_route) {
+		if (send_request(b, now))
+			proxy_branch_end(b, 503);
+		return;
+	}
+	if (proxy_next_hop(&c->plan, &leg, &hop, &b->strict)) {
+		proxy_branch_end(b, 404);
+		return;
+	}
+	if (b->has_flow) {
+		if (send_request(b, now))
+			proxy_branch_end(b, 503);
+		return;
+	}
+	int rc = p->ops.locate(p->ops.arg, &hop, now, on_located, b, &r, &b->query);
+	if (rc < 0) {
+		log_event(LOG_DEBUG, "next hop not found", LOG_S("host", hop.host),
+			  LOG_N("error", rc));
+		proxy_branch_end(b, status_of(rc));
+	} else if (rc > 0) {
+		b->query = NULL;
+		located(b, &r, now);
+	}
+}
