@@ -3,6 +3,8 @@
  */
 #include "common/app/app_priv.h"
 
+#include <ctype.h>
+
 void app_link(struct app_worker *w, enum app_role_kind to, const struct app_request *q,
 	      msec now)
 {
@@ -36,10 +38,33 @@ static bool only_our_credentials(const struct sip_msg *m)
 	return h && !sip_msg_next(m, h);
 }
 
+/* The user part as it stands in a URI (RFC 3261 25.1: unreserved and user-unreserved pass). */
+static struct span escape_user(struct span user)
+{
+	static const char pass[] = "-_.!~*'()&=+$,;?/";
+	static const char hex[] = "0123456789ABCDEF";
+	char *out = arena_alloc(sip_arena(), 3 * user.n + 1);
+	size_t n = 0;
+	if (!out)
+		return SPAN("");
+	for (size_t i = 0; i < user.n; i++) {
+		unsigned char c = (unsigned char)user.p[i];
+		if ((c < 0x80 && isalnum(c)) || (c && strchr(pass, c))) {
+			out[n++] = (char)c;
+			continue;
+		}
+		out[n++] = '%';
+		out[n++] = hex[c >> 4];
+		out[n++] = hex[c & 15];
+	}
+	return span_of(out, n);
+}
+
 void app_forward_opts(const struct app_worker *w, const struct app_request *q,
 		      struct proxy_opts *ret_opts)
 {
 	const struct sip_msg *m = q->r->msg;
+	struct span user = escape_user(q->user);
 	bool insider = q->marks & APP_MARK_INSIDER;
 	*ret_opts = (struct proxy_opts){0};
 	if (insider)
@@ -52,5 +77,5 @@ void app_forward_opts(const struct app_worker *w, const struct app_request *q,
 	if (!sip_msg_has_token(m, SIP_HDR_PRIVACY, SPAN("id")))
 		ret_opts->lines =
 			arena_printf(sip_arena(), "P-Asserted-Identity: <sip:%.*s@%s>\r\n",
-				     SPAN_FMT(q->user), w->conf->domain);
+				     SPAN_FMT(user), w->conf->domain);
 }

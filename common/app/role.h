@@ -61,10 +61,9 @@ struct app_role {
 	/* Of the role that the stack speaks to (the edge, where there is one). */
 	uint32_t (*classify)(void *state, const struct app_worker *w, const struct sip_flow *f,
 			     const struct net_peer *peer);
-	void (*request)(void *state, struct app_worker *w, const struct proxy_request *r,
-			uint32_t marks, msec now);
-	void (*ack)(void *state, struct app_worker *w, const struct proxy_request *r,
-		    uint32_t marks, msec now);
+	void (*request)(void *state, struct app_worker *w, const struct app_request *q,
+			msec now);
+	void (*ack)(void *state, struct app_worker *w, const struct app_request *q, msec now);
 	const struct admin_command *commands; /* run with the role's state */
 	unsigned ncommands;
 	void (*metrics)(void *state, struct metrics_out *o);

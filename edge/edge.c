@@ -1,0 +1,214 @@
+/*
+ * The edge role: who is inside and who is not, and where a request goes: to the home of our
+ * users, along a dialog that was let through, or out to another domain.  Never an open relay.
+ * It knows no registered phone.  RFC 3261 16.4 to 16.6 are common/proxy's.
+ */
+#include "common/app/role.h"
+
+#include <stdlib.h>
+
+struct edge {
+	_Atomic uint64_t to_home, outbound, relay_denied, in_dialog, own_options;
+};
+
+static int edge_start(const struct app_services *sv, void **ret_state, char *ret_error)
+{
+	struct edge *e = calloc(1, sizeof(*e));
+	(void)sv;
+	if (!e) {
+		strcpy(ret_error, "out of memory");
+		return -1;
+	}
+	*ret_state = e;
+	return 0;
+}
+
+static void edge_stop(void *state)
+{
+	free(state);
+}
+
+static void count(_Atomic uint64_t *n)
+{
+	atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
+}
+
+/* ---- insiders and outsiders ---- */
+
+static bool certificate_trusted(const struct conf *c, const struct net_peer *peer)
+{
+	for (unsigned i = 0; peer && i < c->edge.trusted_count; i++) {
+		struct span domain = span_str(c->edge.trusted[i].certificate);
+		for (unsigned k = 0; domain.n && k < peer->n; k++)
+			if (net_tls_name_matches(span_str(peer->names[k]), domain))
+				return true;
+	}
+	return false;
+}
+
+static bool address_trusted(const struct conf *c, const struct addr *a)
+{
+	for (unsigned i = 0; i < c->edge.trusted_count; i++)
+		if (c->edge.trusted[i].network && addr_net_match(&c->edge.trusted[i].net, a))
+			return true;
+	return false;
+}
+
+static uint32_t edge_classify(void *state, const struct app_worker *w, const struct sip_flow *f,
+			      const struct net_peer *peer)
+{
+	const struct conf *c = w->conf;
+	enum conf_policy policy = f->listener < c->listeners_count
+					  ? c->listeners[f->listener].policy
+					  : CONF_POLICY_CHALLENGE;
+	(void)state;
+	if (policy == CONF_POLICY_TRUSTED || address_trusted(c, &f->remote) ||
+	    certificate_trusted(c, peer))
+		return APP_MARK_INSIDER;
+	return policy == CONF_POLICY_CHALLENGE ? APP_MARK_CHALLENGE : 0;
+}
+
+/* ---- other domains ---- */
+
+/* An administered route: exact domain first, else "*". */
+static const char *route_for(const struct conf *c, struct span host)
+{
+	const char *any = NULL;
+	for (unsigned i = 0; i < c->edge.routes_count; i++) {
+		if (span_ieq(host, span_str(c->edge.routes[i].domain)))
+			return c->edge.routes[i].uri;
+		if (span_eq(SPAN("*"), span_str(c->edge.routes[i].domain)))
+			any = c->edge.routes[i].uri;
+	}
+	return any;
+}
+
+static void forward(struct app_worker *w, const struct app_request *q, msec now)
+{
+	const struct proxy_request *r = q->r;
+	const char *hop = r->has_route ? NULL : route_for(w->conf, r->uri.host);
+	struct proxy_opts opts;
+	struct proxy_target t = {.uri = r->uri_text, .q = 1000, .flags = PROXY_TARGET_KEEP_URI};
+	app_forward_opts(w, q, &opts);
+	if (hop)
+		t.route = arena_printf(sip_arena(), "<%s%s>", hop,
+				       strstr(hop, ";lr") ? "" : ";lr");
+	proxy_forward(stack_proxy(w->stack), r, &t, hop ? 1 : 0, &opts, now);
+}
+
+static bool from_our_domain(const struct app_worker *w, const struct sip_msg *m)
+{
+	struct sip_nameaddr from;
+	return sip_msg_from(m, &from) == 0 && from.uri.scheme != SIP_SCHEME_OTHER &&
+	       app_is_domain(w->conf, from.uri.host);
+}
+
+static void outbound(struct edge *e, struct app_worker *w, const struct app_request *q,
+		     msec now)
+{
+	const uint32_t inside = APP_MARK_INSIDER | APP_MARK_AUTHENTICATED;
+	if (!(q->marks & inside) && from_our_domain(w, q->r->msg)) {
+		app_link(w, APP_HOME, q, now); /* who claims to be ours proves it there */
+		return;
+	}
+	if (!(q->marks & inside) || !w->conf->edge.outbound) {
+		count(&e->relay_denied);
+		log_event(LOG_INFO, "relay-denied", LOG_S("uri", q->r->uri_text));
+		app_reply(w, q, 403, "Relaying Denied", SPAN(""));
+		return;
+	}
+	count(&e->outbound);
+	forward(w, q, now);
+}
+
+/* ---- requests ---- */
+
+static void own_request(struct edge *e, struct app_worker *w, const struct app_request *q)
+{
+	if (q->r->msg->method != SIP_OPTIONS) {
+		app_reply(w, q, 404, "No User In Request-URI", SPAN(""));
+		return;
+	}
+	count(&e->own_options);
+	app_reply(w, q, 200, NULL,
+		  SPAN("Accept: application/sdp, text/plain\r\n"
+		       "Accept-Encoding: identity\r\n"
+		       "Accept-Language: en\r\n"
+		       "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, REFER, "
+		       "SUBSCRIBE, NOTIFY, PUBLISH, INFO, UPDATE, PRACK\r\n"
+		       "Supported: path, outbound, gruu\r\n"));
+}
+
+static bool is_ours(const struct app_worker *w, const struct proxy_request *r)
+{
+	return r->uri.scheme != SIP_SCHEME_OTHER && app_is_local(w, r->uri.host, r->uri.port);
+}
+
+static void edge_request(void *state, struct app_worker *w, const struct app_request *in,
+			 msec now)
+{
+	struct edge *e = state;
+	struct app_request q = *in;
+	const struct proxy_request *r = q.r;
+	bool ours = is_ours(w, r);
+	if (r->from_dialog_route)
+		q.marks |= APP_MARK_IN_DIALOG;
+	if (!ours && (q.marks & APP_MARK_IN_DIALOG)) {
+		count(&e->in_dialog);
+		forward(w, &q, now);
+	} else if (!ours || r->has_route) {
+		outbound(e, w, &q, now);
+	} else if (!r->uri.user.p && r->msg->method != SIP_REGISTER) {
+		own_request(e, w, &q);
+	} else {
+		count(&e->to_home);
+		app_link(w, APP_HOME, &q, now);
+	}
+}
+
+/* An ACK to a 2xx: along the dialog's route, or from an insider; else it is dropped. */
+static void edge_ack(void *state, struct app_worker *w, const struct app_request *q, msec now)
+{
+	struct edge *e = state;
+	struct proxy_opts opts;
+	if (!q->r->from_dialog_route && !(q->marks & APP_MARK_INSIDER)) {
+		count(&e->relay_denied);
+		return;
+	}
+	if (is_ours(w, q->r) && !q->r->has_route && app_has_role(w->app, APP_HOME)) {
+		app_link(w, APP_HOME, q, now); /* a GRUU */
+		return;
+	}
+	app_forward_opts(w, q, &opts);
+	proxy_forward_stateless(stack_proxy(w->stack), q->r, NULL, &opts, now);
+}
+
+/* ---- metrics ---- */
+
+static void one(struct metrics_out *o, const char *name, const char *help, _Atomic uint64_t *v)
+{
+	metrics_family(o, name, METRICS_COUNTER, help);
+	metrics_sample(o, NULL, (double)atomic_load_explicit(v, memory_order_relaxed));
+}
+
+static void edge_metrics(void *state, struct metrics_out *o)
+{
+	struct edge *e = state;
+	one(o, "edge_to_home_total", "Requests for users of our domain", &e->to_home);
+	one(o, "edge_outbound_total", "Requests let out to other domains", &e->outbound);
+	one(o, "edge_in_dialog_total", "Requests inside a dialog", &e->in_dialog);
+	one(o, "edge_relay_denied_total", "Requests of outsiders for others", &e->relay_denied);
+	one(o, "edge_options_total", "OPTIONS answered by the server itself", &e->own_options);
+}
+
+static const struct app_role edge_role = {
+	.kind = APP_EDGE,
+	.name = "edge",
+	.start = edge_start,
+	.stop = edge_stop,
+	.classify = edge_classify,
+	.request = edge_request,
+	.ack = edge_ack,
+	.metrics = edge_metrics,
+};
+APP_ROLE(edge_role);

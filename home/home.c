@@ -1,0 +1,204 @@
+/*
+ * The home role: registrar, authenticator and forking proxy of its users.  What is not for one
+ * of its users goes back to the edge.
+ */
+#include "home/home_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct home *home_free(struct home *h)
+{
+	if (!h)
+		return NULL;
+	reg_free(h->reg);
+	guard_free(h->guard);
+	auth_free(h->auth);
+	free(h->domain);
+	free(h->realm);
+	free(h);
+	return NULL;
+}
+
+static struct reg_conf reg_conf_from(const struct home *h, const struct conf *c)
+{
+	struct reg_conf r = reg_conf_default;
+	r.domain = h->domain;
+	r.expires_default_s = c->registrar.expires_default_s;
+	r.expires_min_s = c->registrar.expires_min_s;
+	r.expires_max_s = c->registrar.expires_max_s;
+	r.contacts_per_user = c->registrar.contacts_per_user;
+	r.contact_bytes = c->registrar.contact_bytes;
+	return r;
+}
+
+static int wire(struct home *h, const struct app_services *sv)
+{
+	const struct conf *c = sv->conf;
+	struct mac_key nonce_key = mac_derive_key(sv->secret, "nonce");
+	struct mac_key reg_key = mac_derive_key(sv->secret, "registrar");
+	struct auth_conf ac = auth_conf_default;
+	struct guard_conf gc = guard_conf_default;
+	uint64_t boot;
+	h->records = sv->records;
+	h->domain = strdup(c->domain);
+	h->realm = strdup(c->auth.realm ? c->auth.realm : c->domain);
+	if (!h->domain || !h->realm)
+		return -ENOMEM;
+	ac.realm = h->realm;
+	ac.nonce_life_s = c->auth.nonce_life_s;
+	ac.md5 = c->auth.md5;
+	ac.sha256 = c->auth.sha256;
+	ac.replay_check = c->auth.replay_check;
+	gc.failures = c->auth.lock_failures;
+	gc.window_s = c->auth.lock_window_s;
+	gc.lock_s = c->auth.lock_s;
+	struct reg_conf rc = reg_conf_from(h, c);
+	do
+		mac_random(&boot, sizeof(boot));
+	while (!boot);
+	h->auth = auth_new(&ac, &nonce_key);
+	h->guard = guard_new(&gc);
+	h->reg = reg_new(&rc, NULL, sv->records, &reg_key, boot);
+	return h->auth && h->guard && h->reg ? 0 : -ENOMEM;
+}
+
+static int home_start(const struct app_services *sv, void **ret_state, char *ret_error)
+{
+	struct home *h = calloc(1, sizeof(*h));
+	int r = h ? wire(h, sv) : -ENOMEM;
+	if (r < 0) {
+		home_free(h);
+		snprintf(ret_error, 256, "home: %s", strerror(-r));
+		return r;
+	}
+	*ret_state = h;
+	return 0;
+}
+
+static void home_stop(void *state)
+{
+	home_free(state);
+}
+
+static void home_reload(void *state, const struct conf *c)
+{
+	struct home *h = state;
+	struct reg_conf rc = reg_conf_from(h, c);
+	if (reg_set_conf(h->reg, &rc) < 0)
+		log_event(LOG_ERROR, "registrar-settings-kept",
+			  LOG_STR("error", "out of memory"));
+}
+
+/* ---- requests ---- */
+
+static bool ours(const struct app_worker *w, const struct sip_uri *u)
+{
+	return u->scheme != SIP_SCHEME_OTHER && app_is_local(w, u->host, u->port);
+}
+
+static bool claims_our_domain(const struct app_worker *w, const struct sip_msg *m)
+{
+	struct sip_nameaddr from;
+	return sip_msg_from(m, &from) == 0 && from.uri.scheme != SIP_SCHEME_OTHER &&
+	       app_is_domain(w->conf, from.uri.host);
+}
+
+static bool must_prove(const struct app_worker *w, const struct app_request *q)
+{
+	if (q->marks & (APP_MARK_INSIDER | APP_MARK_IN_DIALOG | APP_MARK_AUTHENTICATED))
+		return false;
+	return (q->marks & APP_MARK_CHALLENGE) || claims_our_domain(w, q->r->msg);
+}
+
+/* The identity in From is tied to the credentials: nobody speaks for somebody else. */
+static bool from_is(struct home *h, const struct app_worker *w, const struct app_request *q)
+{
+	struct sip_nameaddr from;
+	struct span user;
+	return sip_msg_from(q->r->msg, &from) == 0 &&
+	       home_user_of(h, w, &from.uri, &user) == 0 && span_eq(user, q->user);
+}
+
+static bool prove(struct home *h, struct app_worker *w, struct app_request *q, msec now)
+{
+	if (!home_authenticate(h, w, q, AUTH_PROXY, &q->user, now))
+		return false;
+	if (!from_is(h, w, q)) {
+		home_count(&h->counters.identity_refused);
+		log_event(LOG_INFO, "identity-refused", LOG_S("user", q->user));
+		app_reply(w, q, 403, "From Is Not The Authenticated User", SPAN(""));
+		return false;
+	}
+	q->marks |= APP_MARK_AUTHENTICATED;
+	return true;
+}
+
+static void home_request(void *state, struct app_worker *w, const struct app_request *in,
+			 msec now)
+{
+	struct home *h = state;
+	struct app_request q = *in;
+	bool own = ours(w, &q.r->uri) && !q.r->has_route;
+	if (q.r->msg->method == SIP_ACK) {
+		home_route_ack(h, w, &q, now);
+		return;
+	}
+	if (q.r->msg->method == SIP_REGISTER && own) {
+		home_register(h, w, &q, now);
+		return;
+	}
+	if (must_prove(w, &q) && !prove(h, w, &q, now))
+		return;
+	if (own)
+		home_route(h, w, &q, now);
+	else
+		app_link(w, APP_EDGE, &q, now);
+}
+
+/* ---- metrics ---- */
+
+static void one(struct metrics_out *o, const char *name, const char *help, uint64_t v)
+{
+	metrics_family(o, name, METRICS_COUNTER, help);
+	metrics_sample(o, NULL, (double)v);
+}
+
+static void home_metrics(void *state, struct metrics_out *o)
+{
+	struct home *h = state;
+	const struct home_counters *c = &h->counters;
+	struct reg_counters r = reg_counters(h->reg);
+	one(o, "challenges_total", "Requests asked for credentials", c->challenged);
+	one(o, "auth_failures_total", "Wrong credentials", c->auth_failed);
+	one(o, "auth_locked_total", "Requests refused from locked sources", c->auth_locked);
+	one(o, "auth_locks_total", "Sources locked", guard_locks(h->guard));
+	one(o, "identity_refused_total", "From that is not the authenticated user",
+	    c->identity_refused);
+	one(o, "user_not_found_total", "Requests for unknown users", c->not_found);
+	one(o, "user_unavailable_total", "Requests for users without a device", c->unavailable);
+	one(o, "redirects_total", "Requests answered with 302", c->redirected);
+	one(o, "forks_total", "Requests forwarded to devices", c->forked);
+	one(o, "registers_total", "REGISTER requests that were authenticated", c->registers);
+	one(o, "registered_total", "Bindings made", r.registered);
+	one(o, "refreshed_total", "Bindings refreshed", r.refreshed);
+	one(o, "removed_total", "Bindings removed by their phones", r.removed);
+	one(o, "register_refused_total", "REGISTER requests refused", r.refused);
+	one(o, "register_not_durable_total", "Bindings that could not be made durable",
+	    r.not_durable);
+}
+
+static const struct app_role home_role = {
+	.kind = APP_HOME,
+	.name = "home",
+	.start = home_start,
+	.stop = home_stop,
+	.reload = home_reload,
+	.request = home_request,
+	.ack = home_request,
+	.commands = home_commands,
+	.ncommands = HOME_COMMANDS,
+	.metrics = home_metrics,
+};
+APP_ROLE(home_role);

@@ -1,0 +1,54 @@
+/*
+ * The home role: what its files share.
+ */
+#ifndef EAVES_HOME_PRIV_H
+#define EAVES_HOME_PRIV_H
+
+#include "common/app/role.h"
+#include "common/auth/digest.h"
+#include "common/auth/guard.h"
+#include "home/directory/directory.h"
+#include "home/registrar/registrar.h"
+
+struct home_counters {
+	_Atomic uint64_t challenged, auth_failed, auth_locked, identity_refused, not_found,
+		unavailable, redirected, forked, registers;
+};
+
+struct home {
+	struct records *records;
+	struct auth *auth;
+	struct guard *guard;
+	struct reg *reg;
+	char *domain; /* kept for the registrar and the realm */
+	char *realm;
+	struct home_counters counters;
+};
+
+static inline void home_count(_Atomic uint64_t *n)
+{
+	atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
+}
+
+/* identity.c: proves who sends.  True: *ret_user is the user's name (in the arena).  False: it
+ * has been answered (challenge, 400, 403). */
+bool home_authenticate(struct home *h, struct app_worker *w, const struct app_request *q,
+		       enum auth_side side, struct span *ret_user, msec now);
+/* A user name, alias resolved, in the arena; -ENOENT. */
+int home_resolve(struct home *h, struct span name, struct span *ret_user, struct dir_user *ret);
+/* The user of a SIP URI of our domain: -ENOENT when it is none of ours. */
+int home_user_of(struct home *h, const struct app_worker *w, const struct sip_uri *u,
+		 struct span *ret_user);
+
+/* register.c: RFC 3261 10.3. */
+void home_register(struct home *h, struct app_worker *w, const struct app_request *q, msec now);
+/* route.c: to the devices of one of our users. */
+void home_route(struct home *h, struct app_worker *w, const struct app_request *q, msec now);
+void home_route_ack(struct home *h, struct app_worker *w, const struct app_request *q,
+		    msec now);
+
+/* commands.c */
+enum { HOME_COMMANDS = 11 };
+extern const struct admin_command home_commands[HOME_COMMANDS];
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * Who sends: digest (RFC 3261 22, RFC 8760) against the directory, with a lock for sources that
+ * guess.  A wrong password and an unknown user get the same answer at the same cost.
+ */
+#include "home/home_priv.h"
+
+#include <errno.h>
+
+int home_resolve(struct home *h, struct span name, struct span *ret_user, struct dir_user *ret)
+{
+	char user[DIR_NAME_MAX_BYTES + 1];
+	struct dir_user record;
+	int n = dir_resolve(h->records, name, time_wall_ms(), user, &record);
+	if (n < 0 || (record.flags & DIR_DISABLED))
+		return -ENOENT;
+	*ret_user = arena_dup(sip_arena(), span_of(user, (size_t)n));
+	if (ret)
+		*ret = record;
+	return ret_user->p ? 0 : -ENOMEM;
+}
+
+int home_user_of(struct home *h, const struct app_worker *w, const struct sip_uri *u,
+		 struct span *ret_user)
+{
+	struct span name;
+	if (u->scheme == SIP_SCHEME_OTHER || !u->user.p || !app_is_local(w, u->host, u->port) ||
+	    sip_uri_user(u, &name) < 0)
+		return -ENOENT;
+	return home_resolve(h, name, ret_user, NULL);
+}
+
+static bool find_keys(void *arg, struct span name, struct auth_ha1 *ret)
+{
+	struct home *h = arg;
+	struct dir_user u;
+	if (dir_user_get(h->records, name, time_wall_ms(), &u) < 0 || (u.flags & DIR_DISABLED))
+		return false;
+	*ret = u.ha1;
+	return true;
+}
+
+static void challenge(struct home *h, struct app_worker *w, const struct app_request *q,
+		      enum auth_side side, bool stale)
+{
+	struct span lines = auth_challenge(h->auth, side, stale, time_wall_ms());
+	if (!lines.n) {
+		app_reply(w, q, 500, NULL, SPAN(""));
+		return;
+	}
+	home_count(&h->counters.challenged);
+	app_reply(w, q, side == AUTH_UAS ? 401 : 407, NULL, lines);
+}
+
+static void failed(struct home *h, const struct app_request *q, struct span user, msec now)
+{
+	char source[ADDR_TEXT_MAX];
+	size_t n = addr_text(&q->r->src.remote, source);
+	home_count(&h->counters.auth_failed);
+	log_event(LOG_INFO, "auth-failed", LOG_S("user", user),
+		  LOG_S("source", span_of(source, n)));
+	if (guard_failed(h->guard, &q->r->src.remote, now))
+		log_event(LOG_WARN, "source-locked", LOG_S("source", span_of(source, n)));
+}
+
+bool home_authenticate(struct home *h, struct app_worker *w, const struct app_request *q,
+		       enum auth_side side, struct span *ret_user, msec now)
+{
+	struct span user = {NULL, 0};
+	if (guard_locked(h->guard, &q->r->src.remote, now)) {
+		home_count(&h->counters.auth_locked);
+		app_reply(w, q, 403, "Too Many Failures", SPAN(""));
+		return false;
+	}
+	switch (auth_check(h->auth, q->r->msg, side, find_keys, h, time_wall_ms(), &user)) {
+	case AUTH_OK:
+		guard_passed(h->guard, &q->r->src.remote, now);
+		*ret_user = user;
+		return true;
+	case AUTH_NONE:
+		challenge(h, w, q, side, false);
+		return false;
+	case AUTH_STALE:
+		challenge(h, w, q, side, true);
+		return false;
+	case AUTH_WRONG:
+		failed(h, q, user, now);
+		challenge(h, w, q, side, false);
+		return false;
+	case AUTH_BAD:
+		app_reply(w, q, 400, "Bad Credentials", SPAN(""));
+		return false;
+	}
+	return false;
+}

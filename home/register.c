@@ -1,0 +1,126 @@
+/*
+ * REGISTER (RFC 3261 10.3): who may register whom, then the registrar; the answer leaves when
+ * the bindings are durable, wherever that is noticed.
+ */
+#include "home/home_priv.h"
+
+#include "common/sip/build.h"
+#include "common/sip/stamp.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+/* A REGISTER whose answer waits for the store. */
+struct reg_wait {
+	struct loop_work work;
+	struct stack *stack;
+	pthread_t thread;
+	struct sip_kept *msg;
+	struct sip_flow dest;
+	char tag[16];
+	struct bytes *answer;
+	struct span user;
+	char user_text[];
+};
+
+static void finish(struct reg_wait *w)
+{
+	if (w->answer) {
+		struct iovec iov = {w->answer->p, w->answer->n};
+		stack_send(w->stack, &w->dest, &iov, 1, 0);
+	}
+	bytes_unref(w->answer);
+	sip_kept_unref(w->msg);
+	free(w);
+}
+
+static void run_finish(struct loop_work *work)
+{
+	finish(container_of(work, struct reg_wait, work));
+}
+
+static void on_done(void *arg, const struct reg_answer *a)
+{
+	struct reg_wait *w = arg;
+	const struct sip_response r = {.status = a->status,
+				       .reason = span_str(a->reason),
+				       .to_tag = span_of(w->tag, sizeof(w->tag)),
+				       .lines = a->lines};
+	log_event(LOG_INFO, a->status == 200 ? "registered" : "register-refused",
+		  LOG_S("user", w->user), LOG_N("status", a->status),
+		  LOG_N("bindings", a->bindings));
+	w->answer = sip_build_response(&w->msg->msg, &r);
+	if (pthread_equal(w->thread, pthread_self()))
+		finish(w);
+	else
+		loop_post(stack_loop(w->stack), &w->work);
+}
+
+static struct reg_wait *wait_new(struct app_worker *w, const struct app_request *q,
+				 struct span user)
+{
+	struct reg_wait *n = malloc(sizeof(*n) + user.n);
+	if (!n)
+		return NULL;
+	*n = (struct reg_wait){.work.run = run_finish,
+			       .stack = w->stack,
+			       .thread = pthread_self(),
+			       .dest = q->r->src};
+	memcpy(n->user_text, user.p, user.n);
+	n->user = span_of(n->user_text, user.n);
+	stack_reply_tag(w->stack, q->r->msg, &q->r->top, n->tag);
+	if (sip_via_dest(&q->r->top, &n->dest) < 0 || !(n->msg = sip_kept_new(q->r->msg))) {
+		free(n);
+		return NULL;
+	}
+	return n;
+}
+
+/* RFC 3261 10.3 step 2: extensions that we do not know. */
+static bool requires_unknown(const struct sip_msg *m, struct span *ret_lines)
+{
+	static const char *const known[] = {"path", "outbound", "gruu"};
+	struct sip_list_it it = {0};
+	struct span token;
+	while (sip_list_next(m, SIP_HDR_REQUIRE, &it, &token)) {
+		bool found = false;
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			found |= span_ieq(token, span_str(known[i]));
+		if (!found) {
+			*ret_lines = arena_printf(sip_arena(), "Unsupported: %.*s\r\n",
+						  SPAN_FMT(token));
+			return true;
+		}
+	}
+	return false;
+}
+
+void home_register(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
+{
+	const struct sip_msg *m = q->r->msg;
+	struct sip_nameaddr to;
+	struct span who, aor, lines;
+	if (requires_unknown(m, &lines)) {
+		app_reply(w, q, 420, NULL, lines);
+		return;
+	}
+	if (!home_authenticate(h, w, q, AUTH_UAS, &who, now))
+		return;
+	home_count(&h->counters.registers);
+	if (sip_msg_to(m, &to) < 0 || home_user_of(h, w, &to.uri, &aor) < 0) {
+		app_reply(w, q, 404, "Address Of Record Not Found", SPAN(""));
+		return;
+	}
+	if (!span_eq(who, aor)) {
+		home_count(&h->counters.identity_refused);
+		log_event(LOG_INFO, "register-foreign", LOG_S("user", who), LOG_S("aor", aor));
+		app_reply(w, q, 403, "Not Your Address Of Record", SPAN(""));
+		return;
+	}
+	struct reg_wait *n = wait_new(w, q, aor);
+	if (!n) {
+		app_reply(w, q, 500, NULL, SPAN(""));
+		return;
+	}
+	reg_register(h->reg, m, &q->r->src, aor, time_wall_ms(), on_done, n);
+}

@@ -1,0 +1,140 @@
+/*
+ * To the devices of one of our users: forked (parallel, serial by q), or redirected with a 302
+ * where the server, the user or the request (RFC 3841) asks for that.
+ */
+#include "home/home_priv.h"
+
+#include <errno.h>
+
+struct callee {
+	struct span user;
+	struct dir_user record;
+	struct reg_target v[REG_CONTACTS_MAX];
+	int n;
+};
+
+static void not_found(struct home *h, struct app_worker *w, const struct app_request *q)
+{
+	home_count(&h->counters.not_found);
+	app_reply(w, q, 404, NULL, SPAN(""));
+}
+
+/* The user named by the Request-URI and his devices.  0, or the status to answer with. */
+static unsigned find_callee(struct home *h, const struct app_request *q, struct callee *c)
+{
+	uint64_t wall = time_wall_ms();
+	struct reg_gruu gruu;
+	struct span name;
+	int r = reg_gruu_parse(h->reg, &q->r->uri, &gruu);
+	if (r == -EINVAL)
+		return 404;
+	if (r == -ENOENT && sip_uri_user(&q->r->uri, &name) < 0)
+		return 404;
+	if (r == 0)
+		name = gruu.user;
+	if (home_resolve(h, name, &c->user, &c->record) < 0)
+		return 404;
+	c->n = reg_lookup(h->reg, c->user, r == 0 ? &gruu : NULL, wall, c->v, REG_CONTACTS_MAX,
+			  NULL);
+	if (c->n == -ENOENT)
+		return 404;
+	if (c->n < 0)
+		return 500;
+	return c->n == 0 ? 480 : 0;
+}
+
+static bool wants_redirect(const struct app_worker *w, const struct app_request *q,
+			   const struct callee *c)
+{
+	const struct sip_msg *m = q->r->msg;
+	if (m->method == SIP_MESSAGE)
+		return false;
+	if (sip_msg_has_token(m, SIP_HDR_REQUEST_DISPOSITION, SPAN("redirect")))
+		return true;
+	switch (w->conf->proxy.redirect) {
+	case CONF_REDIRECT_NEVER:
+		return false;
+	case CONF_REDIRECT_USER:
+		return c->record.flags & DIR_REDIRECT;
+	case CONF_REDIRECT_ALWAYS:
+		return true;
+	}
+	return false;
+}
+
+static void redirect(struct home *h, struct app_worker *w, const struct app_request *q,
+		     const struct callee *c)
+{
+	struct span lines = SPAN("");
+	for (int i = 0; i < c->n; i++)
+		lines = arena_printf(sip_arena(), "%.*sContact: <%.*s>;q=%u.%03u\r\n",
+				     SPAN_FMT(lines), SPAN_FMT(c->v[i].uri), c->v[i].q / 1000,
+				     c->v[i].q % 1000);
+	if (!lines.n) {
+		app_reply(w, q, 500, NULL, SPAN(""));
+		return;
+	}
+	home_count(&h->counters.redirected);
+	app_reply(w, q, 302, NULL, lines);
+}
+
+static void flow_failed(void *arg, uint64_t tag, const struct sip_flow *f)
+{
+	struct home *h = arg;
+	reg_flow_failed(h->reg, tag, f, time_wall_ms());
+}
+
+static const struct proxy_hooks hooks = {.flow_failed = flow_failed};
+
+static struct proxy_target target_of(const struct reg_target *t, bool all_at_once)
+{
+	return (struct proxy_target){.uri = t->uri,
+				     .route = t->route,
+				     .q = all_at_once ? 1000 : t->q,
+				     .has_flow = t->has_flow,
+				     .flow = t->flow,
+				     .tag = t->tag};
+}
+
+static void fork_to(struct home *h, struct app_worker *w, const struct app_request *q,
+		    const struct callee *c, msec now)
+{
+	struct proxy_target t[REG_CONTACTS_MAX];
+	struct proxy_opts opts;
+	for (int i = 0; i < c->n; i++)
+		t[i] = target_of(&c->v[i], q->r->msg->method == SIP_MESSAGE);
+	app_forward_opts(w, q, &opts);
+	opts.hooks = &hooks;
+	opts.hooks_arg = h;
+	home_count(&h->counters.forked);
+	proxy_forward(stack_proxy(w->stack), q->r, t, (unsigned)c->n, &opts, now);
+}
+
+void home_route(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
+{
+	struct callee c;
+	unsigned status = find_callee(h, q, &c);
+	if (status == 404) {
+		not_found(h, w, q);
+	} else if (status) {
+		home_count(&h->counters.unavailable);
+		app_reply(w, q, status, NULL, SPAN(""));
+	} else if (wants_redirect(w, q, &c)) {
+		redirect(h, w, q, &c);
+	} else {
+		fork_to(h, w, q, &c, now);
+	}
+}
+
+/* An ACK to a GRUU of ours: to the one device that it names. */
+void home_route_ack(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
+{
+	struct callee c;
+	struct proxy_opts opts;
+	struct proxy_target t;
+	if (find_callee(h, q, &c))
+		return;
+	t = target_of(&c.v[0], false);
+	app_forward_opts(w, q, &opts);
+	proxy_forward_stateless(stack_proxy(w->stack), q->r, &t, &opts, now);
+}
