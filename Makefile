@@ -54,10 +54,16 @@ src_of = $(filter-out common/app/main.c common/admin/eavesctl.c,$(wildcard $(1)/
 obj_of = $(patsubst %.c,$(B)/%.o,$(call src_of,$(1))) $(if $(filter proto,$(1)),$(PROTO_GEN:.c=.o))
 lib_of = $(B)/lib/$(subst /,_,$(1)).a
 
-.PHONY: all run check unit lint clean deps-run deps-check
+.PHONY: all run check unit clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $(B)/eaves-combined $(B)/eavesctl
+
+# A combined server with two demo users, in the foreground.
+run:
+	@deploy/deps.sh run
+	@$(MAKE) --no-print-directory -s -j2 all
+	@deploy/demo.sh $(B)
 
 define area_rules
 $(call lib_of,$(1)): $(call obj_of,$(1))

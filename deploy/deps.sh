@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a target of the Makefile needs and that are missing.
+# usage: deploy/deps.sh run|check|bench
+set -eu
+
+run="gcc make pkg-config libosip2-dev libevent-dev libc-ares-dev libssl-dev libsqlite3-dev libcyaml-dev
+	libprotobuf-c-dev protobuf-c-compiler openssl"
+check="$run check libsubunit-dev python3 python3-pytest sip-tester baresip linphone-cli prometheus valgrind clang
+	clang-format libclang-rt-14-dev dnsmasq-base sox procps iproute2"
+bench="$run python3 kamailio kamailio-sqlite-modules sqlite3"
+
+case "${1-}" in
+run) want=$run ;;
+check) want=$check ;;
+bench) want=$bench ;;
+*)
+	echo "usage: $0 run|check|bench" >&2
+	exit 2
+	;;
+esac
+
+missing=
+for p in $want; do
+	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+
+sudo=
+[ "$(id -u)" = 0 ] || sudo=sudo
+echo "Installing with apt${sudo:+ (through sudo)}:$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+install() {
+	# shellcheck disable=SC2086
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+# A package list that is too old fails; a fresh one is fetched then, or when there is none.
+if [ -z "$(ls /var/lib/apt/lists/*Packages* 2>/dev/null)" ] || ! install; then
+	$sudo apt-get update -qq
+	install
+fi
