@@ -37,7 +37,8 @@ extern const struct dns_conf dns_conf_default;
 
 /* What locate stands on: a table of functions, so that tests answer from a table. */
 struct dns_ops {
-	/* 1: answered at once (*ret_now); 0: done() will be called; -errno. */
+	/* 1: answered at once (*ret_now, done() is not called); 0: done() will be called once,
+	 * later, unless cancelled; -errno (-EINVAL: no name; -ENOBUFS: too many under way). */
 	int (*query)(void *arg, const char *name, enum dns_type type, msec now,
 		     void (*done)(void *done_arg, const struct dns_answer *a), void *done_arg,
 		     struct dns_answer *ret_now, struct dns_query **ret_q);
@@ -45,8 +46,15 @@ struct dns_ops {
 	void *arg;
 };
 
+struct dns_counters {
+	uint64_t queries, cache_hits, failures, refused; /* refused: too many under way */
+};
+
+/* NULL: out of memory, or `servers` is no list of addresses. */
 struct dns *dns_new(struct loop *l, const struct dns_conf *c);
+/* Queries under way end without their done() being called.  Not from within a done(). */
 void dns_free(struct dns *d);
+const struct dns_counters *dns_counters(const struct dns *d);
 const struct dns_ops *dns_ops(struct dns *d);
 
 #endif
