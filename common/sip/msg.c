@@ -22,11 +22,18 @@ struct indexer {
 	struct sip_msg *m;
 	const struct sip_limits *lim;
 	const char *p, *end;
-	uint64_t seen;	/* bit: kind */
-	unsigned lines; /* header fields met, sound or not */
-	bool astray;	/* a Via may have been lost: an answer could go to the wrong place */
+	uint64_t seen;	      /* bit: kind */
+	uint32_t field_max;   /* bytes */
+	uint32_t fields_left; /* sound or not */
+	uint32_t about_max;   /* commas and semicolons in a field that need no second look */
+	bool astray; /* a Via may have been lost: an answer could go to the wrong place */
 	struct sip_fault fault;
 };
+
+static inline uint32_t min_u32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
 
 #define BIT(k) (UINT64_C(1) << (k))
 
@@ -89,24 +96,32 @@ static bool check_control(struct indexer *x, const char *p)
 	return false;
 }
 
-/* The CRLF that ends a line (fold: a field with its folded lines), NULL without one.
- * *ret_sound: there is no character inside that must not be. */
-static const char *line_end(struct indexer *x, const char *p, bool fold, bool *ret_sound)
+/* Does a line, and a field with its folded lines, end at p? */
+static inline bool ends_line(const char *p, const char *end)
+{
+	return end - p >= 2 && memcmp(p, "\r\n", 2) == 0;
+}
+static inline bool ends_field(const char *p, const char *end)
+{
+	return ends_line(p, end) && (end - p == 2 || (p[2] != ' ' && p[2] != '\t'));
+}
+
+/* Goes on from a control character at p to the CRLF that ends the line (fold: the field); NULL
+ * without one.  *sound becomes false when there is a character that must not be. */
+static const char *line_end(struct indexer *x, const char *p, bool fold, bool *sound,
+			    unsigned *about)
 {
 	const char *const end = x->end;
-	*ret_sound = true;
-	for (;; p++) {
-		p = sip_scan_control(p, end);
-		if (p == end)
-			return NULL;
-		if (*p == '\r' && end - p >= 2 && p[1] == '\n') {
-			if (!fold || end - p < 3 || (p[2] != ' ' && p[2] != '\t'))
-				return p;
-			p += 2;
-		} else if (!check_control(x, p)) {
-			*ret_sound = false;
-		}
+	for (; p < end; p = sip_scan_control(p, end, about)) {
+		if (fold ? ends_field(p, end) : ends_line(p, end))
+			return p;
+		if (ends_line(p, end))
+			p++;
+		else if (!check_control(x, p))
+			*sound = false;
+		p++;
 	}
+	return NULL;
 }
 
 static bool is_version(struct span s)
@@ -179,8 +194,10 @@ static void index_status_line(struct indexer *x, const char *p, const char *eol)
 static bool index_start_line(struct indexer *x)
 {
 	const char *p = x->p;
-	bool sound;
-	const char *eol = line_end(x, p, false, &sound);
+	bool sound = true;
+	unsigned about = 0;
+	const char *eol =
+		line_end(x, sip_scan_control(p, x->end, &about), false, &sound, &about);
 	x->m->is_request = true;
 	if (!eol)
 		return false;
@@ -198,31 +215,34 @@ static bool index_start_line(struct indexer *x)
 
 /* More commas or semicolons than the value parsers should meet (what they do with them is not
  * always linear).  Fields of no kind of ours are not parsed, so not counted. */
-static void check_separators(struct indexer *x, const char *p, const char *stop, unsigned kind)
+static void check_separators(struct indexer *x, const struct sip_hdr *h)
 {
-	const struct sip_limits *lim = x->lim;
-	if (sip_count_about(p, stop, x->end, ';') > lim->semicolons &&
-	    sip_count_about(p, stop, stop, ';') > lim->semicolons)
+	const char *p = x->m->base + h->value_off, *end = p + h->value_len;
+	unsigned commas = 0, semicolons = 0;
+	for (; p < end; p++) {
+		commas += *p == ',';
+		semicolons += *p == ';';
+	}
+	if (semicolons > x->lim->semicolons)
 		blame(x, 400, "Too Many Parameters");
-	if (!(BIT(kind) & lists) || sip_count_about(p, stop, x->end, ',') <= lim->commas)
-		return;
-	if (sip_count_about(p, stop, stop, ',') > lim->commas)
+	if (commas > x->lim->commas && (BIT(h->kind) & lists))
 		blame(x, 400, "Too Many Values");
 }
 
-static void add_field(struct indexer *x, const char *colon, const char *eol, size_t name_len,
-		      unsigned kind)
+static inline const struct sip_hdr *add_field(struct indexer *x, const char *colon,
+					      const char *eol, unsigned name_len, unsigned kind)
 {
 	struct sip_msg *m = x->m;
-	const char *start = x->p, *v = colon + 1, *ve = eol;
+	const char *const base = m->base, *start = x->p, *v = colon + 1, *ve = eol;
 	while (v < ve && sip_char_is(*v, SIP_CHAR_SPACE))
 		v++;
 	while (ve > v && sip_char_is(ve[-1], SIP_CHAR_SPACE))
 		ve--;
 	unsigned i = m->nhdr++;
-	m->hdr[i] = (struct sip_hdr){
-		.off = (uint32_t)(start - m->base),
-		.value_off = (uint32_t)(v - m->base),
+	struct sip_hdr *h = &m->hdr[i];
+	*h = (struct sip_hdr){
+		.off = (uint32_t)(start - base),
+		.value_off = (uint32_t)(v - base),
 		.value_len = (uint16_t)(ve - v),
 		.name_len = (uint16_t)name_len,
 		.len = (uint16_t)(eol + 2 - start),
@@ -230,52 +250,66 @@ static void add_field(struct indexer *x, const char *colon, const char *eol, siz
 		.next = SIP_HDR_NONE,
 	};
 	if (kind == SIP_HDR_OTHER)
-		return;
-	if (!(x->seen & BIT(kind)))
-		m->first[kind] = (uint8_t)i;
-	else
-		m->hdr[m->last[kind]].next = (uint8_t)i;
-	m->last[kind] = (uint8_t)i;
-	if (x->seen & single & BIT(kind))
-		blame(x, 400, repeated[kind]);
+		return h;
+	uint64_t seen = x->seen & BIT(kind);
 	x->seen |= BIT(kind);
-	uint32_t few =
-		x->lim->commas < x->lim->semicolons ? x->lim->commas : x->lim->semicolons;
-	if ((size_t)(ve - v) > few)
-		check_separators(x, v, ve, kind);
+	if (!seen) {
+		m->first[kind] = m->last[kind] = (uint8_t)i;
+		return h;
+	}
+	m->hdr[m->last[kind]].next = (uint8_t)i;
+	m->last[kind] = (uint8_t)i;
+	if (seen & single)
+		blame(x, 400, repeated[kind]);
+	return h;
+}
+
+/* A name that is none of ours as it stands: white space behind it is not part of it. */
+static bool other_name(struct span *name, unsigned *ret_kind)
+{
+	const char *p = name->p;
+	size_t n = name->n;
+	while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\t'))
+		n--;
+	if (n < name->n)
+		*ret_kind = sip_hdr_kind_of(span_of(p, n));
+	name->n = n;
+	return n > 0 && sip_skip(p, p + n, SIP_CHAR_TOKEN) == p + n;
 }
 
 /* One field with its folded lines (RFC 3261 7.3.1).  False when there is no end to it, or too
  * many of them.  One that is not sound is left out of the index. */
-static bool index_field(struct indexer *x)
+static inline bool index_field(struct indexer *x)
 {
-	const char *start = x->p, *colon = sip_scan_colon(start, x->end);
-	const char *name_end = colon ? colon : start;
-	while (name_end > start && (name_end[-1] == ' ' || name_end[-1] == '\t'))
-		name_end--;
-	struct span name = span_of(start, (size_t)(name_end - start));
-	unsigned kind = sip_hdr_kind_of(name);
-	bool named = kind != SIP_HDR_OTHER ||
-		     (name.n > 0 && sip_skip(start, name_end, SIP_CHAR_TOKEN) == name_end);
-	bool sound;
-	const char *eol = line_end(x, named ? colon + 1 : start, true, &sound);
+	const char *const start = x->p, *const end = x->end;
+	const char *colon = sip_scan_colon(start, end);
+	struct span name = span_of(start, colon ? (size_t)(colon - start) : 0);
+	unsigned kind = sip_hdr_kind_of(name), about = 0;
+	bool named = kind != SIP_HDR_OTHER || other_name(&name, &kind);
+	bool sound = named;
+	const char *eol = sip_scan_control(named ? colon + 1 : start, end, &about);
+	if (!ends_field(eol, end))
+		eol = line_end(x, eol, true, &sound, &about);
 	if (!eol)
 		return false;
 	if (!named)
 		blame(x, 400, "Malformed Header Field");
 	size_t len = (size_t)(eol + 2 - start);
-	if (len > x->lim->header_bytes || len > UINT16_MAX) {
+	if (len > x->field_max) {
 		blame(x, 400, "Header Field Too Large");
 		sound = false;
 	}
-	if (++x->lines > x->lim->headers || x->lines > SIP_HDR_MAX) {
+	if (x->fields_left-- == 0) {
 		blame(x, 400, "Too Many Header Fields");
 		return false;
 	}
-	if (named && sound)
-		add_field(x, colon, eol, name.n, kind);
-	else if (kind == SIP_HDR_VIA || !(x->seen & BIT(SIP_HDR_VIA)))
+	if (sound) {
+		const struct sip_hdr *h = add_field(x, colon, eol, (unsigned)name.n, kind);
+		if ((about > x->about_max || len >= SIP_ABOUT_MAX) && kind != SIP_HDR_OTHER)
+			check_separators(x, h);
+	} else if (kind == SIP_HDR_VIA || !(x->seen & BIT(SIP_HDR_VIA))) {
 		x->astray = true;
+	}
 	x->p = eol + 2;
 	return true;
 }
@@ -287,7 +321,7 @@ static void index_head(struct indexer *x)
 		blame(x, 400, "Missing Empty Line");
 		return;
 	}
-	while (x->end - x->p < 2 || x->p[0] != '\r' || x->p[1] != '\n')
+	while (!ends_line(x->p, x->end))
 		if (x->p == x->end || !index_field(x)) {
 			blame(x, 400, "Missing Empty Line");
 			return;
@@ -328,7 +362,8 @@ static void check_cseq(struct indexer *x)
 static void check_call_id(struct indexer *x)
 {
 	struct span v = x->m->call_id = sip_msg_value(x->m, SIP_HDR_CALL_ID);
-	if (sip_scan_control(v.p, v.p + v.n) != v.p + v.n || memchr(v.p, ' ', v.n))
+	unsigned about = 0;
+	if (sip_scan_control(v.p, v.p + v.n, &about) != v.p + v.n || memchr(v.p, ' ', v.n))
 		blame(x, 400, "Invalid Call-ID");
 }
 
@@ -398,7 +433,15 @@ int sip_msg_index(struct sip_msg *m, struct span bytes, bool stream,
 	if (bytes.n > UINT32_MAX / 2)
 		bytes.n = UINT32_MAX / 2; /* above every limit as it is */
 	msg_init(m, bytes);
-	struct indexer x = {.m = m, .lim = lim, .p = bytes.p, .end = bytes.p + bytes.n};
+	struct indexer x = {
+		.m = m,
+		.lim = lim,
+		.p = bytes.p,
+		.end = bytes.p + bytes.n,
+		.field_max = min_u32(lim->header_bytes, UINT16_MAX),
+		.fields_left = min_u32(lim->headers, SIP_HDR_MAX),
+		.about_max = min_u32(lim->commas, lim->semicolons),
+	};
 	if (bytes.n > (stream ? lim->stream_bytes : lim->datagram_bytes))
 		blame(&x, 513, "Message Too Large");
 	index_head(&x);

@@ -32,20 +32,31 @@ static inline const char *sip_skip(const char *p, const char *end, unsigned clas
 	return p;
 }
 
-/* The first control character (below 0x20) at or behind p, or end. */
-static inline const char *sip_scan_control(const char *p, const char *end)
+/* The first control character (below 0x20) at or behind p, or end.  *about grows by at least
+ * the commas and semicolons on the way, as long as that is less than SIP_ABOUT_MAX bytes. */
+enum { SIP_ABOUT_MAX = 255 * 16 };
+static inline const char *sip_scan_control(const char *p, const char *end, unsigned *about)
 {
 #ifdef __SSE2__
 	const __m128i top = _mm_set1_epi8(0x1f);
+	const __m128i comma = _mm_set1_epi8(','), semicolon = _mm_set1_epi8(';');
+	__m128i sum = _mm_setzero_si128();
+	int hit = 0;
 	for (; end - p >= 16; p += 16) {
 		__m128i v = _mm_loadu_si128((const __m128i *)p);
-		int hit = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(v, top), v));
+		hit = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(v, top), v));
+		sum = _mm_sub_epi8(sum, _mm_or_si128(_mm_cmpeq_epi8(v, comma),
+						     _mm_cmpeq_epi8(v, semicolon)));
 		if (hit)
-			return p + __builtin_ctz((unsigned)hit);
+			break;
 	}
+	sum = _mm_sad_epu8(sum, _mm_setzero_si128());
+	*about += (unsigned)(_mm_cvtsi128_si32(sum) + _mm_extract_epi16(sum, 4));
+	if (hit)
+		return p + __builtin_ctz((unsigned)hit);
 #endif
-	while (p < end && (unsigned char)*p >= 0x20)
-		p++;
+	for (; p < end && (unsigned char)*p >= 0x20; p++)
+		*about += *p == ',' || *p == ';';
 	return p;
 }
 
@@ -62,29 +73,6 @@ static inline const char *sip_scan_colon(const char *p, const char *end)
 	}
 #endif
 	return memchr(p, ':', end - p < REACH ? (size_t)(end - p) : REACH);
-}
-
-/* Occurrences of c in [p, stop), perhaps some of those behind it too (never behind end). */
-static inline unsigned sip_count_about(const char *p, const char *stop, const char *end, char c)
-{
-	unsigned n = 0;
-#ifdef __SSE2__
-	const __m128i want = _mm_set1_epi8(c);
-	while (p < stop && end - p >= 16) {
-		__m128i sum = _mm_setzero_si128();
-		for (int i = 0; i < 255 && p < stop && end - p >= 16; i++, p += 16)
-			sum = _mm_sub_epi8(
-				sum, _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)p), want));
-		sum = _mm_sad_epu8(sum, _mm_setzero_si128());
-		n += (unsigned)_mm_cvtsi128_si32(sum) +
-		     (unsigned)_mm_cvtsi128_si32(_mm_srli_si128(sum, 8));
-	}
-#else
-	(void)end;
-#endif
-	for (; p < stop; p++)
-		n += *p == c;
-	return n;
 }
 
 #endif
