@@ -19,9 +19,11 @@ struct admin_command {
 		*args; /* "NAME": for the help; each word is one argument; "[NAME]" optional */
 	const char *help;
 	bool secret; /* one line of secret input follows on stdin (a password) */
-	/* argv: the arguments behind the name; secret: without its line end, p NULL without.
-	 * 0, or -errno: the reply's text says why; eavesctl then exits 1. */
-	int (*run)(void *arg, int argc, char **argv, struct span secret, struct admin_reply *r);
+	bool bulk;   /* all of stdin follows, at most 16 MiB ("user import") */
+	/* argv: the arguments behind the name, as many as `args` has; NULL behind the last.
+	 * input: of secret without its line end (never empty), p NULL without either; it is
+	 * wiped afterwards.  0, or -errno: the reply's text says why; eavesctl then exits 1. */
+	int (*run)(void *arg, int argc, char **argv, struct span input, struct admin_reply *r);
 };
 
 /* The socket has mode 0600; the peer must be root or our own user (SO_PEERCRED).

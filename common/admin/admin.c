@@ -1,0 +1,178 @@
+/*
+ * The tables of commands and what is said about them; the two ports are socket.c and http.c.
+ */
+#include "common/admin/admin_priv.h"
+
+#include "common/admin/wire.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct admin *admin_new(struct loop *l, const char *socket_path, const char *http,
+			struct metrics *m, bool (*healthy)(void *arg), void *healthy_arg,
+			char ret_error[256])
+{
+	struct admin *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a) {
+		snprintf(ret_error, 256, "out of memory");
+		errno = ENOMEM;
+		return NULL;
+	}
+	a->loop = l;
+	a->metrics = m;
+	a->healthy = healthy;
+	a->healthy_arg = healthy_arg;
+	r = admin_socket_start(a, socket_path, ret_error);
+	if (r == 0 && http)
+		r = admin_http_start(a, http, ret_error);
+	if (r < 0) {
+		admin_free(a);
+		errno = -r;
+		return NULL;
+	}
+	return a;
+}
+
+void admin_free(struct admin *a)
+{
+	if (!a)
+		return;
+	admin_port_stop(&a->socket);
+	admin_port_stop(&a->http);
+	if (a->socket_path)
+		unlink(a->socket_path);
+	free(a->socket_path);
+	free(a);
+}
+
+int admin_add(struct admin *a, const struct admin_command *table, unsigned n, void *arg)
+{
+	if (a->ntables == ADMIN_TABLES_MAX)
+		return -ENOSPC;
+	a->table[a->ntables].v = table;
+	a->table[a->ntables].n = n;
+	a->table[a->ntables++].arg = arg;
+	return 0;
+}
+
+/* Words of a command's name that argv begins with: all of them, or 0. */
+static int name_words(const char *name, int argc, char **argv)
+{
+	int words = 0;
+
+	while (*name) {
+		size_t n = strcspn(name, " ");
+
+		if (words == argc || strlen(argv[words]) != n ||
+		    memcmp(argv[words], name, n) != 0)
+			return 0;
+		words++;
+		name += n;
+		name += strspn(name, " ");
+	}
+	return words;
+}
+
+const struct admin_command *admin_find(const struct admin *a, int argc, char **argv,
+				       int *ret_words, void **ret_arg)
+{
+	const struct admin_command *best = NULL;
+
+	*ret_words = 0;
+	for (unsigned t = 0; t < a->ntables; t++) {
+		for (unsigned i = 0; i < a->table[t].n; i++) {
+			int words = name_words(a->table[t].v[i].name, argc, argv);
+
+			if (words <= *ret_words)
+				continue;
+			best = &a->table[t].v[i];
+			*ret_words = words;
+			*ret_arg = a->table[t].arg;
+		}
+	}
+	return best;
+}
+
+bool admin_args_fit(const struct admin_command *c, int argc)
+{
+	const char *p = c->args ? c->args : "";
+	int least = 0, most = 0;
+
+	for (p += strspn(p, " "); *p; p += strspn(p, " ")) {
+		most++;
+		if (*p != '[')
+			least++;
+		p += strcspn(p, " ");
+	}
+	return argc >= least && argc <= most;
+}
+
+void admin_help(const struct admin *a, struct admin_reply *r)
+{
+	for (unsigned t = 0; t < a->ntables; t++) {
+		for (unsigned i = 0; i < a->table[t].n; i++) {
+			const struct admin_command *c = &a->table[t].v[i];
+			bool args = c->args && *c->args;
+			int n = (int)strlen(c->name) + (args ? (int)strlen(c->args) + 1 : 0);
+
+			admin_printf(r, "%s%s%s%*s  %s%s\n", c->name, args ? " " : "",
+				     args ? c->args : "", n < 36 ? 36 - n : 0, "",
+				     c->help ? c->help : "",
+				     c->secret ? " (password from stdin)"
+				     : c->bulk ? " (from stdin)"
+					       : "");
+		}
+	}
+	admin_printf(r, "%-36s  this list\n", "help");
+}
+
+/* Room for n bytes and a NUL; r->n never passes WIRE_TEXT_MAX. */
+static bool reserve(struct admin_reply *r, size_t n)
+{
+	size_t cap = r->cap ? r->cap : 1024;
+	char *p;
+
+	if (r->failed || n > WIRE_TEXT_MAX - r->n) {
+		r->failed = true;
+		return false;
+	}
+	if (r->cap > r->n + n)
+		return true;
+	while (cap <= r->n + n)
+		cap *= 2;
+	p = realloc(r->p, cap);
+	if (!p) {
+		r->failed = true;
+		return false;
+	}
+	r->p = p;
+	r->cap = cap;
+	return true;
+}
+
+void admin_printf(struct admin_reply *r, const char *fmt, ...)
+{
+	va_list ap, again;
+	int n;
+
+	va_start(ap, fmt);
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	if (n >= 0 && reserve(r, (size_t)n)) {
+		vsnprintf(r->p + r->n, (size_t)n + 1, fmt, again);
+		r->n += (size_t)n;
+	}
+	va_end(again);
+	va_end(ap);
+}
+
+void admin_reply_done(struct admin_reply *r)
+{
+	free(r->p);
+	*r = (struct admin_reply){0};
+}

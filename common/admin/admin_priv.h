@@ -1,0 +1,90 @@
+/*
+ * Between the files of common/admin: ports with their clients, the tables, and replies.
+ */
+#ifndef EAVES_ADMIN_PRIV_H
+#define EAVES_ADMIN_PRIV_H
+
+#include "common/admin/admin.h"
+
+struct bufferevent;
+struct evbuffer;
+struct evconnlistener;
+struct admin_port;
+
+/* One connection: read until whole, answered once, closed. */
+struct admin_client {
+	struct list link;
+	struct admin_port *port;
+	struct bufferevent *bev;
+	struct wheel_timer deadline;
+	bool closing; /* what arrives from now on is dropped */
+	/* Of the command socket, while it waits for input. */
+	const struct admin_command *command;
+	void *command_arg;
+	int argc;
+	char **argv;
+	char *words; /* what argv points into */
+};
+
+/* A listening socket with at most max_clients, each with a deadline. */
+struct admin_port {
+	struct admin *admin;
+	struct evconnlistener *listener;
+	struct wheel_timer pause; /* after an accept that failed (out of descriptors) */
+	struct list clients;
+	unsigned nclients, max_clients, deadline_ms;
+	size_t read_max_bytes; /* at first; client_expect() changes it */
+	void (*refuse)(int fd, const char *why);
+	/* The client may be let in; may be NULL. */
+	bool (*allow)(int fd);
+	/* Something arrived. */
+	void (*read)(struct admin_client *c, struct evbuffer *in);
+};
+
+/* fd: bound, not blocking; listening begins here, and it is the port's from now on.  0 or
+ * -ENOMEM. */
+int admin_port_start(struct admin_port *p, struct admin *a, int fd);
+void admin_port_stop(struct admin_port *p);
+/* From now on up to n bytes are held, and the deadline begins again. */
+void admin_client_expect(struct admin_client *c, size_t n, unsigned deadline_ms);
+/* Queues bytes; they are copied. */
+void admin_client_write(struct admin_client *c, const void *p, size_t n);
+/* Closes when all is written and the peer has closed, or at the deadline. */
+void admin_client_finish(struct admin_client *c);
+
+struct admin_reply {
+	char *p;
+	size_t n, cap;
+	bool failed; /* out of memory, or longer than a reply may be */
+};
+void admin_reply_done(struct admin_reply *r);
+
+enum { ADMIN_TABLES_MAX = 16 };
+
+struct admin {
+	struct loop *loop;
+	struct metrics *metrics;
+	bool (*healthy)(void *arg);
+	void *healthy_arg;
+	char *socket_path;
+	struct admin_port socket, http;
+	unsigned ntables;
+	struct {
+		const struct admin_command *v;
+		unsigned n;
+		void *arg;
+	} table[ADMIN_TABLES_MAX];
+};
+
+/* The command of the most words that argv begins with, and its words; NULL without one. */
+const struct admin_command *admin_find(const struct admin *a, int argc, char **argv,
+				       int *ret_words, void **ret_arg);
+/* True when that many arguments fit the command's `args`. */
+bool admin_args_fit(const struct admin_command *c, int argc);
+void admin_help(const struct admin *a, struct admin_reply *r);
+
+/* 0, or -errno and ret_error. */
+int admin_socket_start(struct admin *a, const char *path, char ret_error[256]);
+int admin_http_start(struct admin *a, const char *host_port, char ret_error[256]);
+
+#endif
