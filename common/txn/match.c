@@ -38,7 +38,7 @@ void txn_key_of(const struct txn_table *tt, const struct sip_msg *m, const struc
 {
 	struct mac mac;
 	struct txn_key *k = ret_key;
-	k->cookie = top->branch.p && top->cookie && top->branch.n >= COOKIE_LEN;
+	k->cookie = span_istarts(top->branch, SPAN("z9hG4bK"));
 	k->host = top->host;
 	k->port = top->port;
 	if (k->cookie) {
