@@ -66,20 +66,20 @@ struct row {
 };
 
 static const struct row rows[] = {
-	{SIP_HDR_VIA, true, true, check_via, "Bad Via"},
-	{SIP_HDR_FROM, false, true, check_nameaddr, "Bad From"},
-	{SIP_HDR_TO, false, true, check_nameaddr, "Bad To"},
-	{SIP_HDR_MAX_FORWARDS, false, false, check_max_forwards, "Bad Max-Forwards"},
-	{SIP_HDR_CONTACT, true, false, check_contact, "Bad Contact"},
-	{SIP_HDR_ROUTE, true, false, check_route, "Bad Route"},
-	{SIP_HDR_RECORD_ROUTE, true, false, check_route, "Bad Record-Route"},
-	{SIP_HDR_PATH, true, false, check_route, "Bad Path"},
-	{SIP_HDR_EXPIRES, false, false, check_digits, "Bad Expires"},
-	{SIP_HDR_MAX_BREADTH, false, false, check_digits, "Bad Max-Breadth"},
-	{SIP_HDR_REQUIRE, true, false, check_token, "Bad Require"},
-	{SIP_HDR_PROXY_REQUIRE, true, false, check_token, "Bad Proxy-Require"},
-	{SIP_HDR_P_ASSERTED_IDENTITY, true, false, check_nameaddr, "Bad P-Asserted-Identity"},
-	{SIP_HDR_P_PREFERRED_IDENTITY, true, false, check_nameaddr, "Bad P-Preferred-Identity"},
+	{SIP_HDR_VIA, true, true, check_via, "Invalid Via"},
+	{SIP_HDR_FROM, false, true, check_nameaddr, "Invalid From"},
+	{SIP_HDR_TO, false, true, check_nameaddr, "Invalid To"},
+	{SIP_HDR_MAX_FORWARDS, false, false, check_max_forwards, "Invalid Max-Forwards"},
+	{SIP_HDR_CONTACT, true, false, check_contact, "Invalid Contact"},
+	{SIP_HDR_ROUTE, true, false, check_route, "Invalid Route"},
+	{SIP_HDR_RECORD_ROUTE, true, false, check_route, "Invalid Record-Route"},
+	{SIP_HDR_PATH, true, false, check_route, "Invalid Path"},
+	{SIP_HDR_EXPIRES, false, false, check_digits, "Invalid Expires"},
+	{SIP_HDR_MAX_BREADTH, false, false, check_digits, "Invalid Max-Breadth"},
+	{SIP_HDR_REQUIRE, true, false, check_token, "Invalid Require"},
+	{SIP_HDR_PROXY_REQUIRE, true, false, check_token, "Invalid Proxy-Require"},
+	{SIP_HDR_P_ASSERTED_IDENTITY, true, false, check_nameaddr, "Invalid P-Asserted-Identity"},
+	{SIP_HDR_P_PREFERRED_IDENTITY, true, false, check_nameaddr, "Invalid P-Preferred-Identity"},
 };
 
 static int check_row(const struct sip_msg *m, const struct row *row)
@@ -126,6 +126,6 @@ int sip_msg_check_values(const struct sip_msg *m, struct sip_fault *ret_fault)
 			return refuse(m, row->reason, row->kind != SIP_HDR_VIA, ret_fault);
 	}
 	if (m->is_request && check_uri(m) < 0)
-		return refuse(m, "Bad Request-URI", true, ret_fault);
+		return refuse(m, "Invalid Request-URI", true, ret_fault);
 	return 0;
 }

@@ -75,7 +75,11 @@ static int take(struct span *ret, char *theirs, const struct auth_params *ps, st
 		*ret = span_of("", 0); /* libosip2 takes an empty string for none */
 		return 0;
 	}
-	if (!ours || !theirs || !span_eq(span_str(theirs), ours->value))
+	if (!ours || !theirs)
+		return -EINVAL;
+	/* libosip2 takes the quotes off where the grammar has a token (algorithm, qop) */
+	if (!span_eq(span_str(theirs), ours->value) &&
+	    !span_eq(span_str(theirs), sip_unquote(ours->value)))
 		return -EINVAL;
 	*ret = undo_quotes(theirs);
 	return 0;

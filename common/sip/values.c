@@ -86,10 +86,17 @@ int sip_unfold(struct span s, struct span *ret)
 	struct span copy = arena_dup(thread_arena, s);
 	if (!copy.p)
 		return -ENOMEM;
-	char *p = (char *)copy.p;
-	for (size_t i = 0; i < copy.n; i++)
-		if (p[i] == '\r' || p[i] == '\n')
-			p[i] = ' ';
+	const char *e = copy.p + copy.n;
+	for (char *p = (char *)copy.p; p < e; p++) {
+		if (*p == '\n')
+			return -EINVAL;
+		if (*p != '\r')
+			continue;
+		if (sip_skip_lws(p, e) == p)
+			return -EINVAL; /* no fold */
+		*p++ = ' ';
+		*p = ' ';
+	}
 	*ret = copy;
 	return 0;
 }

@@ -1,6 +1,7 @@
 /*
- * Scanners shared by the value parsers of this folder: character classes of RFC 3261 25.1, white
- * space, quoted strings, hosts, ports and parameters.  All work on [p, e) and never look at e.
+ * Scanners shared by the value parsers of this folder: character classes of RFC 3261 25.1,
+ * white space, quoted strings, hosts, ports and parameters.  All work on [p, e) and never look
+ * at e.
  */
 #ifndef EAVES_SIP_VALUES_PRIV_H
 #define EAVES_SIP_VALUES_PRIV_H
@@ -14,7 +15,8 @@ enum {
 	C_PARAM = 8,   /* paramchar, likewise */
 	C_HEADER = 16, /* hname and hvalue, likewise */
 	C_HOST = 32,   /* hostname, and "_" as DNS has it */
-	C_GEN = 64,    /* gen-value that is no quoted string: token, host, and what is met in tags */
+	C_GEN = 64, /* gen-value that is no quoted string: token, host, and what is met in tags
+		     */
 	C_HEX = 128,
 };
 
@@ -50,7 +52,8 @@ static inline const char *sip_skip_lws(const char *p, const char *e)
 	for (;;) {
 		if (p < e && (*p == ' ' || *p == '\t'))
 			p++;
-		else if (e - p > 2 && *p == '\r' && p[1] == '\n' && (p[2] == ' ' || p[2] == '\t'))
+		else if (e - p > 2 && *p == '\r' && p[1] == '\n' &&
+			 (p[2] == ' ' || p[2] == '\t'))
 			p += 3;
 		else
 			return p;
@@ -72,7 +75,8 @@ const char *sip_scan_port(const char *p, const char *e, uint16_t *ret_port);
 int sip_params_parse(const char *p, const char *e, struct sip_params *ps);
 /* 0, or -EINVAL when there is no room or the name is there with another value. */
 int sip_params_add(struct sip_params *ps, struct span name, struct span value);
-/* s in the arena, NUL behind it, folds turned into blanks.  -EINVAL: NUL inside; -ENOMEM. */
+/* s in the arena, NUL behind it, folds turned into blanks.  -EINVAL: a NUL or a line end
+ * that is no fold inside; -ENOMEM. */
 int sip_unfold(struct span s, struct span *ret);
 
 #endif
