@@ -36,8 +36,10 @@ typedef void (*locate_done)(void *arg, int error, const struct locate_result *r)
 /*
  * Resolves the next hop.  1: known at once, *ret_now is filled, `done` is not called (numeric
  * host, or in the cache).  0: on its way, *ret_query may be cancelled until done is called.
- * -EPROTONOSUPPORT: no transport of ours fits (sips over UDP, unknown transport=); -EINVAL.
+ * -EPROTONOSUPPORT: no transport of ours fits (sips over UDP, unknown transport=); -EINVAL: no
+ * host; the errors of `done`, when they are known at once; -ENOMEM.
  * done: error -ENOENT (no such name), -ETIMEDOUT, -EIO (servers failed), 0.
+ * A cancelled query and those under way in locate_free() end without `done` being called.
  * supported: a bit (1 << enum sip_transport) for each transport that can be used.
  */
 int locate_start(struct locate *l, const struct sip_uri *next_hop, unsigned supported, msec now,
