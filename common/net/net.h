@@ -53,13 +53,14 @@ struct net_ops {
 	void (*message)(void *arg, const struct sip_flow *f, char *buf, size_t n, size_t cap,
 			const struct net_peer *peer);
 	/* A stream that cannot go on (sip_framer's fault): the callee may answer at once with
-	 * net_send; the connection is closed when that is written. */
+	 * net_send; the connection is closed when that is written.  head: start line and headers
+	 * when these are whole, else what came. */
 	void (*broken)(void *arg, const struct sip_flow *f, struct span head,
 		       const struct sip_fault *why);
 	/* What was sent under `id` (not 0) was not delivered: connect failed, connection lost
 	 * before it was written, or an ICMP error came for it. */
 	void (*failed)(void *arg, uint64_t id, int error);
-	/* A connection has ended. */
+	/* A connection that was up has ended.  At the end of the round too. */
 	void (*closed)(void *arg, const struct sip_flow *f);
 	void *arg;
 };
@@ -68,7 +69,9 @@ struct net_counters {
 	uint64_t rx_udp, tx_udp, rx_stream, tx_stream, rx_bytes, tx_bytes, udp_tx_dropped,
 		accepted, connected, refused_source, refused_full, closed_idle, closed_slow,
 		closed_broken, closed_out_full, handshake_failed, keepalives, tls_reused;
-	uint64_t conns; /* now */
+	uint64_t udp_rx_dropped;  /* longer than the limit, or no message (keep-alives) */
+	uint64_t lost_unreported; /* sends that failed faster than ops->failed could be told */
+	uint64_t conns;		  /* now */
 };
 
 /* worker: this worker's number (in flows).  tls may be NULL without TLS listeners.
@@ -83,9 +86,12 @@ const struct addr *net_listener_addr(const struct net *n, unsigned i);
  * Sends.  The bytes are copied (UDP: into the batch that leaves at the end of the round;
  * streams: into the connection's buffer).  Streams: over f->conn when it is set (-ENOTCONN when
  * it is gone), else over a connection to f->remote that may be reused, else a new one is opened
- * (tls_host: the name that the certificate must be good for; NULL: not checked).
- * f->worker must be this worker when f->conn is set.  id: handed to ops->failed, may be 0.
- * 0, -ENOTCONN, -ENOBUFS (queue full), -EMSGSIZE (UDP), -ENOTSUP.
+ * (tls_host: the name that the certificate must be good for; NULL: any name.  The chain is
+ * always verified).  A new connection is bound to the address of listener f->listener.
+ * f->worker must be this worker when f->conn is set.  id: handed to ops->failed, may be 0; not
+ * handed over when net_send itself returns an error.
+ * 0, -ENOTCONN, -ENOBUFS (queue or table full), -EMSGSIZE (UDP), -ENOTSUP (no such listener or
+ * transport), -ENOMEM.
  */
 int net_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, int niov,
 	     const char *tls_host, uint64_t id);
@@ -93,8 +99,11 @@ int net_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, i
  * certificate, or its alias parameter on TCP from a trusted side, was checked by the caller).
  */
 void net_alias(struct net *n, const struct sip_flow *f, const struct addr *addr);
+/* Writes what is queued (for message_ms at most), then closes; nothing more is read from it and
+ * net_send gives -ENOTCONN. */
 void net_close(struct net *n, const struct sip_flow *f);
-/* Stops listening (drain); connections live on. */
+/* Accepts no more connections (drain).  Connections and UDP sockets live on: what is under way
+ * must be able to end. */
 void net_stop_listening(struct net *n);
 const struct net_counters *net_counters(const struct net *n);
 

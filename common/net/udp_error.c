@@ -1,0 +1,85 @@
+/*
+ * ICMP errors of UDP sends (RFC 3261 18.4): the socket's error queue tells the destination, and
+ * a ring of recent sends tells which identities went there.  An error older than a moment, or
+ * of something that we did not send, is nobody's.
+ */
+#include "common/net/net_priv.h"
+
+#include <errno.h>
+#include <linux/errqueue.h>
+#include <linux/icmp.h>
+#include <netinet/in.h>
+
+enum { RECENT_MS = 2000, DRAIN_MAX = 64 };
+
+void udp_error_setup(int fd, int family)
+{
+	int on = 1;
+
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
+	else
+		setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
+}
+
+void udp_error_remember(struct net *n, const struct addr *to, uint64_t id)
+{
+	struct recent *r = &n->recent[n->recent_next++ % RECENT_MAX];
+
+	*r = (struct recent){*to, id, loop_now(n->loop)};
+}
+
+static void lost_to(struct net *n, const struct addr *to, int error)
+{
+	msec now = loop_now(n->loop);
+
+	for (unsigned i = 0; i < RECENT_MAX; i++) {
+		struct recent *r = &n->recent[i];
+
+		if (r->id == 0 || r->at + RECENT_MS < now || !addr_equal(&r->to, to))
+			continue;
+		net_lost(n, r->id, error);
+		r->id = 0;
+	}
+}
+
+static const struct sock_extended_err *error_of(struct msghdr *h)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c))
+		if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) ||
+		    (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
+			return (const void *)CMSG_DATA(c);
+	return NULL;
+}
+
+static bool is_unreachable(const struct sock_extended_err *e)
+{
+	if (e->ee_origin != SO_EE_ORIGIN_ICMP && e->ee_origin != SO_EE_ORIGIN_ICMP6)
+		return false;
+	/* A packet too large for the path is fragmented next time. */
+	return e->ee_errno != EMSGSIZE && e->ee_errno != 0;
+}
+
+void udp_error_drain(struct listener *l)
+{
+	char payload[1];
+	_Alignas(struct cmsghdr) char control[512];
+
+	for (int i = 0; i < DRAIN_MAX; i++) {
+		struct addr to = {0};
+		struct iovec iov = {payload, sizeof(payload)};
+		struct msghdr h = {.msg_name = &to,
+				   .msg_namelen = sizeof(to),
+				   .msg_iov = &iov,
+				   .msg_iovlen = 1,
+				   .msg_control = control,
+				   .msg_controllen = sizeof(control)};
+		const struct sock_extended_err *e;
+
+		if (recvmsg(l->fd, &h, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+			return;
+		e = error_of(&h);
+		if (e && is_unreachable(e))
+			lost_to(l->net, &to, -(int)e->ee_errno);
+	}
+}
