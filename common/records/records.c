@@ -363,7 +363,7 @@ unsigned records_each(struct records *r, uint8_t kind, struct span group, uint64
 	struct stripe *s = stripe_of(r, hash);
 	struct record_version max = {0, 0};
 	unsigned shown = 0;
-	bool more = each != NULL;
+	bool more = true;
 
 	pthread_mutex_lock(&s->lock);
 	for (const struct rec *c = *stripe_chain(s, hash); c; c = c->next) {
@@ -373,8 +373,10 @@ unsigned records_each(struct records *r, uint8_t kind, struct span group, uint64
 			max = rec_version(c);
 		if (!more || !rec_live(c, wall_ms))
 			continue;
-		const struct record v = rec_show(c);
 		shown++;
+		if (!each)
+			continue;
+		const struct record v = rec_show(c);
 		more = each(arg, &v);
 	}
 	pthread_mutex_unlock(&s->lock);

@@ -74,8 +74,9 @@ int records_merge(struct records *r, const struct record *v, unsigned n, uint64_
 
 /* Live (not deleted, not expired) records of a group and kind, in order of first insertion,
  * under the stripe's lock: `each` copies what it needs and calls nothing here; it returns false
- * to stop. *ret_version (may be NULL): highest version of that kind in the group, tombstones
- * included (zero without any), for records_put's expect.  Returns how many were shown. */
+ * to stop (NULL: they are counted only). *ret_version (may be NULL): highest version of that
+ * kind in the group, tombstones included (zero without any), for records_put's expect.  Returns
+ * how many were shown. */
 unsigned records_each(struct records *r, uint8_t kind, struct span group, uint64_t wall_ms,
 		      bool (*each)(void *arg, const struct record *rec), void *arg,
 		      struct record_version *ret_version);

@@ -18,7 +18,7 @@ struct reg;
 enum { REG_CONTACTS_MAX = 64, REG_PATH_MAX_BYTES = 1024, REG_INSTANCE_MAX_BYTES = 256 };
 
 struct reg_conf {
-	const char *domain; /* of the users, as it stands in GRUUs; kept by the caller */
+	const char *domain;	    /* of the users, as it stands in GRUUs; not NULL */
 	uint32_t expires_default_s; /* 3600 */
 	uint32_t expires_min_s;	    /* 60; less gets 423 (1 s up) */
 	uint32_t expires_max_s;	    /* 7200; more is cut to it */
@@ -111,8 +111,10 @@ int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uin
 	       struct reg_target *v, unsigned max, unsigned *ret_bindings);
 
 /*
- * The flow of a binding is dead (430, transport error).  Outbound bindings are removed (5626
- * section 7); others lose their connection and are reached by their URI from then on.
+ * The flow of a binding is dead (430, transport error; f: the flow it was sent over).  Bindings
+ * by outbound or with a Path are removed (5626 section 7); others lose their connection and are
+ * reached by their URI from then on.  Nothing is done when the binding has another connection
+ * by now, nor (an ICMP error is easily forged) for UDP.
  */
 void reg_flow_failed(struct reg *r, uint64_t tag, const struct sip_flow *f, uint64_t wall_ms);
 
