@@ -38,7 +38,8 @@ void txn_key_of(const struct txn_table *tt, const struct sip_msg *m, const struc
 {
 	struct mac mac;
 	struct txn_key *k = ret_key;
-	k->cookie = span_istarts(top->branch, SPAN("z9hG4bK"));
+	/* The cookie alone names no transaction (RFC 4475 3.2.1): RFC 2543's rule then. */
+	k->cookie = top->branch.n > COOKIE_LEN && span_istarts(top->branch, SPAN("z9hG4bK"));
 	k->host = top->host;
 	k->port = top->port;
 	if (k->cookie) {

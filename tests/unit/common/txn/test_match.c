@@ -105,7 +105,7 @@ START_TEST(rfc2543_many_requests_with_one_constant_branch_stay_apart)
 {
 	rig_start();
 	for (int i = 0; i < 20; i++) {
-		char id[16];
+		char id[32];
 		snprintf(id, sizeof(id), "call-%d", i);
 		rig_server(REQUEST(.method = "OPTIONS", .branch = "1", .call_id = id),
 			   SIP_TRANSPORT_UDP);
@@ -146,6 +146,18 @@ START_TEST(rfc2543_an_ack_to_a_2xx_is_passed_on)
 	snprintf(to, sizeof(to), "<sip:bob@example.com>;tag=%.*s", SPAN_FMT(txn_to_tag(t)));
 	ck_assert_int_eq(rig_recv(REQUEST(.method = "ACK", .branch = "", .to = to)),
 			 TXN_REQUEST_ACK);
+	rig_stop();
+}
+END_TEST
+
+START_TEST(rfc2543_rules_hold_for_a_branch_that_is_the_cookie_alone)
+{
+	invited((struct rig_req){.branch = "z9hG4bK"});
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "INVITE", .branch = "z9hG4bK")),
+			 TXN_REQUEST_ABSORBED);
+	ck_assert_int_eq(
+		rig_recv(REQUEST(.method = "INVITE", .branch = "z9hG4bK", .call_id = "other")),
+		TXN_REQUEST_NEW);
 	rig_stop();
 }
 END_TEST
@@ -279,6 +291,7 @@ UNIT_MAIN("match", the_cookie_is_compared_without_regard_to_case_the_rest_exactl
 	  rfc2543_many_requests_with_one_constant_branch_stay_apart,
 	  rfc2543_an_ack_matches_by_the_to_tag_of_the_response,
 	  rfc2543_an_ack_to_a_2xx_is_passed_on,
+	  rfc2543_rules_hold_for_a_branch_that_is_the_cookie_alone,
 	  rfc2543_a_branch_with_and_one_without_the_cookie_never_match,
 	  a_request_that_came_by_another_way_is_merged,
 	  merged_requests_in_any_number_make_no_chain,
