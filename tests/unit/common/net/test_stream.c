@@ -1,0 +1,394 @@
+/*
+ * TCP: framing, keep-alives, what happens to what was sent, reuse and aliases (RFC 5923).
+ */
+#include "common/sip/stamp.h"
+#include "tests/unit/common/net/rig.h"
+
+static struct loop *l;
+static struct side a, b;
+static struct net_conf conf;
+
+static void start_on(const char *host)
+{
+	conf = conf_with(SIP_TRANSPORT_TCP, host);
+	l = loop_new(0);
+	side_start(&a, l, &conf, NULL);
+	side_start(&b, l, &conf, NULL);
+}
+
+static void start(void)
+{
+	start_on("127.0.0.1");
+}
+
+static void stop(void)
+{
+	side_stop(&a);
+	side_stop(&b);
+	loop_free(l);
+}
+
+static struct sip_flow to_b(void)
+{
+	return flow_to(SIP_TRANSPORT_TCP, net_listener_addr(b.net, 0));
+}
+
+static int dial_b(void)
+{
+	return dial(SOCK_STREAM, net_listener_addr(b.net, 0));
+}
+
+static void heard_ping(const struct side *s, unsigned i)
+{
+	ck_assert_uint_eq(s->heard[i].n, strlen(ping));
+	ck_assert_mem_eq(s->heard[i].text, ping, strlen(ping));
+	ck_assert_uint_ge(s->heard[i].cap, strlen(ping) + SIP_STAMP_ROOM);
+}
+
+static void exchange(const char *host)
+{
+	struct sip_flow f;
+
+	start_on(host);
+	f = to_b();
+	ck_assert_int_eq(send_text(&a, &f, ping, NULL, 1), 0);
+	rig_until(l, b.nheard == 1);
+	heard_ping(&b, 0);
+	ck_assert_uint_ne(b.heard[0].flow.conn, 0);
+	ck_assert_int_eq(send_text(&b, &b.heard[0].flow, ping, NULL, 2), 0);
+	rig_until(l, a.nheard == 1);
+	heard_ping(&a, 0);
+	ck_assert_uint_eq(a.nfailed + b.nfailed, 0);
+	stop();
+}
+
+START_TEST(a_message_and_its_answer_over_ipv4)
+{
+	exchange("127.0.0.1");
+}
+END_TEST
+
+START_TEST(a_message_and_its_answer_over_ipv6)
+{
+	exchange("::1");
+}
+END_TEST
+
+START_TEST(a_message_split_at_each_byte_is_whole)
+{
+	size_t n = strlen(ping);
+	unsigned want = 0;
+	int fd;
+
+	start();
+	fd = dial_b();
+	for (size_t at = 1; at < n; at++) {
+		put(fd, ping, at);
+		rig_settle(l);
+		ck_assert_uint_eq(b.nheard, want);
+		put(fd, ping + at, n - at);
+		want++;
+		rig_until(l, b.nheard == want);
+		heard_ping(&b, want - 1);
+	}
+	close(fd);
+	stop();
+}
+END_TEST
+
+START_TEST(a_message_byte_by_byte_is_whole)
+{
+	int fd;
+
+	start();
+	fd = dial_b();
+	for (size_t i = 0; i < strlen(ping); i++) {
+		put(fd, ping + i, 1);
+		loop_round(l, 0);
+	}
+	rig_until(l, b.nheard == 1);
+	heard_ping(&b, 0);
+	close(fd);
+	stop();
+}
+END_TEST
+
+START_TEST(messages_in_one_segment_survive_a_callee_that_writes_behind_each)
+{
+	char three[3 * sizeof(ping)];
+	int fd;
+
+	start();
+	b.scribble = true;
+	fd = dial_b();
+	snprintf(three, sizeof(three), "%s%s%s", ping, ping, ping);
+	put(fd, three, strlen(three) - 10);
+	rig_until(l, b.nheard == 2);
+	put(fd, three + strlen(three) - 10, 10);
+	rig_until(l, b.nheard == 3);
+	for (unsigned i = 0; i < 3; i++)
+		heard_ping(&b, i);
+	ck_assert_uint_eq(b.heard[0].flow.conn, b.heard[2].flow.conn);
+	close(fd);
+	stop();
+}
+END_TEST
+
+START_TEST(a_large_message_arrives_whole_and_a_larger_one_breaks_the_stream)
+{
+	static char big[70000];
+	int head = snprintf(big, sizeof(big),
+			    "OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 60000\r\n\r\n");
+	int fd;
+
+	start();
+	fd = dial_b();
+	memset(big + head, 'x', 60000);
+	for (int at = 0; at < head + 60000; at += 10000) {
+		put(fd, big + at,
+		    (size_t)(head + 60000 - at < 10000 ? head + 60000 - at : 10000));
+		rig_settle(l);
+	}
+	rig_until(l, b.nheard == 1);
+	ck_assert_uint_eq(b.heard[0].n, (size_t)head + 60000);
+	put(fd, "OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 65536\r\n\r\n", 50);
+	rig_until(l, b.nbroken == 1 && b.nclosed == 0);
+	close(fd);
+	rig_until(l, b.nclosed == 1);
+	stop();
+}
+END_TEST
+
+START_TEST(a_double_crlf_is_answered_with_one)
+{
+	char buf[16];
+	int fd;
+
+	start();
+	fd = dial_b();
+	put(fd, "\r\n\r\n", 4);
+	ck_assert_int_eq(get(l, fd, buf, sizeof(buf)), 2);
+	ck_assert_mem_eq(buf, "\r\n", 2);
+	ck_assert_uint_eq(net_counters(b.net)->keepalives, 1);
+	put(fd, ping, strlen(ping));
+	rig_until(l, b.nheard == 1);
+	close(fd);
+	stop();
+}
+END_TEST
+
+START_TEST(a_broken_stream_is_answered_and_then_closed)
+{
+	static char tail[100000];
+	char buf[64];
+	int fd;
+
+	start();
+	b.answer_broken = true;
+	fd = dial_b();
+	put(fd, "OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 5abc\r\n\r\n", 49);
+	put(fd, tail, sizeof(tail)); /* unread bytes must not reset the answer away */
+	ck_assert_int_eq(get(l, fd, buf, sizeof(buf)), 19);
+	ck_assert_mem_eq(buf, "SIP/2.0 400 Bad\r\n\r\n", 19);
+	ck_assert_int_eq(get(l, fd, buf, sizeof(buf)), 0);
+	ck_assert_uint_eq(b.nbroken, 1);
+	ck_assert_uint_eq(net_counters(b.net)->closed_broken, 1);
+	ck_assert_int_eq(send_text(&b, &b.broken_flow, "late", NULL, 0), -ENOTCONN);
+	close(fd);
+	rig_until(l, b.nclosed == 1);
+	ck_assert_uint_eq(net_counters(b.net)->conns, 0);
+	stop();
+}
+END_TEST
+
+START_TEST(messages_of_one_round_leave_in_one_segment)
+{
+	char buf[4096];
+	int fd;
+
+	start();
+	fd = dial_b();
+	put(fd, ping, strlen(ping));
+	rig_until(l, b.nheard == 1);
+	for (int i = 0; i < 5; i++)
+		send_text(&b, &b.heard[0].flow, ping, NULL, 0);
+	ck_assert_int_eq(get(l, fd, buf, sizeof(buf)), 5 * (ssize_t)strlen(ping));
+	close(fd);
+	stop();
+}
+END_TEST
+
+START_TEST(a_refused_connection_fails_all_that_waited_for_it)
+{
+	struct sip_flow f;
+	struct addr nobody;
+
+	start();
+	nobody = *net_listener_addr(b.net, 0);
+	net_stop_listening(b.net);
+	f = flow_to(SIP_TRANSPORT_TCP, &nobody);
+	ck_assert_int_eq(send_text(&a, &f, ping, NULL, 5), 0);
+	ck_assert_int_eq(send_text(&a, &f, ping, NULL, 6), 0);
+	ck_assert_uint_eq(a.nfailed, 0);
+	rig_until(l, a.nfailed == 2);
+	ck_assert_uint_eq(a.failed[0], 5);
+	ck_assert_uint_eq(a.failed[1], 6);
+	ck_assert_int_eq(a.failed_error, -ECONNREFUSED);
+	ck_assert_uint_eq(a.nclosed, 0);
+	ck_assert_uint_eq(net_counters(a.net)->conns, 0);
+	stop();
+}
+END_TEST
+
+START_TEST(an_unreachable_network_is_told_after_the_send_not_in_it)
+{
+	struct addr far = at_addr("255.255.255.255", 5060);
+	struct sip_flow f = flow_to(SIP_TRANSPORT_TCP, &far);
+
+	start();
+	ck_assert_int_eq(send_text(&a, &f, ping, NULL, 5), 0);
+	ck_assert_uint_eq(a.nfailed, 0);
+	rig_until(l, a.nfailed == 1);
+	stop();
+}
+END_TEST
+
+START_TEST(a_connection_to_an_address_is_used_again)
+{
+	struct sip_flow f;
+
+	start();
+	f = to_b();
+	send_text(&a, &f, ping, NULL, 1);
+	send_text(&a, &f, ping, NULL, 2); /* while it connects */
+	rig_until(l, b.nheard == 2);
+	send_text(&a, &f, ping, NULL, 3);
+	rig_until(l, b.nheard == 3);
+	ck_assert_uint_eq(net_counters(a.net)->connected, 1);
+	ck_assert_uint_eq(b.heard[0].flow.conn, b.heard[2].flow.conn);
+	stop();
+}
+END_TEST
+
+START_TEST(a_connection_opened_by_the_peer_is_used_only_under_its_alias)
+{
+	struct sip_flow back;
+	int fd;
+
+	start();
+	fd = dial_b();
+	put(fd, ping, strlen(ping));
+	rig_until(l, b.nheard == 1);
+	back = flow_to(SIP_TRANSPORT_TCP, net_listener_addr(a.net, 0));
+	net_alias(b.net, &b.heard[0].flow, &back.remote);
+	ck_assert_int_eq(send_text(&b, &back, "ALIAS", NULL, 0), 0);
+	char buf[16];
+	ck_assert_int_eq(get(l, fd, buf, sizeof(buf)), 5);
+	ck_assert_uint_eq(net_counters(b.net)->connected, 0);
+	/* The alias ends with its connection. */
+	close(fd);
+	rig_until(l, b.nclosed == 1);
+	ck_assert_int_eq(send_text(&b, &back, ping, NULL, 0), 0);
+	rig_until(l, a.nheard == 1);
+	ck_assert_uint_eq(net_counters(b.net)->connected, 1);
+	stop();
+}
+END_TEST
+
+START_TEST(sending_over_a_connection_that_is_gone_says_so)
+{
+	struct sip_flow gone;
+	int fd;
+
+	start();
+	fd = dial_b();
+	put(fd, ping, strlen(ping));
+	rig_until(l, b.nheard == 1);
+	gone = b.heard[0].flow;
+	close(fd);
+	rig_until(l, b.nclosed == 1);
+	ck_assert_uint_eq(b.closed_flow.conn, gone.conn);
+	ck_assert_int_eq(send_text(&b, &gone, ping, NULL, 9), -ENOTCONN);
+	gone.worker++;
+	ck_assert_int_eq(send_text(&b, &gone, ping, NULL, 9), -ENOTCONN);
+	ck_assert_uint_eq(b.nfailed, 0);
+	stop();
+}
+END_TEST
+
+START_TEST(identities_of_connections_never_come_again)
+{
+	uint64_t last = 0;
+
+	start();
+	for (unsigned i = 0; i < 20; i++) {
+		int fd = dial_b();
+
+		put(fd, ping, strlen(ping));
+		rig_until(l, b.nheard == i + 1);
+		ck_assert_uint_gt(b.heard[i].flow.conn, last);
+		last = b.heard[i].flow.conn;
+		close(fd);
+		rig_until(l, b.nclosed == i + 1);
+	}
+	stop();
+}
+END_TEST
+
+START_TEST(close_writes_what_is_queued_and_reads_no_more)
+{
+	char buf[1024], two[2 * sizeof(ping)];
+	int fd;
+
+	start();
+	b.close_on_message = true;
+	fd = dial_b();
+	snprintf(two, sizeof(two), "%s%s", ping, ping);
+	put(fd, two, strlen(two));
+	rig_until(l, b.nheard == 1);
+	ck_assert_int_eq(get(l, fd, buf, sizeof(buf)), 0);
+	ck_assert_uint_eq(b.nheard, 1);
+	close(fd);
+	rig_until(l, b.nclosed == 1);
+	stop();
+}
+END_TEST
+
+START_TEST(draining_keeps_connections_and_refuses_new_ones)
+{
+	struct sip_flow f;
+	struct addr at;
+	int fd, late;
+
+	start();
+	at = *net_listener_addr(b.net, 0);
+	fd = dial_b();
+	net_stop_listening(b.net);
+	late = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(connect(late, &at.sa, addr_len(&at)), -1);
+	put(fd, ping, strlen(ping));
+	rig_until(l, b.nheard == 1);
+	f = b.heard[0].flow;
+	ck_assert_int_eq(send_text(&b, &f, "bye", NULL, 0), 0);
+	char buf[8];
+	ck_assert_int_eq(get(l, fd, buf, sizeof(buf)), 3);
+	close(fd);
+	close(late);
+	stop();
+}
+END_TEST
+
+UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer_over_ipv6,
+	  a_message_split_at_each_byte_is_whole, a_message_byte_by_byte_is_whole,
+	  messages_in_one_segment_survive_a_callee_that_writes_behind_each,
+	  a_large_message_arrives_whole_and_a_larger_one_breaks_the_stream,
+	  a_double_crlf_is_answered_with_one, a_broken_stream_is_answered_and_then_closed,
+	  messages_of_one_round_leave_in_one_segment,
+	  a_refused_connection_fails_all_that_waited_for_it,
+	  an_unreachable_network_is_told_after_the_send_not_in_it,
+	  a_connection_to_an_address_is_used_again,
+	  a_connection_opened_by_the_peer_is_used_only_under_its_alias,
+	  sending_over_a_connection_that_is_gone_says_so,
+	  identities_of_connections_never_come_again,
+	  close_writes_what_is_queued_and_reads_no_more,
+	  draining_keeps_connections_and_refuses_new_ones)
