@@ -23,9 +23,9 @@ struct indexer {
 	const struct sip_limits *lim;
 	const char *p, *end;
 	uint64_t seen;	      /* bit: kind */
-	uint32_t field_max;   /* bytes */
+	uint32_t len_plain;   /* bytes of a field that need no second look */
 	uint32_t fields_left; /* sound or not */
-	uint32_t about_max;   /* commas and semicolons in a field that need no second look */
+	uint32_t about_plain; /* commas and semicolons, likewise */
 	bool astray; /* a Via may have been lost: an answer could go to the wrong place */
 	struct sip_fault fault;
 };
@@ -277,6 +277,30 @@ static bool other_name(struct span *name, unsigned *ret_kind)
 	return n > 0 && sip_skip(p, p + n, SIP_CHAR_TOKEN) == p + n;
 }
 
+/* A field that is not plainly within the limits, or not sound.  False when it is one too many.
+ */
+static bool check_field(struct indexer *x, const char *colon, const char *eol, size_t name_len,
+			unsigned kind, bool sound)
+{
+	size_t len = (size_t)(eol + 2 - x->p);
+	if (x->fields_left == 0) {
+		blame(x, 400, "Too Many Header Fields");
+		return false;
+	}
+	if (len > x->lim->header_bytes || len > UINT16_MAX) {
+		blame(x, 400, "Header Field Too Large");
+		sound = false;
+	}
+	if (sound) {
+		const struct sip_hdr *h = add_field(x, colon, eol, (unsigned)name_len, kind);
+		if (kind != SIP_HDR_OTHER)
+			check_separators(x, h);
+	} else if (kind == SIP_HDR_VIA || !(x->seen & BIT(SIP_HDR_VIA))) {
+		x->astray = true;
+	}
+	return true;
+}
+
 /* One field with its folded lines (RFC 3261 7.3.1).  False when there is no end to it, or too
  * many of them.  One that is not sound is left out of the index. */
 static inline bool index_field(struct indexer *x)
@@ -284,7 +308,7 @@ static inline bool index_field(struct indexer *x)
 	const char *const start = x->p, *const end = x->end;
 	const char *colon = sip_scan_colon(start, end);
 	struct span name = span_of(start, colon ? (size_t)(colon - start) : 0);
-	unsigned kind = sip_hdr_kind_of(name), about = 0;
+	unsigned kind = sip_name_kind(name), about = 0;
 	bool named = kind != SIP_HDR_OTHER || other_name(&name, &kind);
 	bool sound = named;
 	const char *eol = sip_scan_control(named ? colon + 1 : start, end, &about);
@@ -295,21 +319,13 @@ static inline bool index_field(struct indexer *x)
 	if (!named)
 		blame(x, 400, "Malformed Header Field");
 	size_t len = (size_t)(eol + 2 - start);
-	if (len > x->field_max) {
-		blame(x, 400, "Header Field Too Large");
-		sound = false;
+	if (len > x->len_plain || about > x->about_plain || x->fields_left == 0 || !sound) {
+		if (!check_field(x, colon, eol, name.n, kind, sound))
+			return false;
+	} else {
+		add_field(x, colon, eol, (unsigned)name.n, kind);
 	}
-	if (x->fields_left-- == 0) {
-		blame(x, 400, "Too Many Header Fields");
-		return false;
-	}
-	if (sound) {
-		const struct sip_hdr *h = add_field(x, colon, eol, (unsigned)name.n, kind);
-		if ((about > x->about_max || len >= SIP_ABOUT_MAX) && kind != SIP_HDR_OTHER)
-			check_separators(x, h);
-	} else if (kind == SIP_HDR_VIA || !(x->seen & BIT(SIP_HDR_VIA))) {
-		x->astray = true;
-	}
+	x->fields_left--;
 	x->p = eol + 2;
 	return true;
 }
@@ -438,9 +454,9 @@ int sip_msg_index(struct sip_msg *m, struct span bytes, bool stream,
 		.lim = lim,
 		.p = bytes.p,
 		.end = bytes.p + bytes.n,
-		.field_max = min_u32(lim->header_bytes, UINT16_MAX),
+		.len_plain = min_u32(lim->header_bytes, SIP_ABOUT_MAX - 1),
 		.fields_left = min_u32(lim->headers, SIP_HDR_MAX),
-		.about_max = min_u32(lim->commas, lim->semicolons),
+		.about_plain = min_u32(lim->commas, lim->semicolons),
 	};
 	if (bytes.n > (stream ? lim->stream_bytes : lim->datagram_bytes))
 		blame(&x, 513, "Message Too Large");

@@ -4,7 +4,7 @@
  * of its length, first and last letter, then compared eight bytes at a time: the index looks up
  * every field.
  */
-#include "common/sip/msg.h"
+#include "common/sip/sip_priv.h"
 
 static const char *const method_names[SIP_METHOD_COUNT] = {
 	[SIP_METHOD_OTHER] = "OTHER",
@@ -123,17 +123,10 @@ const char *sip_hdr_name(enum sip_hdr_kind k)
 /*
  * The hash is perfect over the names below: two in one slot do not compile (-Woverride-init).
  */
-#define SLOT(n, first, last) (((n)*14u + (first)*23u + (last)*3u) & 127u)
-#define NAME(s, f, l, k)     [SLOT(sizeof(s) - 1, f, l)] = {s, sizeof(s) - 1, k}
-#define COMPACT(s, c, k)     [SLOT(1, c, c)] = {s, 1, k}
+#define NAME(s, f, l, k) [SIP_NAME_SLOT(sizeof(s) - 1, f, l)] = {s, sizeof(s) - 1, k}
+#define COMPACT(s, c, k) [SIP_NAME_SLOT(1, c, c)] = {s, 1, k}
 
-struct name_slot {
-	char name[22];
-	uint8_t n;
-	uint8_t kind;
-};
-
-static const struct name_slot slots[128] = {
+const struct sip_name_slot sip_name_slots[128] = {
 	NAME("via", 'v', 'a', SIP_HDR_VIA),
 	NAME("from", 'f', 'm', SIP_HDR_FROM),
 	NAME("to", 't', 'o', SIP_HDR_TO),
@@ -182,50 +175,9 @@ static const struct name_slot slots[128] = {
 	COMPACT("a", 'a', SIP_HDR_ACCEPT_CONTACT),
 };
 
-/* The difference of p from a lower-case name, letters without regard to case.  0x20 is set in p
- * where the name has a letter (0x40), not where it has '-': CR would become one. */
-static inline uint64_t diff8(const char *p, const char *low)
-{
-	uint64_t v, w;
-	memcpy(&v, p, 8);
-	memcpy(&w, low, 8);
-	return (v | (w & 0x4040404040404040u) >> 1) ^ w;
-}
-
-static inline uint32_t diff4(const char *p, const char *low)
-{
-	uint32_t v, w;
-	memcpy(&v, p, 4);
-	memcpy(&w, low, 4);
-	return (v | (w & 0x40404040u) >> 1) ^ w;
-}
-
-static inline bool same_name(const char *p, const char *low, size_t n)
-{
-	if (n >= 8) { /* at most 20: three overlapping words cover it */
-		uint64_t d = diff8(p, low) | diff8(p + n - 8, low + n - 8);
-		if (n > 16)
-			d |= diff8(p + 8, low + 8);
-		return d == 0;
-	}
-	if (n >= 4)
-		return (diff4(p, low) | diff4(p + n - 4, low + n - 4)) == 0;
-	for (size_t i = 0; i < n; i++)
-		if ((p[i] | 0x20) != low[i]) /* to, via and compact forms: letters only */
-			return false;
-	return true;
-}
-
 enum sip_hdr_kind sip_hdr_kind_of(struct span name)
 {
-	if (name.n == 0 || name.n > 20)
-		return SIP_HDR_OTHER;
-	unsigned first = (unsigned char)name.p[0] | 0x20u;
-	unsigned last = (unsigned char)name.p[name.n - 1] | 0x20u;
-	const struct name_slot *s = &slots[SLOT((unsigned)name.n, first, last)];
-	if (s->n != name.n || !same_name(name.p, s->name, name.n))
-		return SIP_HDR_OTHER;
-	return s->kind;
+	return sip_name_kind(name);
 }
 
 static const char *const reasons[700] = {

@@ -75,4 +75,61 @@ static inline const char *sip_scan_colon(const char *p, const char *end)
 	return memchr(p, ':', end - p < REACH ? (size_t)(end - p) : REACH);
 }
 
+/* Header names in a perfect hash: see names.c. */
+#define SIP_NAME_SLOT(n, first, last) (((n)*14u + (first)*23u + (last)*3u) & 127u)
+struct sip_name_slot {
+	char name[22]; /* in lower case */
+	uint8_t n;
+	uint8_t kind;
+};
+extern const struct sip_name_slot sip_name_slots[128];
+
+/* The difference of p from a lower-case name, letters without regard to case.  0x20 is set in p
+ * where the name has a letter (0x40), not where it has '-': CR would become one. */
+static inline uint64_t sip_diff8(const char *p, const char *low)
+{
+	uint64_t v, w;
+	memcpy(&v, p, 8);
+	memcpy(&w, low, 8);
+	return (v | (w & 0x4040404040404040u) >> 1) ^ w;
+}
+
+static inline uint32_t sip_diff4(const char *p, const char *low)
+{
+	uint32_t v, w;
+	memcpy(&v, p, 4);
+	memcpy(&w, low, 4);
+	return (v | (w & 0x40404040u) >> 1) ^ w;
+}
+
+static inline bool sip_same_name(const char *p, const char *low, size_t n)
+{
+	if (n >= 8) { /* at most 20: three overlapping words cover it */
+		uint64_t d = sip_diff8(p, low) | sip_diff8(p + n - 8, low + n - 8);
+		if (n > 16)
+			d |= sip_diff8(p + 8, low + 8);
+		return d == 0;
+	}
+	if (n >= 4)
+		return (sip_diff4(p, low) | sip_diff4(p + n - 4, low + n - 4)) == 0;
+	for (size_t i = 0; i < n; i++)
+		if ((p[i] | 0x20) != low[i]) /* to, via and compact forms: letters only */
+			return false;
+	return true;
+}
+
+/* sip_hdr_kind_of(), for the index. */
+static inline unsigned sip_name_kind(struct span name)
+{
+	if (name.n - 1 >= 20) /* empty too */
+		return SIP_HDR_OTHER;
+	unsigned first = (unsigned char)name.p[0] | 0x20u;
+	unsigned last = (unsigned char)name.p[name.n - 1] | 0x20u;
+	const struct sip_name_slot *s =
+		&sip_name_slots[SIP_NAME_SLOT((unsigned)name.n, first, last)];
+	if (s->n != name.n || !sip_same_name(name.p, s->name, name.n))
+		return SIP_HDR_OTHER;
+	return s->kind;
+}
+
 #endif
