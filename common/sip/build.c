@@ -97,17 +97,9 @@ static void put_to(struct out *o, const struct sip_msg *m, struct span tag)
 /* Responses that make a dialog, or go on in one, tell the route (12.1.1, 16.6 step 4). */
 static bool takes_record_route(const struct sip_msg *req, unsigned status)
 {
-	if (status <= 100 || status >= 300)
-		return false;
-	switch ((enum sip_method)req->method) {
-	case SIP_INVITE:
-	case SIP_SUBSCRIBE:
-	case SIP_NOTIFY:
-	case SIP_REFER:
-		return true;
-	default: /* figures have no default; this is none */
-		return false;
-	}
+	return status > 100 && status < 300 &&
+	       (req->method == SIP_INVITE || req->method == SIP_SUBSCRIBE ||
+		req->method == SIP_NOTIFY || req->method == SIP_REFER);
 }
 
 /* 8.2.6.1 */
