@@ -31,6 +31,8 @@ static const char *skip_quoted(const char *p, const char *end)
 static const char *value_end(const char *p, const char *end)
 {
 	bool bracket = false;
+	if (!memchr(p, ',', (size_t)(end - p)))
+		return end;
 	while (p < end) {
 		char c = *p++;
 		if (c == '"' && !bracket)
