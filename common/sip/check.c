@@ -53,8 +53,10 @@ static int check_digits(struct span v)
 
 static int check_token(struct span v)
 {
+	if (v.n == 0)
+		return -EINVAL;
 	const char *e = v.p + v.n;
-	return v.n && sip_scan(v.p, e, C_TOKEN) == e ? 0 : -EINVAL;
+	return sip_scan(v.p, e, C_TOKEN) == e ? 0 : -EINVAL;
 }
 
 struct row {
@@ -78,8 +80,10 @@ static const struct row rows[] = {
 	{SIP_HDR_MAX_BREADTH, false, false, check_digits, "Invalid Max-Breadth"},
 	{SIP_HDR_REQUIRE, true, false, check_token, "Invalid Require"},
 	{SIP_HDR_PROXY_REQUIRE, true, false, check_token, "Invalid Proxy-Require"},
-	{SIP_HDR_P_ASSERTED_IDENTITY, true, false, check_nameaddr, "Invalid P-Asserted-Identity"},
-	{SIP_HDR_P_PREFERRED_IDENTITY, true, false, check_nameaddr, "Invalid P-Preferred-Identity"},
+	{SIP_HDR_P_ASSERTED_IDENTITY, true, false, check_nameaddr,
+	 "Invalid P-Asserted-Identity"},
+	{SIP_HDR_P_PREFERRED_IDENTITY, true, false, check_nameaddr,
+	 "Invalid P-Preferred-Identity"},
 };
 
 static int check_row(const struct sip_msg *m, const struct row *row)

@@ -19,7 +19,7 @@ struct auth_params {
 static const struct sip_param *find(const struct auth_params *ps, struct span name)
 {
 	for (unsigned i = 0; i < ps->n; i++)
-		if (span_ieq(ps->v[i].name, name))
+		if (sip_name_is(ps->v[i].name, name))
 			return &ps->v[i];
 	return NULL;
 }
@@ -116,6 +116,8 @@ int sip_credentials_parse(struct span value, struct sip_credentials *ret)
 	struct auth_params ps;
 	struct span text;
 	*ret = (struct sip_credentials){0};
+	if (value.n == 0)
+		return -EINVAL;
 	const char *p = value.p, *e = value.p + value.n;
 	const char *q = sip_scan(p, e, C_TOKEN);
 	ret->scheme = sip_between(p, q);

@@ -69,14 +69,12 @@ static const char *scan_head(const char *p, const char *e, struct sip_nameaddr *
 
 int sip_nameaddr_parse(struct span value, struct sip_nameaddr *ret)
 {
-	const char *p = value.p, *e = value.p + value.n;
+	if (value.n == 0)
+		return -EINVAL;
 	ret->raw = value;
 	ret->display = span_of(NULL, 0);
 	ret->params.n = 0;
-	ret->uri = (struct sip_uri){0};
-	if (value.n == 0)
-		return -EINVAL;
-	p = scan_head(value.p, e, ret);
+	const char *e = value.p + value.n, *p = scan_head(value.p, e, ret);
 	if (p)
 		p = p > value.p ? scan_bracketed(p, e, ret) : scan_bare(p, e, ret);
 	if (!p)

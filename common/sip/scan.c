@@ -47,7 +47,7 @@ const uint8_t sip_cc[256] = {
 	['~'] = C_UNRES,
 };
 
-const char *sip_skip_quoted(const char *p, const char *e)
+static const char *skip_quoted_slowly(const char *p, const char *e)
 {
 	for (p++; p < e; p++) {
 		unsigned char c = (unsigned char)*p;
@@ -68,6 +68,17 @@ const char *sip_skip_quoted(const char *p, const char *e)
 	return NULL;
 }
 
+const char *sip_skip_quoted(const char *p, const char *e)
+{
+	const char *q = memchr(p + 1, '"', (size_t)(e - p - 1));
+	if (!q)
+		return NULL;
+	bool plain = true;
+	for (const char *c = p; c < q; c++)
+		plain &= (unsigned char)*c >= ' ' && *c != '\\' && *c != 0x7f;
+	return plain ? q + 1 : skip_quoted_slowly(p, e);
+}
+
 /* Four numbers of 0 to 255. */
 static bool ipv4_ok(struct span s)
 {
@@ -78,31 +89,13 @@ static bool ipv4_ok(struct span s)
 				return false;
 			parts++;
 			digits = v = 0;
-		} else if (++digits > 3) {
+		} else if (++digits > 3 || s.p[i] < '0' || s.p[i] > '9') {
 			return false;
 		} else {
 			v = v * 10 + (unsigned)(s.p[i] - '0');
 		}
 	}
 	return parts == 4;
-}
-
-/* Characters are in C_HOST already: labels must not be empty (one dot may end the name), and
- * digits and dots alone must be an IPv4 address. */
-static bool host_ok(struct span s)
-{
-	bool numeric = true;
-	char last = '.';
-	if (s.n == 0 || s.n > HOST_MAX)
-		return false;
-	for (size_t i = 0; i < s.n; i++) {
-		char c = s.p[i];
-		if (c == '.' && last == '.')
-			return false;
-		numeric &= c <= '9' && c != '-';
-		last = c;
-	}
-	return !numeric || ipv4_ok(s);
 }
 
 static const char *scan_ipv6(const char *p, const char *e, struct span *ret_host)
@@ -117,14 +110,27 @@ static const char *scan_ipv6(const char *p, const char *e, struct span *ret_host
 	return q + 1;
 }
 
+static bool digits_and_dots(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] != '.' && (s.p[i] < '0' || s.p[i] > '9'))
+			return false;
+	return true;
+}
+
 const char *sip_scan_host(const char *p, const char *e, struct span *ret_host, bool *ret_ipv6)
 {
+	const char *q = p;
 	*ret_ipv6 = p < e && *p == '[';
 	if (*ret_ipv6)
 		return scan_ipv6(p, e, ret_host);
-	const char *q = sip_scan(p, e, C_HOST);
+	for (char last = '.'; q < e && sip_is(*q, C_HOST); last = *q++)
+		if (*q == '.' && last == '.')
+			return NULL; /* an empty label; one dot may end the name */
 	*ret_host = sip_between(p, q);
-	return host_ok(*ret_host) ? q : NULL;
+	if (q == p || q - p > HOST_MAX)
+		return NULL;
+	return *p > '9' || ipv4_ok(*ret_host) || !digits_and_dots(*ret_host) ? q : NULL;
 }
 
 const char *sip_scan_port(const char *p, const char *e, uint16_t *ret_port)
@@ -144,7 +150,7 @@ int sip_params_add(struct sip_params *ps, struct span name, struct span value)
 	/* RFC 3261 7.3.1, 19.1.1: a name at most once; the same twice does no harm */
 	for (unsigned i = 0; i < ps->n; i++) {
 		const struct sip_param *o = &ps->v[i];
-		if (o->name.n == name.n && span_ieq(o->name, name) &&
+		if (sip_name_is(o->name, name) &&
 		    (!o->value.p != !value.p || !span_eq(o->value, value)))
 			return -EINVAL;
 	}

@@ -87,9 +87,16 @@ static int other_scheme(const char *p, const char *e)
 
 int sip_uri_parse(struct span text, struct sip_uri *ret)
 {
-	const char *p = text.p, *e = text.p + text.n;
-	*ret = (struct sip_uri){.raw = text};
-	p = text.n ? scan_scheme(p, e, &ret->scheme) : NULL;
+	/* Not the whole of it: the room for parameters is 800 bytes */
+	ret->raw = text;
+	ret->scheme = SIP_SCHEME_OTHER;
+	ret->user = ret->password = ret->host = ret->headers = span_of(NULL, 0);
+	ret->host_is_ipv6 = false;
+	ret->port = 0;
+	ret->params.n = 0;
+	if (text.n == 0)
+		return -EINVAL;
+	const char *e = text.p + text.n, *p = scan_scheme(text.p, e, &ret->scheme);
 	if (!p)
 		return -EINVAL;
 	if (ret->scheme != SIP_SCHEME_SIP && ret->scheme != SIP_SCHEME_SIPS)

@@ -65,7 +65,7 @@ struct arena *sip_arena(void)
 const struct sip_param *sip_params_find(const struct sip_params *ps, struct span name)
 {
 	for (unsigned i = 0; i < ps->n; i++)
-		if (ps->v[i].name.n == name.n && span_ieq(ps->v[i].name, name))
+		if (sip_name_is(ps->v[i].name, name))
 			return &ps->v[i];
 	return NULL;
 }
@@ -86,6 +86,9 @@ int sip_unfold(struct span s, struct span *ret)
 	struct span copy = arena_dup(thread_arena, s);
 	if (!copy.p)
 		return -ENOMEM;
+	*ret = copy;
+	if (!s.n || (!memchr(s.p, '\r', s.n) && !memchr(s.p, '\n', s.n)))
+		return 0;
 	const char *e = copy.p + copy.n;
 	for (char *p = (char *)copy.p; p < e; p++) {
 		if (*p == '\n')
@@ -97,7 +100,6 @@ int sip_unfold(struct span s, struct span *ret)
 		*p++ = ' ';
 		*p = ' ';
 	}
-	*ret = copy;
 	return 0;
 }
 

@@ -65,6 +65,13 @@ static inline struct span sip_between(const char *p, const char *e)
 	return (struct span){p, (size_t)(e - p)};
 }
 
+/* Names are mostly written as the RFC does. */
+static inline bool sip_name_is(struct span name, struct span want)
+{
+	return name.n == want.n &&
+	       (memcmp(name.p, want.p, want.n) == 0 || span_ieq(name, want));
+}
+
 /* p at the opening quote: behind the closing one, or NULL. */
 const char *sip_skip_quoted(const char *p, const char *e);
 /* Host at p: behind it, or NULL. *ret_host without brackets. */

@@ -48,10 +48,10 @@ static int take_branch(struct sip_via *v, const struct sip_param *p)
 
 static int take_rport(struct sip_via *v, const struct sip_param *p)
 {
-	const char *e = p->value.p + p->value.n;
 	v->has_rport = true;
 	if (!p->value.p)
 		return 0;
+	const char *e = p->value.p + p->value.n;
 	return sip_scan_port(p->value.p, e, &v->rport) == e ? 0 : -EINVAL;
 }
 
@@ -87,25 +87,27 @@ static int take_param(struct sip_via *v, const struct sip_param *p)
 {
 	switch (p->name.n) {
 	case 3:
-		return span_ieq(p->name, SPAN("ttl")) ? take_ttl(p) : 0;
+		return sip_name_is(p->name, SPAN("ttl")) ? take_ttl(p) : 0;
 	case 5:
-		if (span_ieq(p->name, SPAN("rport")))
+		if (sip_name_is(p->name, SPAN("rport")))
 			return take_rport(v, p);
-		if (span_ieq(p->name, SPAN("maddr")))
+		if (sip_name_is(p->name, SPAN("maddr")))
 			return take_host(p, &v->maddr);
-		if (span_ieq(p->name, SPAN("alias")))
+		if (sip_name_is(p->name, SPAN("alias")))
 			v->alias = true;
 		return 0;
 	case 6:
-		return span_ieq(p->name, SPAN("branch")) ? take_branch(v, p) : 0;
+		return sip_name_is(p->name, SPAN("branch")) ? take_branch(v, p) : 0;
 	case 8:
-		return span_ieq(p->name, SPAN("received")) ? take_received(v, p) : 0;
+		return sip_name_is(p->name, SPAN("received")) ? take_received(v, p) : 0;
 	}
 	return 0;
 }
 
 int sip_via_parse(struct span value, struct sip_via *ret)
 {
+	if (value.n == 0)
+		return -EINVAL;
 	const char *p = value.p, *e = value.p + value.n;
 	ret->raw = value;
 	ret->port = ret->rport = 0;
@@ -113,7 +115,7 @@ int sip_via_parse(struct span value, struct sip_via *ret)
 	ret->cookie = ret->has_rport = ret->alias = false;
 	ret->params.n = 0;
 
-	p = value.n ? scan_protocol(p, e, &ret->transport_text) : NULL;
+	p = scan_protocol(p, e, &ret->transport_text);
 	if (!p || sip_skip_lws(p, e) == p)
 		return -EINVAL;
 	ret->transport = sip_transport_parse(ret->transport_text);
