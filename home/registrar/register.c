@@ -261,6 +261,8 @@ static void count_changes(struct reg *r, const struct changes *n)
 	reg_count(&r->counters.removed, n->removed);
 }
 
+static const char out_of_memory[] = "Server Out of Memory";
+
 /* One try.  0: answered, or will be; -EAGAIN; -EBADMSG: to be refused as w says. */
 static int try_once(struct reg_work *w, struct span user, reg_done done, void *arg)
 {
@@ -274,7 +276,7 @@ static int try_once(struct reg_work *w, struct span user, reg_done done, void *a
 	struct waiting *p = rc == 0 ? waiting_new(w, done, arg) : NULL;
 	if (!p || sip_arena()->overflow) {
 		free(p);
-		return reg_refuse(w, 500, "Server Out of Memory");
+		return reg_refuse(w, 500, out_of_memory);
 	}
 	struct reg *r = w->r;
 	const struct changes changes = changes_of(w); /* done() may end the message */
@@ -283,6 +285,8 @@ static int try_once(struct reg_work *w, struct span user, reg_done done, void *a
 		free(p);
 		if (rc == -EAGAIN)
 			return rc;
+		if (rc != -ENOSPC)
+			return reg_refuse(w, 500, out_of_memory);
 		w->lines = SPAN("Retry-After: 5\r\n");
 		return reg_refuse(w, 503, "Registrar Full");
 	}
@@ -317,6 +321,10 @@ void reg_register(struct reg *r, const struct sip_msg *msg, const struct sip_flo
 	}
 	if (rc == 0)
 		reg_refuse(&w, 500, "Too Many Registrations at Once");
+	if (sip_arena()->overflow) { /* whatever else it looked like */
+		w.lines = span_of(NULL, 0);
+		reg_refuse(&w, 500, out_of_memory);
+	}
 	reg_count(&r->counters.refused, 1);
 	const struct reg_answer a = {.status = w.status, .reason = w.reason, .lines = w.lines};
 	done(arg, &a);
