@@ -10,9 +10,18 @@ enum { COOKIE_LEN = 7 };
 /* One key serves several purposes: each hash begins with its own number. */
 enum purpose { FOR_BRANCH = 1, FOR_2543, FOR_MERGE, FOR_TAG, FOR_CLIENT };
 
+static bool has_cookie(struct span branch)
+{
+	static const char cookie[] = "z9hG4bK";
+	if (branch.n < COOKIE_LEN)
+		return false;
+	return memcmp(branch.p, cookie, COOKIE_LEN) == 0 ||
+	       span_istarts(branch, span_of(cookie, COOKIE_LEN));
+}
+
 struct span txn_branch_id(struct span branch)
 {
-	if (!span_istarts(branch, SPAN("z9hG4bK")))
+	if (!has_cookie(branch))
 		return branch;
 	return span_of(branch.p + COOKIE_LEN, branch.n - COOKIE_LEN);
 }
@@ -33,81 +42,138 @@ static uint64_t with_method(const struct txn_table *tt, uint64_t hash, enum sip_
 	return hash;
 }
 
+static uint64_t branch_hash(const struct txn_table *tt, const struct txn_key *k)
+{
+	struct mac mac;
+	begin(&mac, tt, FOR_BRANCH);
+	mac_add(&mac, k->branch);
+	mac_add_icase(&mac, k->host);
+	mac_add_u64(&mac, k->port);
+	return mac_final(&mac);
+}
+
+static uint64_t hash_2543(const struct txn_table *tt, const struct sip_msg *m,
+			  const struct txn_key *k)
+{
+	struct mac mac;
+	begin(&mac, tt, FOR_2543);
+	mac_add(&mac, k->branch);
+	mac_add(&mac, m->call_id);
+	mac_add_u64(&mac, m->cseq);
+	return mac_final(&mac);
+}
+
+static void fill_spans(struct txn_key *k, const struct sip_via *top)
+{
+	k->host = top->host;
+	k->port = top->port;
+	/* The cookie alone names no transaction (RFC 4475 3.2.1): RFC 2543's rule then. */
+	k->cookie = top->branch.n > COOKIE_LEN && has_cookie(top->branch);
+	k->branch = k->cookie ? txn_branch_id(top->branch) : top->raw;
+}
+
 void txn_key_of(const struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
 		struct txn_key *ret_key)
 {
-	struct mac mac;
 	struct txn_key *k = ret_key;
-	/* The cookie alone names no transaction (RFC 4475 3.2.1): RFC 2543's rule then. */
-	k->cookie = top->branch.n > COOKIE_LEN && span_istarts(top->branch, SPAN("z9hG4bK"));
-	k->host = top->host;
-	k->port = top->port;
-	if (k->cookie) {
-		k->branch = span_of(top->branch.p + COOKIE_LEN, top->branch.n - COOKIE_LEN);
-		begin(&mac, tt, FOR_BRANCH);
-		mac_add(&mac, k->branch);
-		mac_add_icase(&mac, k->host);
-		mac_add_u64(&mac, k->port);
-	} else {
-		k->branch = top->raw;
-		begin(&mac, tt, FOR_2543);
-		mac_add(&mac, k->branch);
-		mac_add(&mac, m->call_id);
-		mac_add_u64(&mac, m->cseq);
-	}
-	k->hash = mac_final(&mac);
+	fill_spans(k, top);
+	k->hash = k->cookie ? branch_hash(tt, k) : hash_2543(tt, m, k);
+	k->merge = 0;
+	k->mergeable = false;
 }
 
-/* From as a whole stands for its tag: no fork rewrites it, and it needs no parser. */
-static uint64_t merge_hash(const struct txn_table *tt, const struct sip_msg *m)
+void txn_key_remember(struct txn_table *tt, const struct sip_msg *m, const struct txn_key *k)
 {
-	struct mac mac;
-	begin(&mac, tt, FOR_MERGE);
-	mac_add(&mac, m->call_id);
-	mac_add(&mac, sip_msg_value(m, SIP_HDR_FROM));
-	mac_add_u64(&mac, m->cseq);
-	return mac_final(&mac);
+	struct txn_latest *l = &tt->latest;
+	if (k->branch.n > sizeof(l->branch))
+		return;
+	l->base = m->base;
+	l->call_id = m->call_id.p;
+	l->len = m->len;
+	l->cseq = m->cseq;
+	l->key = *k;
+	memcpy(l->branch, k->branch.p, k->branch.n);
+}
+
+static bool is_latest(const struct txn_latest *l, const struct sip_msg *m,
+		      const struct txn_key *k)
+{
+	return l->base == m->base && l->len == m->len && l->cseq == m->cseq &&
+	       l->call_id == m->call_id.p && l->key.cookie == k->cookie &&
+	       span_eq(span_of(l->branch, l->key.branch.n), k->branch);
+}
+
+void txn_key_recall(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
+		    struct txn_key *ret_key)
+{
+	const struct txn_latest *l = &tt->latest;
+	struct txn_key *k = ret_key;
+	fill_spans(k, top);
+	if (is_latest(l, m, k)) {
+		k->hash = l->key.hash;
+		k->merge = l->key.merge;
+		k->mergeable = l->key.mergeable;
+	} else {
+		txn_key_of(tt, m, top, k);
+		txn_key_merge(tt, m, k);
+	}
+	tt->latest.base = NULL;
 }
 
 /* A To that might have a tag: only requests without one are looked at for merging. */
 static bool may_have_to_tag(const struct sip_msg *m)
 {
 	struct span to = sip_msg_value(m, SIP_HDR_TO);
+	if (!to.n || !memchr(to.p, '=', to.n))
+		return false;
 	for (size_t i = 0; i + 4 <= to.n; i++)
-		if ((to.p[i + 3] == '=' || to.p[i + 3] == ' ') &&
-		    span_ieq(span_of(to.p + i, 3), SPAN("tag")))
+		if (span_ieq(span_of(to.p + i, 3), SPAN("tag")))
 			return true;
 	return false;
 }
 
-static struct span find_in(struct span where, struct span what)
+/* From as a whole stands for its tag: no fork rewrites it, and it needs no parser. */
+void txn_key_merge(const struct txn_table *tt, const struct sip_msg *m, struct txn_key *k)
 {
-	const char *p = what.n ? memmem(where.p, where.n, what.p, what.n) : NULL;
-	return span_of(p, p ? what.n : 0);
+	struct mac mac;
+	begin(&mac, tt, FOR_MERGE);
+	mac_add(&mac, m->call_id);
+	mac_add(&mac, sip_msg_value(m, SIP_HDR_FROM));
+	mac_add_u64(&mac, m->cseq);
+	k->merge = mac_final(&mac);
+	k->mergeable = m->method != SIP_CANCEL && m->method != SIP_ACK && !may_have_to_tag(m);
 }
 
-void txn_key_link(struct txn *t, const struct txn_key *k)
+/* The same place in the kept copy; what a parser made anew is looked for in the top Via. */
+static struct span in_kept(const struct sip_msg *m, const struct sip_msg *kept, struct span s)
+{
+	if (s.p >= m->base && s.p + s.n <= m->base + m->len)
+		return span_of(kept->base + (s.p - m->base), s.n);
+	struct span via = sip_msg_value(kept, SIP_HDR_VIA);
+	const char *p = s.n ? memmem(via.p, via.n, s.p, s.n) : NULL;
+	return span_of(p, p ? s.n : 0);
+}
+
+void txn_key_link(struct txn *t, const struct sip_msg *m, const struct txn_key *k)
 {
 	struct txn_table *tt = t->tt;
-	const struct sip_msg *m = &t->server.req->msg;
-	struct span via = sip_msg_value(m, SIP_HDR_VIA);
+	const struct sip_msg *kept = &t->server.req->msg;
 	struct mac mac;
-	uint64_t merge = merge_hash(tt, m);
 
 	t->server.cookie = k->cookie;
 	t->server.port = k->port;
-	t->server.branch = find_in(via, k->branch);
-	t->server.host = find_in(via, k->host);
+	t->server.branch = in_kept(m, kept, k->branch);
+	t->server.host = in_kept(m, kept, k->host);
 	txn_hash_add(&tt->servers, &t->key,
 		     with_method(tt, k->hash, t->method, m->method_text));
 	/* One of a kind: many branches of one request make no chain. */
-	if (t->method != SIP_CANCEL && !may_have_to_tag(m) && !txn_find_merged(tt, m))
+	if (!txn_find_merged(tt, m, k) && k->mergeable)
 		txn_hash_add(&tt->merges, &t->server.merge,
-			     with_method(tt, merge, t->method, m->method_text));
+			     with_method(tt, k->merge, t->method, m->method_text));
 
 	begin(&mac, tt, FOR_TAG);
 	mac_add_u64(&mac, k->hash);
-	mac_add_u64(&mac, merge);
+	mac_add_u64(&mac, k->merge);
 	mac_hex(mac_final(&mac), t->server.to_tag);
 }
 
@@ -180,12 +246,11 @@ struct txn *txn_find_server(struct txn_table *tt, const struct sip_msg *m,
 	return NULL;
 }
 
-bool txn_find_merged(struct txn_table *tt, const struct sip_msg *m)
+bool txn_find_merged(struct txn_table *tt, const struct sip_msg *m, const struct txn_key *k)
 {
-	uint64_t hash;
-	if (may_have_to_tag(m))
+	uint64_t hash = with_method(tt, k->merge, m->method, m->method_text);
+	if (!k->mergeable)
 		return false;
-	hash = with_method(tt, merge_hash(tt, m), m->method, m->method_text);
 	struct txn_node *n = txn_hash_first(&tt->merges, hash);
 	for (; n; n = txn_hash_next(n)) {
 		const struct txn *t = container_of(n, struct txn, server.merge);

@@ -50,6 +50,7 @@ static enum txn_request receive(struct txn_table *tt, const struct sip_msg *m,
 {
 	struct txn_key k;
 	struct txn *t;
+	tt->latest.base = NULL;
 	txn_key_of(tt, m, top, &k);
 	if (m->method == SIP_ACK) {
 		t = txn_find_server(tt, m, &k, SIP_INVITE);
@@ -69,7 +70,9 @@ static enum txn_request receive(struct txn_table *tt, const struct sip_msg *m,
 		cancel(t, m, top, &k, src, now);
 		return TXN_REQUEST_ABSORBED;
 	}
-	return txn_find_merged(tt, m) ? TXN_REQUEST_MERGED : TXN_REQUEST_NEW;
+	txn_key_merge(tt, m, &k);
+	txn_key_remember(tt, m, &k);
+	return txn_find_merged(tt, m, &k) ? TXN_REQUEST_MERGED : TXN_REQUEST_NEW;
 }
 
 enum txn_request txn_recv_request(struct txn_table *tt, const struct sip_msg *m,
@@ -89,6 +92,7 @@ bool txn_recv_response(struct txn_table *tt, const struct sip_msg *m, const stru
 	struct txn *t;
 	if (!top->branch.n)
 		return false;
+	tt->latest.base = NULL;
 	table_enter(tt);
 	t = txn_find_client(tt, m, top);
 	if (t)

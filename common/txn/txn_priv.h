@@ -110,6 +110,27 @@ struct txn {
 /* At most 2 KB with index and allocator overhead, besides the message's bytes. */
 _Static_assert(sizeof(struct txn) <= 640, "a transaction has grown");
 
+/* What a request is known by. */
+struct txn_key {
+	uint64_t hash;	    /* 17.2.3, without the method */
+	uint64_t merge;	    /* 8.2.2.2, without the method */
+	struct span branch; /* without the cookie, or (RFC 2543) the whole top Via */
+	struct span host;
+	uint16_t port;
+	bool cookie;
+	bool mergeable; /* no tag in To, not an ACK or CANCEL */
+};
+/* Hashes of the latest request, for the server transaction that is mostly made of it at once.
+ */
+struct txn_latest {
+	const char *base; /* NULL: none */
+	const char *call_id;
+	uint32_t len;
+	uint32_t cseq;
+	struct txn_key key; /* its spans are stale */
+	char branch[64];    /* a buffer may hold another message by now */
+};
+
 struct txn_table {
 	struct wheel *wheel;
 	struct txn_timers timers;
@@ -121,6 +142,7 @@ struct txn_table {
 	struct list errors, dead;
 	struct wheel_timer reap;
 	struct txn_hash clients, servers, merges;
+	struct txn_latest latest;
 	struct txn **slab;
 	size_t nslabs;
 	struct list free;
@@ -183,24 +205,22 @@ static inline uint32_t txn_64t1(const struct txn *t)
 
 /* ---- match.c ---- */
 
-/* What a request is known by (17.2.3). */
-struct txn_key {
-	uint64_t hash;	    /* without the method */
-	struct span branch; /* without the cookie, or (RFC 2543) the whole top Via */
-	struct span host;
-	uint16_t port;
-	bool cookie;
-};
+/* Fills in all but what txn_key_merge does. */
 void txn_key_of(const struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
 		struct txn_key *ret_key);
-/* Puts a server transaction, its request kept, in the tables and derives its To tag. */
-void txn_key_link(struct txn *t, const struct txn_key *k);
+void txn_key_merge(const struct txn_table *tt, const struct sip_msg *m, struct txn_key *k);
+/* Remembers the hashes of a request that is new; gives them back once, or makes them. */
+void txn_key_remember(struct txn_table *tt, const struct sip_msg *m, const struct txn_key *k);
+void txn_key_recall(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
+		    struct txn_key *ret_key);
+/* Puts a server transaction, its copy of m kept, in the tables and derives its To tag. */
+void txn_key_link(struct txn *t, const struct sip_msg *m, const struct txn_key *k);
 /* The server transaction that m belongs to when its method is taken for `method`; m's own
  * method decides on the rule for ACK.  NULL. */
 struct txn *txn_find_server(struct txn_table *tt, const struct sip_msg *m,
 			    const struct txn_key *k, enum sip_method method);
 /* Another server transaction of the same request (8.2.2.2)? */
-bool txn_find_merged(struct txn_table *tt, const struct sip_msg *m);
+bool txn_find_merged(struct txn_table *tt, const struct sip_msg *m, const struct txn_key *k);
 uint64_t txn_client_hash(const struct txn_table *tt, enum sip_method method,
 			 struct span method_text, struct span branch);
 struct txn *txn_find_client(struct txn_table *tt, const struct sip_msg *m,

@@ -99,7 +99,7 @@ struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
 	if (sip_via_dest(top, &t->to) < 0)
 		t->to = *src; /* a name and no received: back to where it came from */
 	t->reliable = sip_transport_reliable(src->transport);
-	txn_key_link(t, k);
+	txn_key_link(t, m, k);
 	tt->counters.server_new++;
 	if (m->method == SIP_INVITE)
 		txn_invite_server_start(t, now);
@@ -118,7 +118,7 @@ struct txn *txn_server_new(struct txn_table *tt, const struct sip_msg *m,
 		return NULL;
 	}
 	table_enter(tt);
-	txn_key_of(tt, m, top, &k);
+	txn_key_recall(tt, m, top, &k);
 	struct txn *t = txn_server_start(tt, m, top, &k, src, user, arg, now);
 	table_leave_user(tt, now);
 	return t;

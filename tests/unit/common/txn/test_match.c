@@ -269,6 +269,26 @@ START_TEST(a_response_over_a_stream_goes_back_on_its_connection)
 }
 END_TEST
 
+START_TEST(hashes_remembered_for_a_buffer_are_not_taken_for_its_next_message)
+{
+	static struct rig_msg r;
+	struct sip_flow f = rig_flow(SIP_TRANSPORT_UDP);
+	rig_start();
+	memcpy(r.text, REQUEST(.method = "OPTIONS", .branch = "z9hG4bKaaa")->text,
+	       sizeof(r.text));
+	ck_assert_int_eq(rig_recv(rig_index(&r)), TXN_REQUEST_NEW);
+	memcpy(r.text, REQUEST(.method = "OPTIONS", .branch = "z9hG4bKbbb")->text,
+	       sizeof(r.text));
+	rig_index(&r); /* the same buffer and length, and never matched */
+	ck_assert_ptr_nonnull(txn_server_new(rig.tt, &r.m, &r.top, &f, NULL, NULL, rig.now));
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "OPTIONS", .branch = "z9hG4bKbbb")),
+			 TXN_REQUEST_ABSORBED);
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "OPTIONS", .branch = "z9hG4bKaaa")),
+			 TXN_REQUEST_MERGED);
+	rig_stop();
+}
+END_TEST
+
 START_TEST(the_request_is_kept_whatever_becomes_of_the_buffer)
 {
 	rig_start();
@@ -299,4 +319,5 @@ UNIT_MAIN("match", the_cookie_is_compared_without_regard_to_case_the_rest_exactl
 	  the_to_tag_is_the_same_on_the_other_member_and_differs_by_call,
 	  a_response_goes_where_the_stamped_via_says,
 	  a_response_over_a_stream_goes_back_on_its_connection,
+	  hashes_remembered_for_a_buffer_are_not_taken_for_its_next_message,
 	  the_request_is_kept_whatever_becomes_of_the_buffer)
