@@ -23,7 +23,7 @@ struct replay {
 
 #define FAIL(r, ...)                                                   \
 	do {                                                           \
-		char why_[2048];                                       \
+		char why_[16384];                                      \
 		snprintf(why_, sizeof(why_), __VA_ARGS__);             \
 		ck_abort_msg("%s:%d: %s", (r)->file, (r)->line, why_); \
 	} while (0)
