@@ -167,7 +167,7 @@ void txn_key_link(struct txn *t, const struct sip_msg *m, const struct txn_key *
 	txn_hash_add(&tt->servers, &t->key,
 		     with_method(tt, k->hash, t->method, m->method_text));
 	/* One of a kind: many branches of one request make no chain. */
-	if (!txn_find_merged(tt, m, k) && k->mergeable)
+	if (k->mergeable && !txn_find_merged(tt, m, k))
 		txn_hash_add(&tt->merges, &t->server.merge,
 			     with_method(tt, k->merge, t->method, m->method_text));
 

@@ -21,7 +21,6 @@ enum {
 };
 
 /* ---- hash.c: linear hashing, grown one bucket at a time ---- */
-
 struct txn_node {
 	struct txn_node *next;
 	uint64_t hash;
@@ -40,14 +39,12 @@ void txn_hash_done(struct txn_hash *h);
 void txn_hash_add(struct txn_hash *h, struct txn_node *n, uint64_t hash);
 /* Harmless for a node that is not linked. */
 void txn_hash_remove(struct txn_hash *h, struct txn_node *n);
-/* First node of that hash; next one. */
 struct txn_node *txn_hash_first(const struct txn_hash *h, uint64_t hash);
 struct txn_node *txn_hash_next(const struct txn_node *n);
 /* Nodes in the longest chain: for tests. */
 size_t txn_hash_longest(const struct txn_hash *h);
 
 /* ---- the transaction ---- */
-
 enum txn_kind { TXN_INVITE_CLIENT, TXN_CLIENT, TXN_INVITE_SERVER, TXN_SERVER };
 
 /* What a figure answers to.  NULL: the figure has no such arrow. */
@@ -108,7 +105,7 @@ struct txn {
 	};
 };
 /* At most 2 KB with index and allocator overhead, besides the message's bytes. */
-_Static_assert(sizeof(struct txn) <= 640, "a transaction has grown");
+_Static_assert(sizeof(struct txn) <= 512, "a transaction has grown");
 
 /* What a request is known by. */
 struct txn_key {
@@ -149,7 +146,6 @@ struct txn_table {
 };
 
 /* ---- table.c ---- */
-
 static inline void table_enter(struct txn_table *tt)
 {
 	tt->depth++;
@@ -158,11 +154,11 @@ static inline void table_enter(struct txn_table *tt)
 void table_leave(struct txn_table *tt, msec now);
 /* Leaves an entry from the user: nothing is called, nothing is freed. */
 void table_leave_user(struct txn_table *tt, msec now);
-/* A zeroed transaction with its timers and id, counted, in no hash; NULL (counted). */
+/* A transaction with its timers and id, in no hash; NULL (counted). */
 struct txn *table_alloc(struct txn_table *tt, enum txn_kind kind);
 /* Gives back one that was never started. */
 void table_unalloc(struct txn *t);
-/* State Terminated: out of the hashes and the wheel, to be freed later. */
+/* Out of the hashes and the wheel, to be freed later. */
 void txn_terminate(struct txn *t);
 void txn_send(struct txn *t, const struct bytes *b);
 /* Sends t->last or the request again, counted. */
@@ -174,7 +170,6 @@ void txn_keep_last(struct txn *t, struct bytes *b);
 
 /* Sets t->state and traces it: for the set_state() of the machines alone. */
 void txn_enter_state(struct txn *t, uint8_t state);
-
 static inline void txn_arm_retransmit(struct txn *t, uint32_t ms, msec now)
 {
 	t->interval_ms = ms;
@@ -204,7 +199,6 @@ static inline uint32_t txn_64t1(const struct txn *t)
 }
 
 /* ---- match.c ---- */
-
 /* Fills in all but what txn_key_merge does. */
 void txn_key_of(const struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
 		struct txn_key *ret_key);
@@ -228,9 +222,8 @@ struct txn *txn_find_client(struct txn_table *tt, const struct sip_msg *m,
 /* Behind z9hG4bK, or the whole of it without. */
 struct span txn_branch_id(struct span branch);
 
-/* ---- user.c ---- */
+/* ---- user.c: as txn_client_new, txn_server_new and txn_reply, from inside of an entry ---- */
 
-/* txn_client_new and txn_server_new from inside of an entry. */
 struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
 			     struct span method_text, struct span branch, struct bytes *req,
 			     const struct sip_flow *to, const struct txn_client_user *user,
@@ -243,7 +236,6 @@ int txn_reply_inner(struct txn *t, unsigned status, struct span reason, struct s
 		    msec now);
 
 /* ---- the figures: first state ---- */
-
 void txn_invite_client_start(struct txn *t, msec now);
 void txn_client_start_trying(struct txn *t, msec now);
 void txn_invite_server_start(struct txn *t, msec now);

@@ -20,14 +20,14 @@ void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
 void __libc_free(void *p);
 
-static bool counting;
+static bool counting, sticky; /* sticky: all from that one on */
 static long calls, fail_at, balance;
 
 static bool fails(void)
 {
 	if (!counting)
 		return false;
-	if (++calls == fail_at) {
+	if (++calls == fail_at || (sticky && calls > fail_at)) {
 		errno = ENOMEM;
 		return true;
 	}
@@ -109,17 +109,12 @@ static void scenario(const struct sip_flow *f)
 	txn_table_free(rig.tt);
 }
 
-START_TEST(every_allocation_that_fails_is_survived_and_nothing_leaks)
+static void fail_each(const struct sip_flow *f)
 {
-	rig_start();
-	txn_table_free(rig.tt);
-	rig.silent = true;
-	rig.on_cancel = deny;
-	struct sip_flow f = rig_flow(SIP_TRANSPORT_UDP);
 	for (fail_at = 1;; fail_at++) {
 		calls = balance = 0;
 		counting = true;
-		scenario(&f);
+		scenario(f);
 		counting = false;
 		ck_assert_int_eq(balance, 0);
 		ck_assert_uint_eq(rig.wheel.armed, 0);
@@ -127,9 +122,32 @@ START_TEST(every_allocation_that_fails_is_survived_and_nothing_leaks)
 			break; /* none was left to fail */
 	}
 	ck_assert_int_gt(fail_at, 12);
+}
+
+static void survive(bool all_from_one_on)
+{
+	rig_start();
+	txn_table_free(rig.tt);
+	rig.silent = true;
+	rig.on_cancel = deny;
+	struct sip_flow f = rig_flow(SIP_TRANSPORT_UDP);
+	sticky = all_from_one_on;
+	fail_each(&f);
 	arena_done(&rig.arena);
+}
+
+START_TEST(every_allocation_that_fails_alone_is_survived_and_nothing_leaks)
+{
+	survive(false);
 }
 END_TEST
 
-UNIT_MAIN("oom", every_allocation_that_fails_is_survived_and_nothing_leaks)
+START_TEST(memory_that_does_not_come_back_is_survived_and_nothing_leaks)
+{
+	survive(true);
+}
+END_TEST
+
+UNIT_MAIN("oom", every_allocation_that_fails_alone_is_survived_and_nothing_leaks,
+	  memory_that_does_not_come_back_is_survived_and_nothing_leaks)
 #endif
