@@ -137,7 +137,7 @@ struct txn *table_alloc(struct txn_table *tt, enum txn_kind kind)
 		return NULL;
 	}
 	struct txn *t = container_of(tt->free.next, struct txn, dead);
-	uint64_t id = t->id + ((uint64_t)1 << TXN_SLOT_BITS);
+	uint64_t id = (t->id + ((uint64_t)1 << TXN_SLOT_BITS)) & TXN_ID_MASK;
 	list_remove(&t->dead);
 	memset(t, 0, sizeof(*t));
 	t->tt = tt;

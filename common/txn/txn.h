@@ -137,7 +137,9 @@ bool txn_recv_response(struct txn_table *tt, const struct sip_msg *m, const stru
  * ends after 185 s (INVITE) or 64*T1.  Client and server; t may be gone at any time after. */
 void txn_forget(struct txn *t);
 
+/* Never 0, below 2^56: the rim may put something of its own above. */
 uint64_t txn_id(const struct txn *t);
+/* NULL when it has ended. */
 struct txn *txn_by_id(struct txn_table *tt, uint64_t id);
 /* From the rim: what transaction `id` sent cannot be delivered. */
 void txn_transport_error(struct txn_table *tt, uint64_t id, msec now);

@@ -20,8 +20,9 @@ enum {
 	TXN_SLOT_BITS = 24,	   /* of an id: the slot; the rest is its generation */
 };
 
-/* ---- hash.c: linear hashing, grown one bucket at a time ---- */
-struct txn_node {
+#define TXN_ID_MASK (((uint64_t)1 << 56) - 1)
+
+/* ---- hash.c: linear hashing, grown one bucket at a time ---- */ struct txn_node {
 	struct txn_node *next;
 	uint64_t hash;
 	bool linked;
@@ -187,7 +188,6 @@ static inline void txn_stop_life(struct txn *t)
 {
 	wheel_stop(t->tt->wheel, &t->life);
 }
-/* For states that do nothing but wait. */
 static inline void txn_arm_linger(struct txn *t, uint32_t ms, msec now)
 {
 	msec due = now + ms + TXN_LINGER_GRAIN_MS - 1;
@@ -235,7 +235,7 @@ struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
 int txn_reply_inner(struct txn *t, unsigned status, struct span reason, struct span lines,
 		    msec now);
 
-/* ---- the figures: first state ---- */
+/* ---- the figures ---- */
 void txn_invite_client_start(struct txn *t, msec now);
 void txn_client_start_trying(struct txn *t, msec now);
 void txn_invite_server_start(struct txn *t, msec now);

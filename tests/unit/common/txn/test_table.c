@@ -78,6 +78,37 @@ START_TEST(an_id_is_not_used_again_when_its_place_is)
 }
 END_TEST
 
+START_TEST(ids_stay_below_2_to_56_however_often_a_place_is_used)
+{
+	rig_start_limit(1);
+	struct txn *t = rig_client("OPTIONS", SIP_TRANSPORT_TCP);
+	uint64_t slot = txn_id(t) & 0xffffff;
+	t->id = TXN_ID_MASK & ~(uint64_t)0xffffff; /* as if after all the others */
+	t->id |= slot;
+	rig_answer("OPTIONS", 200);
+	t = rig_client("OPTIONS", SIP_TRANSPORT_TCP);
+	ck_assert_uint_eq(txn_id(t), slot);
+	ck_assert_ptr_eq(txn_by_id(rig.tt, slot), t);
+	rig_stop();
+}
+END_TEST
+
+START_TEST(another_user_may_take_over_a_server_transaction)
+{
+	static const struct txn_server_user silent = {.cancel = NULL};
+	rig_start();
+	struct txn *t = rig_server(REQUEST(.method = "INVITE"), SIP_TRANSPORT_UDP);
+	txn_server_set_user(t, &silent, NULL);
+	rig_recv(REQUEST(.method = "CANCEL"));
+	assert_told("");
+	txn_server_set_user(t, &rig_server_user, NULL);
+	rig_reply(t, 487);
+	rig_until(32000);
+	assert_told("timeout@32000 gone@32000");
+	rig_stop();
+}
+END_TEST
+
 START_TEST(places_are_used_again_without_new_memory)
 {
 	rig_start();
@@ -405,7 +436,10 @@ END_TEST
 UNIT_MAIN("table", a_transaction_takes_at_most_2_kb_beside_its_message,
 	  above_the_limit_a_transaction_is_refused_and_counted,
 	  a_branch_that_is_not_in_the_request_is_refused, an_ack_gets_no_server_transaction,
-	  an_id_is_not_used_again_when_its_place_is, places_are_used_again_without_new_memory,
+	  an_id_is_not_used_again_when_its_place_is,
+	  ids_stay_below_2_to_56_however_often_a_place_is_used,
+	  another_user_may_take_over_a_server_transaction,
+	  places_are_used_again_without_new_memory,
 	  with_100000_live_transactions_the_way_to_one_stays_short,
 	  hash_grows_one_bucket_at_a_time_and_loses_nothing,
 	  a_forgotten_invite_client_acks_in_silence,
