@@ -111,10 +111,12 @@ static int check_uri(const struct sip_msg *m)
 	return r == 0 && u.headers.p ? -EINVAL : r;
 }
 
-static int refuse(const struct sip_msg *m, const char *reason, bool answerable,
-		  struct sip_fault *ret_fault)
+static int refuse(const struct sip_msg *m, const char *reason, struct sip_fault *ret_fault)
 {
-	bool quiet = !m->is_request || m->method == SIP_ACK || !answerable;
+	struct sip_via top;
+	bool quiet = !m->is_request || m->method == SIP_ACK;
+	/* An answer goes by the top Via: without a sound one it would go astray */
+	quiet = quiet || sip_msg_top_via(m, &top) < 0;
 	*ret_fault = (struct sip_fault){quiet ? 0 : 400, reason};
 	return -EBADMSG;
 }
@@ -126,10 +128,9 @@ int sip_msg_check_values(const struct sip_msg *m, struct sip_fault *ret_fault)
 		if (m->first[row->kind] == SIP_HDR_NONE || (!m->is_request && !row->response))
 			continue;
 		if (check_row(m, row) < 0)
-			/* An answer goes by Via: without a sound one it would go astray */
-			return refuse(m, row->reason, row->kind != SIP_HDR_VIA, ret_fault);
+			return refuse(m, row->reason, ret_fault);
 	}
 	if (m->is_request && check_uri(m) < 0)
-		return refuse(m, "Invalid Request-URI", true, ret_fault);
+		return refuse(m, "Invalid Request-URI", ret_fault);
 	return 0;
 }

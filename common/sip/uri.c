@@ -41,6 +41,14 @@ static const char *scan_userinfo(const char *p, const char *at, struct sip_uri *
 	return q == at ? at + 1 : NULL;
 }
 
+/* Wider than the grammar by "=", which base64 brings: a name ends at the first one. */
+static const char *scan_pvalue(const char *p, const char *e)
+{
+	while ((p = sip_scan_esc(p, e, C_PARAM)) < e && *p == '=')
+		p++;
+	return p;
+}
+
 /* *( ";" pname [ "=" pvalue ] ): no white space, escapes allowed. */
 static const char *scan_uri_params(const char *p, const char *e, struct sip_params *ps)
 {
@@ -52,7 +60,7 @@ static const char *scan_uri_params(const char *p, const char *e, struct sip_para
 		name = sip_between(p, q);
 		p = q;
 		if (p < e && *p == '=') {
-			q = sip_scan_esc(++p, e, C_PARAM);
+			q = scan_pvalue(++p, e);
 			if (q == p)
 				return NULL;
 			value = sip_between(p, q);

@@ -30,7 +30,7 @@ struct vector {
 	unsigned element;   /* ACCEPT: what a combined server must answer to it for its content,
 			     * 0 when it depends on the configuration (or nothing: a response) */
 	const char *note;
-	const char *text; /* NULL: the same name is further up */
+	const char *text;
 };
 
 static const struct vector vectors[] = {

@@ -185,6 +185,15 @@ START_TEST(parameters_have_a_limit)
 }
 END_TEST
 
+START_TEST(a_value_may_hold_the_equals_signs_of_base64)
+{
+	struct sip_uri u;
+	ck_assert_int_eq(parse("sip:elm.test;ftag=MTk==;lr", &u), 0);
+	ASSERT_SPAN(sip_uri_param(&u, SPAN("ftag"))->value, "MTk==");
+	ck_assert_uint_eq(u.params.n, 2);
+}
+END_TEST
+
 START_TEST(a_user_is_unescaped_in_the_arena)
 {
 	struct arena a;
@@ -284,8 +293,8 @@ UNIT_MAIN("sip uri", all_components_are_spans_into_the_text, what_is_not_there_h
 	  ipv6_references_lose_their_brackets, users_may_hold_what_looks_like_other_parts,
 	  other_schemes_are_told_apart_from_nonsense, what_is_no_uri_is_refused,
 	  every_prefix_is_read_without_its_end, parameters_have_a_limit,
-	  a_user_is_unescaped_in_the_arena, rfc3261_19_1_4_equal_examples_are_equal,
-	  rfc3261_19_1_4_unequal_examples_are_not,
+	  a_value_may_hold_the_equals_signs_of_base64, a_user_is_unescaped_in_the_arena,
+	  rfc3261_19_1_4_equal_examples_are_equal, rfc3261_19_1_4_unequal_examples_are_not,
 	  user_ttl_method_and_maddr_in_one_alone_never_match,
 	  schemes_users_and_passwords_count_to_the_letter, ipv6_hosts_are_equal_as_addresses,
 	  headers_are_compared_as_often_as_they_stand)

@@ -289,6 +289,23 @@ START_TEST(what_is_no_nameaddr_is_refused)
 }
 END_TEST
 
+START_TEST(a_value_of_64_kb_ends_at_the_limit_of_parameters)
+{
+	enum { N = 32768 };
+	static char text[32 + 2 * N] = "SIP/2.0/UDP elm.test";
+	size_t at = strlen(text);
+	struct sip_via v;
+	struct sip_nameaddr na;
+	for (size_t i = 0; i < 2 * N; i++)
+		text[at + i] = i % 2 ? 'a' : ';';
+	ck_assert_int_eq(sip_via_parse(span_of(text, at + 2 * N), &v), -EINVAL);
+	ck_assert_uint_eq(v.params.n, SIP_PARAM_MAX);
+	memcpy(text, "<sip:rob@elm.oak.te>", at);
+	ck_assert_int_eq(sip_nameaddr_parse(span_of(text, at + 2 * N), &na), -EINVAL);
+	ck_assert_uint_eq(na.params.n, SIP_PARAM_MAX);
+}
+END_TEST
+
 START_TEST(a_tag_needs_a_token)
 {
 	struct sip_nameaddr na;
@@ -512,7 +529,8 @@ UNIT_MAIN("sip values", via_has_all_its_parts, via_may_be_as_short_as_rfc2543_ha
 	  display_names_may_be_tokens_or_utf8_or_nothing, a_folded_display_name_is_unfolded,
 	  nameaddr_of_another_scheme_is_sound, star_with_more_behind_it_is_a_display_name,
 	  instance_values_keep_their_quotes, what_is_no_nameaddr_is_refused,
-	  a_tag_needs_a_token, credentials_have_all_their_fields_without_quotes,
+	  a_value_of_64_kb_ends_at_the_limit_of_parameters, a_tag_needs_a_token,
+	  credentials_have_all_their_fields_without_quotes,
 	  credentials_without_fields_leave_them_null,
 	  credentials_with_quotes_where_phones_put_them_are_read,
 	  other_schemes_of_authentication_are_not_ours,
