@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
 static void count(uint64_t *c, uint64_t n)
 {
@@ -66,7 +67,8 @@ int store_queue_put(struct store_queue *q, const struct store_row *rows, unsigne
 	q->tail = &u->next;
 	q->rows += weight(n);
 	__atomic_store_n(&q->store->counters.queued, q->rows, __ATOMIC_RELAXED);
-	if (!q->busy)
+	/* While it gathers the thread is left alone, unless the queue fills up. */
+	if (q->idling || (!q->busy && q->rows > q->rows_max / 2))
 		pthread_cond_signal(&q->work);
 	pthread_mutex_unlock(&q->lock);
 	return 0;
@@ -83,8 +85,11 @@ void store_queue_expire(struct store_queue *q, uint64_t wall_ms)
 void store_queue_flush(struct store_queue *q)
 {
 	pthread_mutex_lock(&q->lock);
-	while (q->head || q->busy)
+	while (q->head || q->busy) {
+		q->hurry = true;
+		pthread_cond_signal(&q->work);
 		pthread_cond_wait(&q->idle, &q->lock);
+	}
 	pthread_mutex_unlock(&q->lock);
 }
 
@@ -111,16 +116,27 @@ static size_t run(struct store_queue *q, struct store_unit *list, uint64_t expir
 	return room;
 }
 
+/* Waits, under the lock, for something to do, then until `not_before`.  False: stop. */
+static bool wait_for_work(struct store_queue *q, const struct timespec *not_before)
+{
+	q->idling = true;
+	while (!q->head && !q->expire_ms && !q->stop)
+		pthread_cond_wait(&q->work, &q->lock);
+	q->idling = false;
+	while (!q->stop && !q->hurry && q->rows <= q->rows_max / 2 &&
+	       pthread_cond_timedwait(&q->work, &q->lock, not_before) == 0)
+		;
+	q->hurry = false;
+	return q->head || q->expire_ms;
+}
+
 static void *run_all(void *arg)
 {
 	struct store_queue *q = arg;
+	struct timespec not_before = {0, 0}, now;
 
 	pthread_mutex_lock(&q->lock);
-	for (;;) {
-		while (!q->head && !q->expire_ms && !q->stop)
-			pthread_cond_wait(&q->work, &q->lock);
-		if (!q->head && !q->expire_ms)
-			break;
+	while (wait_for_work(q, &not_before)) {
 		struct store_unit *list = q->head;
 		uint64_t expire_ms = q->expire_ms;
 		q->head = NULL;
@@ -129,6 +145,13 @@ static void *run_all(void *arg)
 		q->busy = true;
 		pthread_mutex_unlock(&q->lock);
 
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		not_before = now;
+		not_before.tv_nsec += STORE_GATHER_MS * 1000000l;
+		if (not_before.tv_nsec >= 1000000000l) {
+			not_before.tv_sec++;
+			not_before.tv_nsec -= 1000000000l;
+		}
 		size_t room = run(q, list, expire_ms);
 
 		pthread_mutex_lock(&q->lock);
@@ -147,7 +170,11 @@ int store_queue_start(struct store_queue *q, struct store *s, store_commit commi
 	*q = (struct store_queue){.store = s, .commit = commit, .rows_max = rows_max};
 	q->tail = &q->head;
 	pthread_mutex_init(&q->lock, NULL);
-	pthread_cond_init(&q->work, NULL);
+	pthread_condattr_t monotonic;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&q->work, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	pthread_cond_init(&q->idle, NULL);
 
 	/* Signals are for the thread that waits for them. */

@@ -9,6 +9,10 @@
 
 #include <pthread.h>
 
+/* Between the beginnings of two commits at least: under load what comes meanwhile shares one
+ * fsync and one wake-up; after a pause the first is committed at once. */
+enum { STORE_GATHER_MS = 4 };
+
 /* Rows that are committed together, with their bytes, in one allocation. */
 struct store_unit {
 	struct store_unit *next;
@@ -33,7 +37,7 @@ struct store_queue {
 	struct store_unit *head, **tail;
 	size_t rows;
 	uint64_t expire_ms;
-	bool busy, stop;
+	bool idling, busy, hurry, stop;
 };
 
 /* 0, -ENOMEM, -EAGAIN. */
