@@ -1,3 +1,15 @@
-# Benchmarks against Kamailio (bench.py's head says how) and the load generator.
+# Benchmarks against Kamailio: run.py's head says how.
 # common/conf reads YAML's events by libyaml, libcyaml's own parser.
 LDLIBS += -lyaml
+
+.PHONY: bench
+# BENCH: run.py's options, as in make bench BENCH="--quick".
+bench: $(B)/eaves-combined $(B)/eavesctl $(B)/bench/sipload $(B)/bench/floor
+	python3 tests/bench/run.py --build $(B) $(BENCH)
+
+$(B)/bench/sipload: $(wildcard tests/bench/sipload/*.c) tests/bench/sipload/sipload.h
+	@mkdir -p $(@D)
+	cc -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -I. -o $@ $(filter %.c,$^) -lcrypto
+$(B)/bench/floor: tests/bench/floor.c
+	@mkdir -p $(@D)
+	cc -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -o $@ $<

@@ -1,0 +1,148 @@
+/*
+ * What the servers under test have used, and histograms: CPU by /proc/PID/task/TID/schedstat of
+ * each given process and its descendants, memory by Pss.
+ */
+#include "tests/bench/sipload/sipload.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PROCESSES_MAX = 1024 };
+static int process[PROCESSES_MAX];
+static unsigned nprocess;
+
+static int parent_of(int pid)
+{
+	char path[64], text[512];
+	int ppid = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	FILE *f = fopen(path, "r");
+	if (!f)
+		return -1;
+	size_t n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = 0;
+	const char *p = strrchr(text, ')'); /* the name may hold anything */
+	if (!p || sscanf(p + 1, " %*c %d", &ppid) != 1)
+		return -1;
+	return ppid;
+}
+
+static bool known(int pid)
+{
+	for (unsigned i = 0; i < nprocess; i++)
+		if (process[i] == pid)
+			return true;
+	return false;
+}
+
+/* One pass over /proc; true when a child of a known process was new. */
+static bool find_children(void)
+{
+	DIR *d = opendir("/proc");
+	bool found = false;
+
+	for (struct dirent *e; d && (e = readdir(d));) {
+		int pid = atoi(e->d_name);
+
+		if (!isdigit((unsigned char)e->d_name[0]) || known(pid) ||
+		    !known(parent_of(pid)) || nprocess == PROCESSES_MAX)
+			continue;
+		process[nprocess++] = pid;
+		found = true;
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+void server_find(const struct options *o)
+{
+	nprocess = 0;
+	for (unsigned i = 0; i < o->npids; i++)
+		process[nprocess++] = o->pids[i];
+	while (nprocess && find_children())
+		;
+}
+
+static uint64_t cpu_of(int pid)
+{
+	char path[320];
+	uint64_t sum = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	DIR *d = opendir(path);
+	for (struct dirent *e; d && (e = readdir(d));) {
+		unsigned long long ns = 0;
+
+		if (!isdigit((unsigned char)e->d_name[0]))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", pid, e->d_name);
+		FILE *f = fopen(path, "r");
+		if (f && fscanf(f, "%llu", &ns) == 1)
+			sum += ns;
+		if (f)
+			fclose(f);
+	}
+	if (d)
+		closedir(d);
+	return sum;
+}
+
+static uint64_t pss_of(int pid)
+{
+	char path[64], line[256];
+	unsigned long long kib = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
+	FILE *f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Pss: %llu", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+struct usage server_usage(bool memory)
+{
+	struct usage u = {.processes = nprocess};
+
+	for (unsigned i = 0; i < nprocess; i++) {
+		u.cpu_ns += cpu_of(process[i]);
+		if (memory)
+			u.pss_kib += pss_of(process[i]);
+	}
+	return u;
+}
+
+const char *const latency_name[LAT_COUNT] = {"challenge", "ringing", "answer", "bye", "final"};
+
+void histogram_add(struct histogram *h, nsec took)
+{
+	uint64_t us = took / 1000;
+	unsigned top = us < 64 ? 0 : 63 - (unsigned)__builtin_clzll(us) - 5;
+	unsigned i = top * 64 + (unsigned)(us >> (top ? top - 1 : 0)) - (top ? 64 : 0);
+	enum { BINS = sizeof(h->bin) / sizeof(h->bin[0]) };
+
+	h->bin[i < BINS ? i : BINS - 1]++;
+	h->n++;
+}
+
+uint64_t histogram_us(const struct histogram *h, double part)
+{
+	uint64_t want = (uint64_t)((double)h->n * part), seen = 0;
+	unsigned i = 0;
+
+	while (i < sizeof(h->bin) / sizeof(h->bin[0]) - 1) {
+		seen += h->bin[i];
+		if (seen > want)
+			break;
+		i++;
+	}
+	unsigned top = i / 64;
+	return top == 0 ? i : (uint64_t)(i % 64 + 64) << (top - 1);
+}
