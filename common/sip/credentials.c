@@ -55,6 +55,10 @@ static struct span undo_quotes(char *s)
 	size_t n = strlen(s), to = 0;
 	if (n < 2 || s[0] != '"')
 		return span_of(s, n);
+	if (!memchr(s, '\\', n)) {
+		s[n - 1] = '\0';
+		return span_of(s + 1, n - 2);
+	}
 	for (size_t i = 1; i < n - 1; i++) {
 		if (s[i] == '\\' && i + 1 < n - 1)
 			i++;
