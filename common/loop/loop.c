@@ -14,9 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { HOOKS_MAX = 8, CACHE_LINE = 64 };
+enum {
+	HOOKS_MAX = 8,
+	CACHE_LINE = 64,
+	TICK_MS = 8, /* timers that end a sleep are late by less than this; see arm_tick */
+};
 
 struct hook {
 	void (*fn)(void *arg);
@@ -30,34 +35,24 @@ struct loop {
 	atomic_bool stop;
 	/* The loop's own. */
 	struct event_base *base __attribute__((aligned(CACHE_LINE)));
-	struct event *wake, *timer;
-	int wake_fd;
+	struct event *wake, *tick, *limit;
+	int wake_fd, tick_fd;
 	msec now;
 	bool now_is_old; /* we slept since: ask the clock again */
-	msec timer_due;	 /* 0: not armed */
+	msec tick_due;	 /* 0: not armed */
 	unsigned nhooks;
 	struct hook hook[HOOKS_MAX];
 	struct moderation moderation;
 	struct wheel wheel;
 };
 
-/* The eventfd is edge-triggered: that we are awake is all there is to know, it is never read.
- */
-static void on_wake(evutil_socket_t fd, short what, void *arg)
+/* Both descriptors are edge-triggered: that we are awake is all there is to know, they are
+ * never read.  Posted work and the wheel are served by every round. */
+static void on_awake(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
 	loop_now(arg);
-}
-
-/* The wheel is advanced by every round anyway. */
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct loop *l = arg;
-
-	(void)fd;
-	(void)what;
-	l->timer_due = 0;
 }
 
 static struct event_base *base_new(void)
@@ -76,6 +71,17 @@ static struct event_base *base_new(void)
 	return base;
 }
 
+static bool events_start(struct loop *l)
+{
+	enum { EDGE = EV_READ | EV_PERSIST | EV_ET };
+
+	l->wake = event_new(l->base, l->wake_fd, EDGE, on_awake, l);
+	l->tick = event_new(l->base, l->tick_fd, EDGE, on_awake, l);
+	l->limit = event_new(l->base, -1, 0, on_awake, l);
+	return l->wake && l->tick && l->limit && event_add(l->wake, NULL) == 0 &&
+	       event_add(l->tick, NULL) == 0;
+}
+
 struct loop *loop_new(unsigned moderation_us)
 {
 	struct loop *l = aligned_alloc(CACHE_LINE, sizeof(*l));
@@ -87,13 +93,9 @@ struct loop *loop_new(unsigned moderation_us)
 	l->now = time_now();
 	wheel_init(&l->wheel, l->now);
 	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	l->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	l->base = base_new();
-	if (l->base && l->wake_fd >= 0) {
-		l->wake = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST | EV_ET, on_wake,
-				    l);
-		l->timer = event_new(l->base, -1, 0, on_timer, l);
-	}
-	if (!l->wake || !l->timer || event_add(l->wake, NULL) < 0) {
+	if (!l->base || l->wake_fd < 0 || l->tick_fd < 0 || !events_start(l)) {
 		loop_free(l);
 		return NULL;
 	}
@@ -106,12 +108,16 @@ void loop_free(struct loop *l)
 		return;
 	if (l->wake)
 		event_free(l->wake);
-	if (l->timer)
-		event_free(l->timer);
+	if (l->tick)
+		event_free(l->tick);
+	if (l->limit)
+		event_free(l->limit);
 	if (l->base)
 		event_base_free(l->base);
 	if (l->wake_fd >= 0)
 		close(l->wake_fd);
+	if (l->tick_fd >= 0)
+		close(l->tick_fd);
 	free(l);
 }
 
@@ -208,25 +214,35 @@ static void run_posted(struct loop *l)
 	}
 }
 
-/* The libevent timer stands for the wheel; it is touched only when the time has changed. */
-static void arm_timer(struct loop *l, int64_t max_wait_ms)
+/*
+ * The tick wakes us for the wheel.  A time-out of epoll_wait would start and stop a kernel
+ * timer with every sleep, and with thousands of SIP timers about always a near one: measured,
+ * that doubled the cost of a paced message.  So a timerfd stands, on a coarse grid: a later
+ * wish leaves it as it is (one wake-up for nothing), only an earlier one sets it.
+ */
+static void arm_tick(struct loop *l)
 {
 	int64_t wait = wheel_wait(&l->wheel, l->now);
-	struct timeval tv;
+	msec due = (l->now + (msec)wait + TICK_MS - 1) / TICK_MS * TICK_MS;
+	struct itimerspec t = {
+		.it_value = {(time_t)(due / 1000), (long)(due % 1000) * 1000000}};
 
-	if (wait < 0 || (max_wait_ms >= 0 && max_wait_ms < wait))
-		wait = max_wait_ms;
-	if (wait < 0) {
-		if (l->timer_due)
-			event_del(l->timer);
-		l->timer_due = 0;
+	if (l->tick_due && l->tick_due <= l->now)
+		l->tick_due = 0;
+	if (wait < 0 || (l->tick_due && l->tick_due <= due))
 		return;
-	}
-	if (l->timer_due == l->now + (msec)wait)
-		return;
-	l->timer_due = l->now + (msec)wait;
-	tv = (struct timeval){wait / 1000, wait % 1000 * 1000};
-	event_add(l->timer, &tv);
+	if (timerfd_settime(l->tick_fd, TFD_TIMER_ABSTIME, &t, NULL) == 0)
+		l->tick_due = due;
+}
+
+static void arm_limit(struct loop *l, int64_t max_wait_ms)
+{
+	struct timeval tv = {max_wait_ms / 1000, max_wait_ms % 1000 * 1000};
+
+	if (max_wait_ms > 0)
+		event_add(l->limit, &tv);
+	else if (event_pending(l->limit, EV_TIMEOUT, NULL))
+		event_del(l->limit);
 }
 
 /* May we sleep?  After `asleep` is set a poster wakes us: so look at the stack once more. */
@@ -247,8 +263,10 @@ void loop_round(struct loop *l, int64_t max_wait_ms)
 		l->hook[i].fn(l->hook[i].arg);
 	block = max_wait_ms != 0 && !atomic_load_explicit(&l->stop, memory_order_relaxed) &&
 		!moderation_pause(&l->moderation, l->now) && go_to_sleep(l);
-	if (block)
-		arm_timer(l, max_wait_ms);
+	if (block) {
+		arm_tick(l);
+		arm_limit(l, max_wait_ms);
+	}
 	l->now_is_old = true;
 	event_base_loop(l->base, block ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
 	loop_now(l);

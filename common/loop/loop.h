@@ -19,6 +19,7 @@ struct loop *loop_new(unsigned moderation_us);
 void loop_free(struct loop *l);
 /* For the folders that own libevent as well (net, admin). */
 struct event_base *loop_base(struct loop *l);
+/* Timers of the wheel that end a sleep may come up to 8 ms late. */
 struct wheel *loop_wheel(struct loop *l);
 /* The time of this round: taken once after waking. */
 msec loop_now(const struct loop *l);

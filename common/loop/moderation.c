@@ -11,9 +11,9 @@
 
 enum {
 	PAUSE_MAX_US = 500,
-	BUSY = 32,	  /* messages in a round: no pause, there is work */
-	GAIN_START = 32,  /* 2.0: a trial lasts a few rounds */
-	GAIN_MIN = 24,	  /* 1.5 */
+	BUSY = 64,	  /* messages in a round: no pause, there is work */
+	GAIN_START = 96,  /* 6.0: a trial lasts a few rounds */
+	GAIN_MIN = 64,	  /* 4.0 */
 	PENALTY_MIN = 16, /* rounds */
 	PENALTY_MAX = 4096,
 };
