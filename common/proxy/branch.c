@@ -12,24 +12,15 @@
 
 const char proxy_mark[] = "z9hG4bKev";
 
-static void add_tag(struct mac *h, const struct sip_msg *m, enum sip_hdr_kind k)
-{
-	struct span tag;
-	if (sip_msg_tag(m, k, &tag))
-		tag = span_of(NULL, 0);
-	mac_add(h, tag);
-}
-
 /*
  * Not in it: Via (grows), the To tag (never changes on the way, and an ACK has one where its
  * INVITE had none), Proxy-Require and Proxy-Authorization (a CANCEL has neither; what we were
  * shown in them is used up before we forward).  The listener stands for what a message does not
  * say: a request that comes back from the cluster's inside is routed differently.
  */
-uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, uint16_t listener)
+uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, struct span from_tag,
+			uint16_t listener)
 {
-	struct sip_list_it it = {0};
-	struct span v;
 	struct mac h;
 	mac_init(&h, &p->branch_key);
 	mac_add_u64(&h, 'L');
@@ -37,17 +28,17 @@ uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, uint16_t
 	mac_add_u64(&h, m->cseq);
 	mac_add(&h, m->uri);
 	mac_add(&h, m->call_id);
-	add_tag(&h, m, SIP_HDR_FROM);
-	if (sip_msg_first(m, SIP_HDR_ROUTE))
-		while (sip_list_next(m, SIP_HDR_ROUTE, &it, &v))
-			mac_add(&h, v);
+	mac_add(&h, from_tag);
+	for (const struct sip_hdr *r = sip_msg_first(m, SIP_HDR_ROUTE); r;
+	     r = sip_msg_next(m, r))
+		mac_add(&h, sip_hdr_value(m, r));
 	return mac_final(&h);
 }
 
 /* received and maddr are in it because a stateless response goes where they say; rport is not,
  * so that a CANCEL after a reconnection still gets its INVITE's branch. */
 uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
-			   const struct sip_via *via)
+			   const struct sip_via *via, struct span from_tag)
 {
 	struct mac h;
 	mac_init(&h, &p->branch_key);
@@ -58,7 +49,7 @@ uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
 	mac_add(&h, via->maddr);
 	mac_add_u64(&h, (uint64_t)via->port << 32 | m->cseq);
 	mac_add(&h, m->call_id);
-	add_tag(&h, m, SIP_HDR_FROM);
+	mac_add(&h, from_tag);
 	return mac_final(&h);
 }
 

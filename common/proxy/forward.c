@@ -10,14 +10,18 @@ enum {
 };
 
 /* 16.6 step 4 asks for what makes a dialog; RFC 6665 4.3 adds the NOTIFY that makes one. */
-static bool makes_dialog(const struct sip_msg *m)
+static bool makes_dialog(const struct proxy_request *r)
 {
-	struct span tag;
-	if (m->method == SIP_NOTIFY)
+	switch (r->msg->method) {
+	case SIP_NOTIFY:
 		return true;
-	if (m->method != SIP_INVITE && m->method != SIP_SUBSCRIBE && m->method != SIP_REFER)
+	case SIP_INVITE:
+	case SIP_SUBSCRIBE:
+	case SIP_REFER:
+		return !r->to_tag.p;
+	default:
 		return false;
-	return sip_msg_tag(m, SIP_HDR_TO, &tag) || !tag.p;
+	}
 }
 
 void proxy_plan_init(const struct proxy *p, struct proxy_plan *pl,
@@ -33,18 +37,22 @@ void proxy_plan_init(const struct proxy *p, struct proxy_plan *pl,
 		.record_user = opts->record_user,
 		.strip = opts->strip & ~(uint64_t)NO_STRIP &
 			 ~(UINT64_C(1) << SIP_HDR_MAX_BREADTH),
-		.request_mac = proxy_request_mac(p, r->msg, &r->top),
+		.request_mac = proxy_request_mac(p, r->msg, &r->top, r->from_tag),
 		.loop_mac = r->loop_mac,
+		.max_forwards =
+			r->max_forwards - (sip_msg_first(r->msg, SIP_HDR_MAX_FORWARDS) != NULL),
 		.breadth = r->max_breadth,
 		.listener = r->src.listener,
 		.own_routes = (uint16_t)r->own_routes,
 		.undo_strict = r->undo_strict,
 		.has_route = r->has_route,
 		.record_route =
-			p->conf.record_route && !opts->no_record_route && makes_dialog(r->msg),
+			p->conf.record_route && !opts->no_record_route && makes_dialog(r),
 		.uri_parsed = &r->uri,
 		.route_parsed = r->has_route ? &r->route_uri : NULL,
 	};
+	if (pl->record_route)
+		pl->dialog_mac = proxy_dialog_mac(p, r->msg->call_id, r->from_tag);
 	if (r->msg->method == SIP_ACK || r->msg->method == SIP_CANCEL)
 		pl->breadth = 0;
 }
@@ -141,16 +149,12 @@ static void add_record_route(const struct proxy *p, const struct proxy_plan *pl,
 			     const struct proxy_leg *leg, const struct proxy_local *out,
 			     struct proxy_text *t)
 {
-	struct span tag;
 	bool sips = span_istarts(leg->uri, SPAN("sips:"));
 	const struct proxy_local *in = p->ops.local(p->ops.arg, pl->listener);
 	bool two = in && (in != out || leg->record_user.n || pl->record_user.n);
-	if (sip_msg_tag(pl->m, SIP_HDR_FROM, &tag))
-		tag = span_of(NULL, 0);
-	uint64_t mac = proxy_dialog_mac(p, pl->m->call_id, tag);
-	add_record_line(t, out, leg->record_user, sips, mac);
+	add_record_line(t, out, leg->record_user, sips, pl->dialog_mac);
 	if (two)
-		add_record_line(t, in, pl->record_user, sips, mac);
+		add_record_line(t, in, pl->record_user, sips, pl->dialog_mac);
 }
 
 /* Takes the first n values, and the last one, out of Route, whichever fields they are in. */
@@ -159,7 +163,7 @@ static void drop_routes(struct sip_splice *s, const struct sip_msg *m, unsigned 
 	struct sip_list_it it = {0}, count = {0};
 	struct span v;
 	unsigned total = 0, i = 0;
-	while (sip_list_next(m, SIP_HDR_ROUTE, &count, &v))
+	while (last && sip_list_next(m, SIP_HDR_ROUTE, &count, &v))
 		total++;
 	bool more = sip_list_next(m, SIP_HDR_ROUTE, &it, &v);
 	while (more) {
@@ -241,16 +245,13 @@ static void edit_number(struct sip_splice *s, const struct sip_msg *m, enum sip_
 	proxy_text_add(more, SPAN("\r\n"));
 }
 
-static void edit_numbers(const struct proxy *p, const struct proxy_plan *pl,
-			 const struct proxy_leg *leg, const struct proxy_local *out,
-			 struct sip_splice *s, struct proxy_scratch *sc,
-			 struct proxy_text *more)
+static void edit_numbers(const struct proxy_plan *pl, const struct proxy_leg *leg,
+			 const struct proxy_local *out, struct sip_splice *s,
+			 struct proxy_scratch *sc, struct proxy_text *more)
 {
 	struct proxy_text hops = {.p = sc->hops, .cap = sizeof(sc->hops)};
 	struct proxy_text breadth = {.p = sc->breadth, .cap = sizeof(sc->breadth)};
-	uint32_t mf;
-	mf = sip_msg_max_forwards(pl->m, &mf) == 0 ? mf - 1 : p->conf.default_max_forwards;
-	edit_number(s, pl->m, SIP_HDR_MAX_FORWARDS, mf, &hops, more);
+	edit_number(s, pl->m, SIP_HDR_MAX_FORWARDS, pl->max_forwards, &hops, more);
 	if (leg->breadth)
 		edit_number(s, pl->m, SIP_HDR_MAX_BREADTH, leg->breadth, &breadth, more);
 	if (sip_transport_reliable(out->transport) &&
@@ -281,7 +282,7 @@ int proxy_edit(const struct proxy *p, const struct proxy_plan *pl, const struct 
 	int rc = edit_target(pl, leg, s, &strict_uri);
 	if (rc)
 		return rc;
-	edit_numbers(p, pl, leg, out, s, sc, &more);
+	edit_numbers(pl, leg, out, s, sc, &more);
 	if (more.n)
 		sip_splice_append(s, proxy_text_span(&more));
 	if (pl->lines.n)

@@ -63,6 +63,7 @@ struct proxy_request {
 	const struct sip_msg *msg;
 	struct sip_flow src;
 	struct sip_via top;
+	struct span from_tag, to_tag; /* p NULL without one */
 	struct span uri_text;	  /* Request-URI after 16.4 (strict routing undone, maddr) */
 	struct sip_uri uri;	  /* parsed; scheme OTHER: raw alone */
 	bool has_route;		  /* a Route is left after our own were removed */

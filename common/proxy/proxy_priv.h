@@ -48,10 +48,11 @@ extern const char proxy_mark[];
 
 /* Of the request as received: equal when the same request comes with the same routing again
  * (RFC 5393 4.2). */
-uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, uint16_t listener);
+uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, struct span from_tag,
+			uint16_t listener);
 /* Of what a response brings back (next Via, Call-ID, CSeq number, From tag). */
 uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
-			   const struct sip_via *via);
+			   const struct sip_via *via, struct span from_tag);
 /* The branch of one attempt at one target. */
 void proxy_branch_make(const struct proxy *p, uint64_t request_mac, uint64_t loop_mac,
 		       struct span uri, struct span route, uint32_t attempt,
@@ -81,9 +82,10 @@ struct proxy_plan {
 	struct span lines;
 	struct span record_user; /* user part of the Record-Route towards the caller */
 	uint64_t strip;
-	uint64_t request_mac, loop_mac;
-	uint32_t breadth;  /* 0: no Max-Breadth (ACK, CANCEL) */
-	uint16_t listener; /* where the request came in */
+	uint64_t request_mac, loop_mac, dialog_mac;
+	uint32_t max_forwards; /* to be written */
+	uint32_t breadth;      /* 0: no Max-Breadth (ACK, CANCEL) */
+	uint16_t listener;     /* where the request came in */
 	uint16_t own_routes;
 	bool undo_strict, has_route, record_route;
 	/* During the call that brought the request in: parsed values.  NULL later. */
@@ -193,6 +195,8 @@ void proxy_branch_end(struct branch *b, unsigned status);
 
 /* ---- response.c, best.c, redirect.c: 16.7 ---- */
 extern const struct txn_client_user proxy_client_user;
+/* Begins the splice of a response: our Via taken off.  False: there is no other. */
+bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s);
 /* The response as it goes on: without our Via.  NULL: out of memory or no other Via. */
 struct bytes *proxy_response_bytes(const struct sip_msg *m);
 /* Step 6's order: lower is better. */

@@ -7,16 +7,28 @@
 #include <stdio.h>
 
 /* Step 3. */
+bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s)
+{
+	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_VIA);
+	sip_splice_init(s, m);
+	if (!h)
+		return false;
+	struct span v = sip_hdr_value(m, h);
+	if (!memchr(v.p, ',', v.n)) { /* one value a field, as most have it */
+		sip_splice_remove_hdr(s, h);
+		return sip_msg_next(m, h) != NULL;
+	}
+	struct sip_list_it it = {0};
+	if (!sip_list_next(m, SIP_HDR_VIA, &it, &v) || !sip_list_next(m, SIP_HDR_VIA, &it, &v))
+		return false;
+	sip_splice_remove_first_value(s, SIP_HDR_VIA);
+	return true;
+}
+
 struct bytes *proxy_response_bytes(const struct sip_msg *m)
 {
-	struct sip_list_it it = {0};
 	struct sip_splice s;
-	struct span v;
-	if (!sip_list_next(m, SIP_HDR_VIA, &it, &v) || !sip_list_next(m, SIP_HDR_VIA, &it, &v))
-		return NULL;
-	sip_splice_init(&s, m);
-	sip_splice_remove_first_value(&s, SIP_HDR_VIA);
-	return sip_splice_bytes(&s);
+	return proxy_take_via(m, &s) ? sip_splice_bytes(&s) : NULL;
 }
 
 /* Steps 2 and 5: timer C again, and everything but 100 goes on at once. */
@@ -50,6 +62,8 @@ static void stray_2xx(struct proxy_call *c, const struct sip_msg *m)
 static void cancel_others(struct proxy_call *c, unsigned status, msec now)
 {
 	char reason[96];
+	if (c->nbranches == 1)
+		return;
 	int n = snprintf(reason, sizeof(reason), "Reason: SIP;cause=%u;text=\"%s\"\r\n", status,
 			 status < 300 ? "Call completed elsewhere" : "Call ended elsewhere");
 	proxy_call_cancel(c, span_of(reason, (size_t)n), now);

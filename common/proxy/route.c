@@ -48,20 +48,16 @@ static bool is_ours(const struct proxy *p, const struct sip_uri *u)
 }
 
 /* Either side may be who began the dialog. */
-static bool mac_is_good(const struct proxy *p, const struct sip_msg *m, const struct sip_uri *u)
+static bool mac_is_good(const struct proxy *p, const struct proxy_request *r,
+			const struct sip_uri *u)
 {
 	const struct sip_param *ev = sip_uri_param(u, SPAN("ev"));
+	struct span call_id = r->msg->call_id;
 	uint64_t got;
-	if (!ev || mac_unhex(ev->value, &got))
+	if (!ev || mac_unhex(ev->value, &got) || !r->to_tag.p)
 		return false;
-	for (int i = 0; i < 2; i++) {
-		struct span tag;
-		if (sip_msg_tag(m, i ? SIP_HDR_TO : SIP_HDR_FROM, &tag) || !tag.p)
-			continue;
-		if (mac_equal(got, proxy_dialog_mac(p, m->call_id, tag)))
-			return true;
-	}
-	return false;
+	return mac_equal(got, proxy_dialog_mac(p, call_id, r->from_tag)) ||
+	       mac_equal(got, proxy_dialog_mac(p, call_id, r->to_tag));
 }
 
 /* 16.4, second paragraph: the Request-URI is what we put into Record-Route; the last Route
@@ -74,7 +70,7 @@ static int undo_strict(const struct proxy *p, struct proxy_request *r)
 	struct span v, last = {NULL, 0};
 	if (!sip_msg_first(m, SIP_HDR_ROUTE) || !sip_uri_param(&r->uri, SPAN("ev")))
 		return 0;
-	if (!is_ours(p, &r->uri) || !mac_is_good(p, m, &r->uri))
+	if (!is_ours(p, &r->uri) || !mac_is_good(p, r, &r->uri))
 		return 0;
 	while (sip_list_next(m, SIP_HDR_ROUTE, &it, &v))
 		last = v;
@@ -155,7 +151,7 @@ static int own_routes(const struct proxy *p, struct proxy_request *r)
 		}
 		r->own_routes++;
 		r->route_user = na.uri.user;
-		if (!r->from_dialog_route && mac_is_good(p, m, &na.uri))
+		if (!r->from_dialog_route && mac_is_good(p, r, &na.uri))
 			r->from_dialog_route = true;
 	}
 	return 0;

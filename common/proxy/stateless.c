@@ -188,7 +188,7 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 	struct sip_flow flow;
 	struct sip_splice s;
 	struct sip_via next;
-	struct span v;
+	struct span v, tag;
 	/* RFC 4320 4.2: late responses to anything but INVITE went out of date with their
 	 * transaction only where there was one: a stateless hop cannot tell, and passes them.
 	 */
@@ -197,13 +197,13 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 	if (!sip_list_next(m, SIP_HDR_VIA, &it, &v) ||
 	    !sip_list_next(m, SIP_HDR_VIA, &it, &v) || sip_via_parse(v, &next))
 		return -EPERM;
-	if (!proxy_branch_verify(p, top->branch, proxy_request_mac(p, m, &next)))
+	if (sip_msg_tag(m, SIP_HDR_FROM, &tag) ||
+	    !proxy_branch_verify(p, top->branch, proxy_request_mac(p, m, &next, tag)))
 		return -EPERM;
 	int rc = response_flow(p, &next, src->listener, &flow);
 	if (rc)
 		return rc;
-	sip_splice_init(&s, m);
-	sip_splice_remove_first_value(&s, SIP_HDR_VIA);
+	proxy_take_via(m, &s);
 	int n = sip_splice_iov(&s, iov);
 	if (n < 0)
 		return n;
@@ -219,7 +219,7 @@ void proxy_reply_stateless(struct proxy *p, const struct proxy_request *r, unsig
 	if (sip_via_dest(&r->top, &f))
 		f = r->src;
 	char tag[16];
-	mac_hex(proxy_request_mac(p, r->msg, &r->top), tag);
+	mac_hex(proxy_request_mac(p, r->msg, &r->top, r->from_tag), tag);
 	resp.to_tag = span_of(tag, sizeof(tag));
 	struct bytes *b = sip_build_response(r->msg, &resp);
 	if (!b)

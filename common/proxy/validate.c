@@ -108,6 +108,9 @@ int proxy_validate(struct proxy *p, const struct sip_msg *m, const struct sip_vi
 	int rc = check_uri(p, r, ret_fault);
 	if (rc)
 		return rc;
+	if (sip_msg_tag(m, SIP_HDR_FROM, &r->from_tag) ||
+	    sip_msg_tag(m, SIP_HDR_TO, &r->to_tag))
+		return refuse(p, ret_fault, 400, "Bad From or To");
 	if (read_max_forwards(p, r))
 		return refuse(p, ret_fault, 400, "Bad Max-Forwards");
 	if (read_breadth(p, r))
@@ -120,7 +123,7 @@ int proxy_validate(struct proxy *p, const struct sip_msg *m, const struct sip_vi
 		p->count.too_many_hops++;
 		return refuse(p, ret_fault, 483, "Too Many Hops");
 	}
-	r->loop_mac = proxy_loop_mac(p, m, src->listener);
+	r->loop_mac = proxy_loop_mac(p, m, r->from_tag, src->listener);
 	if (proxy_is_loop(p, m, r->loop_mac)) {
 		p->count.loops++;
 		return refuse(p, ret_fault, 482, "Loop Detected");

@@ -9,10 +9,11 @@ static struct sip_msg msg;
 static struct proxy_request req;
 static struct proxy_fault fault;
 static struct world *w;
+static const char *to = "<sip:bob@example.com>";
 
-#define REST                                                                   \
-	"Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKa1\r\n"                  \
-	"From: <sip:alice@example.org>;tag=a\r\nTo: <sip:bob@example.com>\r\n" \
+#define REST                                                  \
+	"Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKa1\r\n" \
+	"From: <sip:alice@example.org>;tag=a\r\n"             \
 	"Call-ID: c1\r\n"
 
 /* start: up to the version; more: lines. */
@@ -21,8 +22,9 @@ static int validate(const char *method, const char *uri, const char *more)
 	struct sip_fault f;
 	struct sip_via top;
 	struct sip_flow src = world_flow("udp:10.0.0.1:5060", 0);
-	int n = snprintf(buf, sizeof(buf), "%s %s SIP/2.0\r\n" REST "CSeq: 1 %s\r\n%s\r\n",
-			 method, uri, method, more);
+	int n = snprintf(buf, sizeof(buf),
+			 "%s %s SIP/2.0\r\n" REST "To: %s\r\nCSeq: 1 %s\r\n%s\r\n", method, uri,
+			 to, method, more);
 	msg = (struct sip_msg){.hdr = hdr};
 	ck_assert_int_eq(
 		sip_msg_index(&msg, span_of(buf, (size_t)n), false, &sip_limits_default, &f),
@@ -170,6 +172,9 @@ START_TEST(only_a_good_mac_makes_a_dialog_route)
 	ck_assert_ptr_nonnull(rr);
 	memcpy(ev, rr + 4, 16);
 	snprintf(more, sizeof(more), "Route: <sip:192.0.2.1;lr;ev=%s>\r\n", ev);
+	ck_assert_int_eq(validate("INVITE", "sip:bob@10.0.0.2", more), 0);
+	ck_assert(!req.from_dialog_route); /* without a To tag it is in no dialog */
+	to = "<sip:bob@example.com>;tag=b";
 	ck_assert_int_eq(validate("BYE", "sip:bob@10.0.0.2", more), 0);
 	ck_assert(req.from_dialog_route);
 	snprintf(more, sizeof(more), "Route: <sip:10.9.9.9;lr;ev=%s>\r\n", ev);
@@ -180,6 +185,7 @@ START_TEST(only_a_good_mac_makes_a_dialog_route)
 	ck_assert_int_eq(validate("BYE", "sip:bob@10.0.0.2", more), 0);
 	ck_assert(!req.from_dialog_route);
 	ck_assert_uint_eq(req.own_routes, 1);
+	to = "<sip:bob@example.com>";
 	end();
 }
 END_TEST
