@@ -26,8 +26,9 @@ struct admin_command {
 	int (*run)(void *arg, int argc, char **argv, struct span input, struct admin_reply *r);
 };
 
-/* The socket has mode 0600; the peer must be root or our own user (SO_PEERCRED).
- * http: "127.0.0.1:9060" or NULL.  healthy: for /healthz.  NULL: errno, ret_error. */
+/* The process must ignore SIGPIPE.  The socket has mode 0600; the peer must be root or our own
+ * user (SO_PEERCRED). http: "127.0.0.1:9060" or NULL.  healthy: for /healthz.  NULL: errno,
+ * ret_error. */
 struct admin *admin_new(struct loop *l, const char *socket_path, const char *http,
 			struct metrics *m, bool (*healthy)(void *arg), void *healthy_arg,
 			char ret_error[256]);

@@ -33,11 +33,11 @@ struct admin_port {
 	struct wheel_timer pause; /* after an accept that failed (out of descriptors) */
 	struct list clients;
 	unsigned nclients, max_clients, deadline_ms;
-	size_t read_max_bytes; /* at first; client_expect() changes it */
 	void (*refuse)(int fd, const char *why);
 	/* The client may be let in; may be NULL. */
 	bool (*allow)(int fd);
-	/* Something arrived. */
+	/* Something arrived: at most 16 KiB since the last call, which limits what is buffered.
+	 */
 	void (*read)(struct admin_client *c, struct evbuffer *in);
 };
 
@@ -45,8 +45,8 @@ struct admin_port {
  * -ENOMEM. */
 int admin_port_start(struct admin_port *p, struct admin *a, int fd);
 void admin_port_stop(struct admin_port *p);
-/* From now on up to n bytes are held, and the deadline begins again. */
-void admin_client_expect(struct admin_client *c, size_t n, unsigned deadline_ms);
+/* The deadline begins again. */
+void admin_client_deadline(struct admin_client *c, unsigned ms);
 /* Queues bytes; they are copied. */
 void admin_client_write(struct admin_client *c, const void *p, size_t n);
 /* Closes when all is written and the peer has closed, or at the deadline. */

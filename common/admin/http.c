@@ -154,7 +154,6 @@ int admin_http_start(struct admin *a, const char *host_port, char ret_error[256]
 	if (r >= 0) {
 		a->http.max_clients = CLIENTS_MAX;
 		a->http.deadline_ms = REQUEST_DEADLINE_MS;
-		a->http.read_max_bytes = REQUEST_MAX_BYTES;
 		a->http.refuse = refuse;
 		a->http.read = on_bytes;
 		r = admin_port_start(&a->http, a, r);

@@ -68,13 +68,6 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 		client_free(c);
 }
 
-static void arm(struct admin_client *c, unsigned ms)
-{
-	struct loop *l = c->port->admin->loop;
-
-	wheel_arm(loop_wheel(l), &c->deadline, loop_now(l) + ms);
-}
-
 /* 0, -ENOMEM; fd is the client's, or still the caller's on error. */
 static int client_new(struct admin_port *p, int fd)
 {
@@ -92,7 +85,7 @@ static int client_new(struct admin_port *p, int fd)
 	list_append(&p->clients, &c->link);
 	p->nclients++;
 	bufferevent_setcb(c->bev, on_read, on_written, on_event, c);
-	admin_client_expect(c, p->read_max_bytes, p->deadline_ms);
+	admin_client_deadline(c, p->deadline_ms);
 	if (bufferevent_enable(c->bev, EV_READ | EV_WRITE) < 0)
 		client_free(c);
 	return 0;
@@ -123,8 +116,8 @@ static void on_pause_over(struct wheel_timer *t, msec now)
 {
 	struct admin_port *p = container_of(t, struct admin_port, pause);
 
-	(void)now;
-	evconnlistener_enable(p->listener);
+	if (evconnlistener_enable(p->listener) < 0)
+		wheel_arm(loop_wheel(p->admin->loop), t, now + ACCEPT_PAUSE_MS);
 }
 
 /* Out of descriptors most likely: looking again at once would spin. */
@@ -142,15 +135,20 @@ int admin_port_start(struct admin_port *p, struct admin *a, int fd)
 	p->admin = a;
 	list_init(&p->clients);
 	wheel_timer_init(&p->pause, on_pause_over);
-	p->listener =
-		evconnlistener_new(loop_base(a->loop), on_accept, p,
-				   LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, BACKLOG, fd);
+	/* Enabled on its own: evconnlistener_new would not tell that this failed. */
+	p->listener = evconnlistener_new(
+		loop_base(a->loop), on_accept, p,
+		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_DISABLED, BACKLOG, fd);
 	if (!p->listener) {
 		close(fd);
 		return -ENOMEM;
 	}
 	evconnlistener_set_error_cb(p->listener, on_accept_error);
-	return 0;
+	if (evconnlistener_enable(p->listener) == 0)
+		return 0;
+	evconnlistener_free(p->listener);
+	p->listener = NULL;
+	return -ENOMEM;
 }
 
 void admin_port_stop(struct admin_port *p)
@@ -164,10 +162,11 @@ void admin_port_stop(struct admin_port *p)
 	p->listener = NULL;
 }
 
-void admin_client_expect(struct admin_client *c, size_t n, unsigned deadline_ms)
+void admin_client_deadline(struct admin_client *c, unsigned ms)
 {
-	bufferevent_setwatermark(c->bev, EV_READ, 0, n);
-	arm(c, deadline_ms);
+	struct loop *l = c->port->admin->loop;
+
+	wheel_arm(loop_wheel(l), &c->deadline, loop_now(l) + ms);
 }
 
 void admin_client_write(struct admin_client *c, const void *p, size_t n)
@@ -180,5 +179,5 @@ void admin_client_write(struct admin_client *c, const void *p, size_t n)
 void admin_client_finish(struct admin_client *c)
 {
 	c->closing = true;
-	admin_client_expect(c, c->port->read_max_bytes, WRITE_DEADLINE_MS);
+	admin_client_deadline(c, WRITE_DEADLINE_MS);
 }

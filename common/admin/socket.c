@@ -98,8 +98,7 @@ static void dispatch(struct admin_client *c, int argc, char **argv)
 	}
 	wire_put_head(ask, cmd->secret ? WIRE_SECRET : WIRE_BULK, 0);
 	admin_client_write(c, ask, sizeof(ask));
-	admin_client_expect(c, WIRE_HEAD + (cmd->secret ? WIRE_SECRET_MAX : WIRE_BULK_MAX),
-			    INPUT_DEADLINE_MS);
+	admin_client_deadline(c, INPUT_DEADLINE_MS);
 }
 
 /* Words with a NUL behind each. */
@@ -174,6 +173,9 @@ static void on_bytes(struct admin_client *c, struct evbuffer *in)
 		read_input(c, p + WIRE_HEAD, n);
 	explicit_bzero(p, WIRE_HEAD + n);
 	evbuffer_drain(in, WIRE_HEAD + n);
+	/* Input that did not wait to be asked for. */
+	if (!c->closing && evbuffer_get_length(in) > 0)
+		on_bytes(c, in);
 }
 
 static bool peer_allowed(int fd)
@@ -253,7 +255,6 @@ int admin_socket_start(struct admin *a, const char *path, char ret_error[256])
 	a->socket_path = strdup(path);
 	a->socket.max_clients = CLIENTS_MAX;
 	a->socket.deadline_ms = COMMAND_DEADLINE_MS;
-	a->socket.read_max_bytes = WIRE_HEAD + WIRE_COMMAND_MAX;
 	a->socket.allow = peer_allowed;
 	a->socket.refuse = refuse;
 	a->socket.read = on_bytes;

@@ -181,6 +181,15 @@ void __asan_on_error(void)
 		f.sticky ? " and all after it" : "");
 }
 
+/* A scenario's own check has failed. */
+void oom_failed(const char *file, int line, const char *what)
+{
+	fprintf(stderr, "%s:%d: %s does not hold (OOM_TRACE=%u shows where memory failed)\n",
+		file, line, what, f.at);
+	__asan_on_error();
+	exit(1);
+}
+
 static void give_up(const char *what)
 {
 	fprintf(stderr, "%s (OOM_TRACE=%u shows where)\n", what, f.at);

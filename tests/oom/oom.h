@@ -19,14 +19,13 @@ struct oom_scenario {
 };
 extern const struct oom_scenario oom_scenario;
 
+void oom_failed(const char *file, int line, const char *what) __attribute__((noreturn));
+
 /* For what must hold whether memory lasts or not. */
-#define OOM_HOLDS(condition)                                                             \
-	do {                                                                             \
-		if (!(condition)) {                                                      \
-			fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, \
-				#condition);                                             \
-			abort();                                                         \
-		}                                                                        \
+#define OOM_HOLDS(condition)                                        \
+	do {                                                        \
+		if (!(condition))                                   \
+			oom_failed(__FILE__, __LINE__, #condition); \
 	} while (0)
 
 #endif

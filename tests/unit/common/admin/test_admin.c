@@ -303,6 +303,23 @@ START_TEST(secret_is_asked_for_and_is_one_line)
 }
 END_TEST
 
+START_TEST(input_that_did_not_wait_to_be_asked_for_is_taken)
+{
+	static const char both[] = "C\0\0\0\x0duser\0add\0bob\0I\0\0\0\6geheim";
+	char head[WIRE_HEAD];
+	int fd;
+
+	start();
+	fd = dial();
+	say(fd, both, sizeof(both) - 1);
+	ck_assert_uint_eq(hear(fd, head, sizeof(head)), sizeof(head));
+	ck_assert_int_eq(head[0], WIRE_SECRET);
+	ck_assert_int_eq(result(fd), 0);
+	ck_assert_str_eq(text, "6 bytes, geheim\n");
+	stop();
+}
+END_TEST
+
 START_TEST(bulk_input_of_16_mib_is_taken_and_one_byte_more_is_not)
 {
 	char *big = calloc(1, WIRE_BULK_MAX + 1);
@@ -533,7 +550,7 @@ END_TEST
 UNIT_MAIN("admin", longest_name_gets_the_rest_as_arguments,
 	  wrong_arguments_and_unknown_commands_are_usage, help_lists_every_table,
 	  failure_has_the_text_of_the_command_or_of_the_error,
-	  secret_is_asked_for_and_is_one_line,
+	  secret_is_asked_for_and_is_one_line, input_that_did_not_wait_to_be_asked_for_is_taken,
 	  bulk_input_of_16_mib_is_taken_and_one_byte_more_is_not,
 	  what_is_no_frame_of_ours_is_refused, frame_may_come_byte_by_byte,
 	  seventeenth_client_is_told_to_try_again_and_silent_ones_are_closed,
