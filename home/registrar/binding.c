@@ -17,10 +17,44 @@ static void pb_free(void *arena, void *p)
 	(void)p;
 }
 
+bool reg_uri_sound(struct span s)
+{
+	unsigned bad = s.n == 0;
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		bad |= (c <= ' ') | (c == 0x7f) | (c == '<') | (c == '>') | (c == '"');
+	}
+	return !bad;
+}
+
+bool reg_instance_sound(struct span s)
+{
+	return s.n > 2 && s.n <= REG_INSTANCE_MAX_BYTES && s.p[0] == '<' &&
+	       s.p[s.n - 1] == '>' && !memchr(s.p, '\\', s.n) &&
+	       reg_uri_sound(span_of(s.p + 1, s.n - 2));
+}
+
+/* Fit for a header line. */
+static bool line_sound(ProtobufCBinaryData d)
+{
+	unsigned bad = 0;
+	for (size_t i = 0; i < d.len; i++)
+		bad |= (d.data[i] < ' ' && d.data[i] != '\t') | (d.data[i] == 0x7f);
+	return !bad;
+}
+
+/* A body is from the store or another node, and goes into requests and answers: no less is
+ * asked of it than of a REGISTER. */
 Eaves__Binding *reg_unpack(struct arena *a, struct span body)
 {
 	ProtobufCAllocator alloc = {pb_alloc, pb_free, a};
-	return eaves__binding__unpack(&alloc, body.n, (const uint8_t *)body.p);
+	Eaves__Binding *b = eaves__binding__unpack(&alloc, body.n, (const uint8_t *)body.p);
+
+	if (!b || !reg_uri_sound(pb_span(b->contact)) || !line_sound(b->params) ||
+	    !line_sound(b->path) || b->q > 1001 ||
+	    (b->instance.len && !reg_instance_sound(pb_span(b->instance))))
+		return NULL;
+	return b;
 }
 
 struct load {

@@ -30,10 +30,7 @@ static int read_instance(struct reg_work *w, struct contact *c)
 	if (!inst || !inst->value.p)
 		return 0; /* 5626 6: reg-id without an instance is ignored */
 	c->instance = unquoted(inst->value);
-	if (c->instance.n < 3 || c->instance.n > REG_INSTANCE_MAX_BYTES ||
-	    c->instance.p[0] != '<' || c->instance.p[c->instance.n - 1] != '>' ||
-	    memchr(c->instance.p, '\\', c->instance.n) ||
-	    memchr(c->instance.p, '\r', c->instance.n))
+	if (!reg_instance_sound(c->instance))
 		return reg_refuse(w, 400, "Invalid +sip.instance");
 	if (!reg)
 		return 0;
@@ -76,8 +73,7 @@ static int read_contact(struct reg_work *w, struct span value, struct contact *c
 		return reg_refuse(w, 400, "Contact Too Long");
 	if (value.n == 0 || sip_nameaddr_parse(value, &c->na) < 0)
 		return reg_refuse(w, 400, "Invalid Contact");
-	if (c->na.uri_text.n == 0 || memchr(c->na.uri_text.p, '\r', c->na.uri_text.n) ||
-	    memchr(c->na.uri_text.p, '\n', c->na.uri_text.n))
+	if (!reg_uri_sound(c->na.uri_text))
 		return reg_refuse(w, 400, "Invalid Contact URI");
 	q = sip_params_find(&c->na.params, SPAN("q"));
 	if (q) {
@@ -149,7 +145,7 @@ static struct span other_params(const struct sip_params *ps)
 		}
 	}
 	for (size_t i = 0; i < t.n; i++)
-		if (p[i] == '\r' || p[i] == '\n')
+		if ((unsigned char)p[i] < ' ' || p[i] == 0x7f)
 			p[i] = ' ';
 	return span_of(p, t.n);
 }

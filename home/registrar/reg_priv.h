@@ -71,6 +71,10 @@ static inline ProtobufCBinaryData pb_bytes(struct span s)
 	return (ProtobufCBinaryData){s.n, (uint8_t *)(uintptr_t)s.p};
 }
 
+/* Fit to stand between angle brackets, in a Request-URI, in quotes. */
+bool reg_uri_sound(struct span s);
+/* "<urn:...>" likewise. */
+bool reg_instance_sound(struct span s);
 /* Unpacks a record's body into an arena; NULL when it is none or the arena is full. */
 Eaves__Binding *reg_unpack(struct arena *a, struct span body);
 /* All live bindings of a user, into the arena.  0, -ENOMEM. */

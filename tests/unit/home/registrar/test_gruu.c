@@ -173,9 +173,9 @@ START_TEST(odd_user_names_and_instances_are_escaped)
 	start();
 	arena_reset(&fixture_arena);
 	ck_assert_uint_eq(reg_alice(1, "Supported: gruu\r\nContact: "
-				       "<sip:a@h>;+sip.instance=\"<urn:x:a b;c>\"\r\n"),
+				       "<sip:a@h>;+sip.instance=\"<urn:x:a|b;c>\"\r\n"),
 			  200);
-	ck_assert_str_eq(contact_param("pub-gruu"), "sip:alice@example.com;gr=urn:x:a%20b%3Bc");
+	ck_assert_str_eq(contact_param("pub-gruu"), "sip:alice@example.com;gr=urn:x:a%7Cb%3Bc");
 	ck_assert_int_eq(parse(param, &g), 0);
 	ck_assert_int_eq(lookup_gruu(&g, T0), 1);
 	stop();
@@ -229,6 +229,24 @@ START_TEST(administration_sees_and_drops_bindings)
 	s[0] = 0;
 	reg_each(reg, span_of(NULL, 0), T0, print, s);
 	ck_assert_str_eq(s, "");
+	stop();
+}
+END_TEST
+
+START_TEST(a_body_that_would_forge_a_header_is_passed_over)
+{
+	struct record v = {.kind = RECORD_BINDING, .group = SPAN("alice"), .name = SPAN("x")};
+	start();
+	v.body = SPAN("\x0a\x0bsip:a@h\r\nX:y");
+	ck_assert_int_eq(records_put(records, &v, 1, NULL, T0, NULL, NULL), 0);
+	ck_assert_uint_eq(reg_alice(1, ""), 200);
+	ck_assert_str_eq(answer.lines, DATE);
+	v.body = SPAN("\x0a\x07sip:a@h\x12\x05;x\r\ny");
+	ck_assert_int_eq(records_put(records, &v, 1, NULL, T0, NULL, NULL), 0);
+	ck_assert_int_eq(lookup(T0), 0);
+	v.body = SPAN("\x0a\x07sip:a@h\x12\x02;x");
+	ck_assert_int_eq(records_put(records, &v, 1, NULL, T0, NULL, NULL), 0);
+	ck_assert_int_eq(lookup(T0), 1);
 	stop();
 }
 END_TEST
@@ -328,5 +346,6 @@ UNIT_MAIN("home/registrar gruu", rfc5627_5_1_gruus_are_given_to_those_who_suppor
 	  a_forged_temporary_gruu_is_nobodys, odd_user_names_and_instances_are_escaped,
 	  targets_come_by_q_then_age_without_headers_and_methods,
 	  administration_sees_and_drops_bindings,
+	  a_body_that_would_forge_a_header_is_passed_over,
 	  the_200_comes_after_the_commit_and_a_restart_keeps_the_binding,
 	  a_binding_that_is_not_durable_is_200_or_503_as_the_operator_wants)
