@@ -36,7 +36,8 @@ static void cancel(struct txn *t, const struct sip_msg *m, const struct sip_via 
 	if (c) {
 		/* 9.2: the same tag as in the response to the INVITE. */
 		memcpy(c->server.to_tag, t->server.to_tag, sizeof(c->server.to_tag));
-		txn_reply_inner(c, 200, span_str(NULL), SPAN(""), now);
+		if (txn_reply_inner(c, 200, span_str(NULL), SPAN(""), now) < 0)
+			c->machine->forgotten(c, now); /* no memory: it ends all the same */
 	} else {
 		answer_stateless(t, m);
 	}
