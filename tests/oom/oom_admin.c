@@ -9,6 +9,7 @@
 #include "common/base/addr.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -39,12 +40,19 @@ static void write_page(void *arg, struct metrics_out *o)
 	metrics_sample(o, NULL, 1);
 }
 
+static void quiet(int severity, const char *what)
+{
+	(void)severity;
+	(void)what;
+}
+
 static void setup(void)
 {
 	socklen_t n = sizeof(http_addr);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	signal(SIGPIPE, SIG_IGN);
+	event_set_log_callback(quiet);
 	snprintf(path, sizeof(path), "/tmp/eaves-oom-admin.%d", (int)getpid());
 	http_addr.sin_family = AF_INET;
 	http_addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
