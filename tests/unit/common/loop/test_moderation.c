@@ -29,21 +29,21 @@ static void start(unsigned us)
 START_TEST(pauses_while_each_gathers_several)
 {
 	start(500);
-	ck_assert_uint_eq(rounds(1000, 6, 1), 1000);
+	ck_assert_uint_eq(rounds(1000, 12, 1), 1000);
 }
 END_TEST
 
 START_TEST(never_when_switched_off)
 {
 	start(0);
-	ck_assert_uint_eq(rounds(1000, 6, 1), 0);
+	ck_assert_uint_eq(rounds(1000, 12, 1), 0);
 }
 END_TEST
 
 START_TEST(never_when_wake_ups_are_rare)
 {
 	start(500);
-	ck_assert_uint_eq(rounds(1000, 6, 5), 0);
+	ck_assert_uint_eq(rounds(1000, 12, 5), 0);
 }
 END_TEST
 
@@ -68,10 +68,10 @@ START_TEST(a_peer_that_waits_for_each_answer_is_hardly_slowed)
 }
 END_TEST
 
-START_TEST(two_messages_a_pause_do_not_pay_for_it)
+START_TEST(four_messages_a_pause_do_not_pay_for_it)
 {
 	start(500);
-	ck_assert_uint_lt(rounds(100000, 2, 1), 200);
+	ck_assert_uint_lt(rounds(100000, 4, 1), 200);
 }
 END_TEST
 
@@ -79,12 +79,12 @@ START_TEST(load_that_comes_later_is_found_by_a_later_trial)
 {
 	start(500);
 	rounds(100000, 1, 0);
-	ck_assert_uint_gt(rounds(20000, 8, 1), 15000);
+	ck_assert_uint_gt(rounds(20000, 16, 1), 15000);
 }
 END_TEST
 
 UNIT_MAIN("moderation", pauses_while_each_gathers_several, never_when_switched_off,
 	  never_when_wake_ups_are_rare, never_when_nothing_was_served,
 	  never_when_a_round_served_much, a_peer_that_waits_for_each_answer_is_hardly_slowed,
-	  two_messages_a_pause_do_not_pay_for_it,
+	  four_messages_a_pause_do_not_pay_for_it,
 	  load_that_comes_later_is_found_by_a_later_trial)

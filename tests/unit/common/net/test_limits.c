@@ -4,6 +4,8 @@
  */
 #include "tests/unit/common/net/rig.h"
 
+#include <sys/resource.h>
+
 static struct loop *l;
 static struct side b;
 static struct net_conf conf;
@@ -276,10 +278,36 @@ START_TEST(a_connection_that_does_not_come_up_in_time_fails)
 }
 END_TEST
 
+START_TEST(without_descriptors_connections_are_refused_not_left_waiting)
+{
+	struct rlimit was, few;
+	char buf[8];
+	int fd;
+
+	prepare();
+	side_start(&b, l, &conf, NULL);
+	fd = dial_b();
+	getrlimit(RLIMIT_NOFILE, &was);
+	few = was;
+	few.rlim_cur = (rlim_t)fd + 1; /* what is open stays, there is no next */
+	setrlimit(RLIMIT_NOFILE, &few);
+	ck_assert_int_eq(get(l, fd, buf, sizeof(buf)), 0);
+	setrlimit(RLIMIT_NOFILE, &was);
+	ck_assert_uint_eq(net_counters(b.net)->refused_full, 1);
+	close(fd);
+	fd = dial_b();
+	put(fd, ping, strlen(ping));
+	rig_until(l, b.nheard == 1);
+	close(fd);
+	stop();
+}
+END_TEST
+
 UNIT_MAIN("limits", a_slow_sender_is_closed_however_it_trickles,
 	  half_a_ping_is_not_a_slow_message, an_idle_connection_is_closed_and_a_busy_one_is_not,
 	  a_source_has_its_cap_and_gets_its_places_back, a_full_table_refuses_the_next,
 	  who_never_spoke_gives_way_when_the_table_is_full,
 	  a_peer_that_does_not_read_is_closed_and_what_waited_fails,
 	  a_lost_connection_fails_only_what_was_not_written,
-	  a_connection_that_does_not_come_up_in_time_fails)
+	  a_connection_that_does_not_come_up_in_time_fails,
+	  without_descriptors_connections_are_refused_not_left_waiting)

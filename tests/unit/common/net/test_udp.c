@@ -227,6 +227,49 @@ START_TEST(what_cannot_be_sent_is_refused)
 }
 END_TEST
 
+START_TEST(a_datagram_leaves_from_the_listener_that_the_flow_names)
+{
+	struct net_conf c = conf_with(SIP_TRANSPORT_UDP, "127.0.0.1");
+	struct sip_flow f;
+
+	l = loop_new(0);
+	c.nlisteners = 2;
+	c.listener[1] = (struct net_listener){.transport = SIP_TRANSPORT_UDP,
+					      .addr = at_addr("127.0.0.2", 0)};
+	side_start(&a, l, &c, NULL);
+	side_start(&b, l, &c, NULL);
+	f = to_b();
+	f.listener = 1;
+	send_text(&a, &f, ping, NULL, 0);
+	rig_until(l, b.nheard == 1);
+	ck_assert(addr_equal(&b.heard[0].flow.remote, net_listener_addr(a.net, 1)));
+	ck_assert_uint_eq(b.heard[0].flow.listener, 0);
+	stop();
+}
+END_TEST
+
+START_TEST(two_workers_share_a_listener)
+{
+	struct net_conf c = conf_with(SIP_TRANSPORT_UDP, "127.0.0.1");
+	int fd[32];
+
+	l = loop_new(0);
+	side_start(&a, l, &c, NULL);
+	c.listener[0].addr = *net_listener_addr(a.net, 0);
+	side_start(&b, l, &c, NULL);
+	for (int i = 0; i < 32; i++) {
+		fd[i] = dial(SOCK_DGRAM, net_listener_addr(a.net, 0));
+		put(fd[i], ping, strlen(ping));
+	}
+	rig_until(l, a.nheard + b.nheard == 32);
+	ck_assert_uint_gt(a.nheard, 0);
+	ck_assert_uint_gt(b.nheard, 0);
+	for (int i = 0; i < 32; i++)
+		close(fd[i]);
+	stop();
+}
+END_TEST
+
 START_TEST(a_listener_that_cannot_be_opened_is_named)
 {
 	struct net_conf c = conf_with(SIP_TRANSPORT_UDP, "127.0.0.1");
@@ -255,4 +298,5 @@ UNIT_MAIN("udp", a_datagram_and_its_answer_over_ipv4, a_datagram_and_its_answer_
 	  port_unreachable_fails_the_sends_to_that_address_alone,
 	  many_unreachable_sends_do_not_stop_the_others,
 	  an_error_at_once_is_told_after_the_send_not_in_it, what_cannot_be_sent_is_refused,
+	  a_datagram_leaves_from_the_listener_that_the_flow_names, two_workers_share_a_listener,
 	  a_listener_that_cannot_be_opened_is_named)
