@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-enum { UNPACK_BYTES = 16384 };
+enum { UNPACK_BYTES = 16384, DROP_BYTES = 512 * 1024 };
 
 /* ---- lists ---- */
 
@@ -62,14 +62,15 @@ static bool to_drop(const struct binding *b, struct span contact)
 	return sip_uri_parse(contact, &u) == 0 && reg_uri_same(&u, b->b);
 }
 
-int reg_drop(struct reg *r, struct span user, struct span contact, uint64_t wall_ms,
-	     void (*done)(void *arg, int error), void *arg)
+static int drop(struct reg *r, struct span user, struct span contact, uint64_t wall_ms,
+		void (*done)(void *arg, int error), void *arg)
 {
 	struct bindings s;
 	unsigned n = 0;
 	int rc = -EAGAIN;
 
 	for (unsigned try = 0; try < REG_TRIES && rc == -EAGAIN; try++) {
+		arena_reset(sip_arena());
 		rc = reg_load(r, user, wall_ms, &s);
 		if (rc < 0)
 			return rc;
@@ -82,6 +83,21 @@ int reg_drop(struct reg *r, struct span user, struct span contact, uint64_t wall
 		return rc;
 	reg_count(&r->counters.removed, n);
 	return (int)n;
+}
+
+/* Administration has a thread of its own, without an arena. */
+int reg_drop(struct reg *r, struct span user, struct span contact, uint64_t wall_ms,
+	     void (*done)(void *arg, int error), void *arg)
+{
+	struct arena own, *before = sip_arena();
+
+	if (arena_init(&own, DROP_BYTES) < 0)
+		return -ENOMEM;
+	sip_values_use_arena(&own);
+	int rc = drop(r, user, contact, wall_ms, done, arg);
+	sip_values_use_arena(before);
+	arena_done(&own);
+	return rc;
 }
 
 /* ---- dead flows ---- */

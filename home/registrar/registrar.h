@@ -118,7 +118,7 @@ int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uin
  */
 void reg_flow_failed(struct reg *r, uint64_t tag, const struct sip_flow *f, uint64_t wall_ms);
 
-/* ---- administration ---- */
+/* ---- administration: from any thread, no arena needed ---- */
 
 struct reg_binding {
 	struct span user, contact, params, call_id, path, instance, user_agent;

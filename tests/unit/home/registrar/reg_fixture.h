@@ -19,6 +19,7 @@
 
 static const struct mac_key fixture_key = {1, 2};
 static struct arena fixture_arena;
+static char fixture_via[256]; /* the Via lines of a request */
 static struct records *records;
 static struct reg *reg;
 static struct sip_flow flow;
@@ -59,6 +60,8 @@ static inline void start_with(const struct reg_conf *conf, struct records *r)
 	ck_assert_ptr_nonnull(reg);
 	flow = flow_from(SIP_TRANSPORT_UDP, "192.0.2.4", 5060, 0);
 	alive = true;
+	snprintf(fixture_via, sizeof(fixture_via),
+		 "Via: SIP/2.0/UDP 192.0.2.4;branch=z9hG4bK1\r\n");
 }
 
 static inline void start(void)
@@ -86,8 +89,6 @@ static void take_answer(void *arg, const struct reg_answer *a)
 	memcpy(t->lines, a->lines.p ? a->lines.p : "", a->lines.n);
 	t->lines[a->lines.n] = 0;
 }
-
-static char fixture_via[256] = "Via: SIP/2.0/UDP 192.0.2.4;branch=z9hG4bK1\r\n";
 
 /* Registers alice; lines: header lines as they stand. */
 static inline unsigned register_user(const char *user, const char *call_id, unsigned cseq,
