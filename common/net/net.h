@@ -53,8 +53,8 @@ struct net_ops {
 	void (*message)(void *arg, const struct sip_flow *f, char *buf, size_t n, size_t cap,
 			const struct net_peer *peer);
 	/* A stream that cannot go on (sip_framer's fault): the callee may answer at once with
-	 * net_send; the connection is closed when that is written.  head: start line and headers
-	 * when these are whole, else what came. */
+	 * net_send; the connection is closed when that is written.  head: start line and
+	 * headers when these are whole, else what came. */
 	void (*broken)(void *arg, const struct sip_flow *f, struct span head,
 		       const struct sip_fault *why);
 	/* What was sent under `id` (not 0) was not delivered: connect failed, connection lost
