@@ -32,7 +32,8 @@ struct proxy_local {
 };
 
 struct proxy_ops {
-	/* The local end for a flow's listener; NULL when there is no such listener. */
+	/* The local end for a flow's listener, the same pointer each time; NULL when there is
+	 * no such listener. */
 	const struct proxy_local *(*local)(void *arg, uint16_t listener);
 	/* The listener to send from for a target, or -ENOENT. `hint`: listener of the request.
 	 */
@@ -141,7 +142,9 @@ struct proxy_opts {
 int proxy_forward(struct proxy *p, const struct proxy_request *r, const struct proxy_target *v,
 		  unsigned n, const struct proxy_opts *opts, msec now);
 /* The same with a server transaction that the role has made for the request (an asynchronous
- * decision): r->msg is txn_request(server). */
+ * decision): r is of proxy_validate() over txn_request(server), now, since its spans die with
+ * the arena.  The engine becomes the transaction's user; a CANCEL before that was the role's.
+ */
 int proxy_forward_txn(struct proxy *p, struct txn *server, const struct proxy_request *r,
 		      const struct proxy_target *v, unsigned n, const struct proxy_opts *opts,
 		      msec now);

@@ -251,6 +251,32 @@ START_TEST(freeing_the_proxy_ends_all_that_is_under_way)
 }
 END_TEST
 
+START_TEST(a_transaction_made_by_the_role_is_taken_over)
+{
+	struct sip_flow src = world_flow("udp:10.0.0.1:5060", 0);
+	struct proxy_request r;
+	struct proxy_fault f;
+	start();
+	index_text(request);
+	struct txn *t = txn_server_new(w->tt, &msg, &via, &src, NULL, NULL, w->now);
+	ck_assert_ptr_nonnull(t);
+	memset(buf, 'X', sizeof(buf));
+	arena_reset(&w->arena); /* later, the role has decided */
+	const struct sip_msg *m = txn_request(t);
+	ck_assert_int_eq(sip_msg_top_via(m, &via), 0);
+	ck_assert_int_eq(proxy_validate(w->p, m, &via, txn_flow(t), &r, &f), 0);
+	struct proxy_target target = {.uri = SPAN("sip:b@10.0.0.2"), .q = 1000};
+	ck_assert_int_eq(proxy_forward_txn(w->p, t, &r, &target, 1, &w->opts, w->now), 0);
+	ck_assert_uint_eq(w->nsent, 1);
+	ck_assert_str_eq(w->sent[0].to, "udp:10.0.0.2:5060");
+	txn_transport_error(w->tt, w->sent[0].txn_id, w->now);
+	ck_assert_uint_eq(w->nsent, 2);
+	ck_assert_int_eq(strncmp(w->sent[1].text, "SIP/2.0 500 ", 12), 0);
+	ck_assert_uint_eq(w->done_status, 500);
+	world_free(w);
+}
+END_TEST
+
 START_TEST(the_table_may_go_first)
 {
 	static const char in[] =
@@ -274,4 +300,4 @@ UNIT_MAIN("proxy branch", a_branch_depends_on_target_and_attempt_alone,
 	  claimed_addresses_in_the_next_via_are_covered, the_loop_mark_depends_on_routing,
 	  what_is_not_edited_leaves_as_it_came, first_value_minds_quotes_and_brackets,
 	  ranks_are_those_of_16_7_step_6, freeing_the_proxy_ends_all_that_is_under_way,
-	  the_table_may_go_first)
+	  a_transaction_made_by_the_role_is_taken_over, the_table_may_go_first)
