@@ -240,6 +240,7 @@ static int prepare(struct load *l)
 		l->filling = true;
 		run_out(l, FILL_WINDOW, l->opt.ringing);
 		l->filling = false;
+		l->low = l->high;
 		fprintf(stderr, "sipload: %u ringing\n", l->ringing);
 		if (l->ringing < l->opt.ringing / 100 * 99)
 			return -EIO;

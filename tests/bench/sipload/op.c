@@ -84,7 +84,8 @@ static void release(struct load *l, struct op *o)
 	o->state = OP_FREE;
 	o->uas = UAS_NONE;
 	l->active--;
-	l->free_slots[l->nfree++] = op_slot(l, o);
+	if (op_slot(l, o) >= l->low)
+		l->free_slots[l->nfree++] = op_slot(l, o);
 }
 
 static void finish(struct load *l, struct op *o, bool ok, unsigned status)
@@ -126,8 +127,9 @@ bool op_launch(struct load *l)
 	if (op_slot(l, o) >= l->high)
 		l->high = op_slot(l, o) + 1;
 	l->active++;
-	o->sock = l->sock[l->c.launched++ % l->opt.sockets];
 	o->user = pick_user(l);
+	o->sock = request_socket(l, o->user);
+	l->c.launched++;
 	struct span nonce = {NULL, 0};
 	if (!l->filling && l->opt.mode == MODE_REREG && l->nonce[o->user][0]) {
 		o->nc = ++l->nc[o->user];
@@ -324,7 +326,7 @@ static bool retransmits(const struct load *l, const struct op *o)
 
 void op_scan(struct load *l)
 {
-	for (uint32_t i = 0; i < l->high; i++) {
+	for (uint32_t i = l->low; i < l->high; i++) {
 		struct op *o = &l->ops[i];
 
 		if (o->state == OP_FREE || o->state == OP_RINGING)

@@ -14,11 +14,6 @@ static const char sdp[] = "v=0\r\n"
 			  "a=rtpmap:0 PCMU/8000\r\n";
 static const char text[] = "Watson, come here. I want to see you.";
 
-uint16_t uas_port(const struct load *l, uint32_t user)
-{
-	return (uint16_t)(l->opt.base_port + l->opt.sockets + user % l->opt.sockets);
-}
-
 uint32_t caller_of(const struct load *l, uint32_t user)
 {
 	return (uint32_t)(((uint64_t)user * 7 + 1) % l->opt.users);
@@ -30,6 +25,13 @@ static bool registers(const struct load *l)
 	       (l->priming || l->opt.mode == MODE_REG || l->opt.mode == MODE_REREG);
 }
 
+struct sock *request_socket(const struct load *l, uint32_t user)
+{
+	if (registers(l))
+		return l->sock[l->opt.sockets + user % l->opt.sockets];
+	return l->sock[l->c.launched % l->opt.sockets];
+}
+
 static const char *method_of(const struct load *l)
 {
 	static const char *const name[MODE_COUNT] = {"REGISTER", "REGISTER", "INVITE",
@@ -38,6 +40,13 @@ static const char *method_of(const struct load *l)
 	if (l->filling)
 		return "INVITE";
 	return registers(l) ? "REGISTER" : name[l->opt.mode];
+}
+
+static void put_local(const struct load *l, struct out *o, const struct sock *s)
+{
+	put_str(o, s->uas ? l->opt.uas_ip : l->opt.uac_ip);
+	put_str(o, ":");
+	put_num(o, s->port);
 }
 
 static void put_user(const struct load *l, struct out *o, uint32_t user)
@@ -71,9 +80,7 @@ static void put_head(struct load *l, struct out *o, const struct op *op, const c
 	else
 		put_uri(l, o, op, method);
 	put_str(o, " SIP/2.0\r\nVia: SIP/2.0/UDP ");
-	put_str(o, l->opt.uac_ip);
-	put_str(o, ":");
-	put_num(o, op->sock->port);
+	put_local(l, o, op->sock);
 	put_str(o, ";branch=z9hG4bK");
 	op_put_id(l, o, op);
 	put_str(o, "b");
@@ -147,18 +154,14 @@ static void put_tail(struct load *l, struct out *o, const struct op *op, const c
 		put_str(o, "Contact: <sip:u");
 		put_num(o, op->user);
 		put_str(o, "@");
-		put_str(o, l->opt.uas_ip);
-		put_str(o, ":");
-		put_num(o, uas_port(l, op->user));
+		put_local(l, o, op->sock);
 		put_str(o, ">\r\nExpires: ");
 		put_num(o, l->opt.expires_s);
 		put_str(o, "\r\nContent-Length: 0\r\n\r\n");
 		return;
 	case 'I':
 		put_str(o, "Contact: <sip:caller@");
-		put_str(o, l->opt.uac_ip);
-		put_str(o, ":");
-		put_num(o, op->sock->port);
+		put_local(l, o, op->sock);
 		put_str(o, ">\r\n");
 		put_body(o, "application/sdp", sdp, sizeof(sdp) - 1);
 		return;
@@ -213,9 +216,7 @@ void request_ack_failure(struct load *l, struct op *op, struct span to_line)
 	put_str(&o, "ACK ");
 	put_user(l, &o, op->user);
 	put_str(&o, " SIP/2.0\r\nVia: SIP/2.0/UDP ");
-	put_str(&o, l->opt.uac_ip);
-	put_str(&o, ":");
-	put_num(&o, op->sock->port);
+	put_local(l, &o, op->sock);
 	put_str(&o, ";branch=z9hG4bK");
 	op_put_id(l, &o, op);
 	put_str(&o, "b");

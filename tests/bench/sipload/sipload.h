@@ -142,7 +142,9 @@ struct load {
 	uint64_t random;
 	struct op *ops;
 	uint32_t *free_slots;
-	uint32_t nslots, nfree, high, active, ringing;
+	uint32_t nslots, nfree, active, ringing;
+	uint32_t low,
+		high; /* slots looked at for retransmission: those that ring on lie below */
 	struct delay ring, hold;
 	bool priming, filling; /* registering all users; setting up those that ring on */
 	uint64_t next_user;
@@ -171,7 +173,8 @@ void request_send(struct load *l, struct op *o, struct span nonce, bool proxy);
 void request_ack(struct load *l, struct op *o, uint32_t cseq);
 void request_ack_failure(struct load *l, struct op *o, struct span to_line);
 void request_bye(struct load *l, struct op *o);
-uint16_t uas_port(const struct load *l, uint32_t user);
+/* A phone registers from where it takes calls; callers call from sockets of their own. */
+struct sock *request_socket(const struct load *l, uint32_t user);
 uint32_t caller_of(const struct load *l, uint32_t user);
 
 /* digest.c: MD5 or SHA-256 in hexadecimal. */
