@@ -76,6 +76,15 @@ bool home_authenticate(struct home *h, struct app_worker *w, const struct app_re
 		guard_passed(h->guard, &q->r->src.remote, now);
 		*ret_user = user;
 		return true;
+	case AUTH_REPEAT:
+		/* REGISTER is idempotent and keeps no transaction: its retransmission is
+		 * answered again. */
+		if (side == AUTH_UAS) {
+			*ret_user = user;
+			return true;
+		}
+		challenge(h, w, q, side, false);
+		return false;
 	case AUTH_NONE:
 		challenge(h, w, q, side, false);
 		return false;

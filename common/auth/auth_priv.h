@@ -47,22 +47,32 @@ bool nonce_read(const struct mac *realm, struct span text, struct nonce *ret);
 /* Which nonce counts were used.  Thread-safe, bounded. */
 struct replay;
 
-enum replay_result { REPLAY_NEW, REPLAY_SEEN, REPLAY_FORGOTTEN };
+enum replay_result { REPLAY_NEW, REPLAY_REPEAT, REPLAY_SEEN, REPLAY_FORGOTTEN };
+
+/* One use of a nonce. */
+struct replay_use {
+	uint32_t nc;	 /* 0: credentials without qop, one use for the whole nonce */
+	uint64_t digest; /* of the whole request */
+	uint64_t wall_ms;
+};
 
 /* NULL: out of memory.  nonces: how many are remembered, rounded up to a power of 2. */
 struct replay *replay_new(uint32_t nonces);
 void replay_free(struct replay *r);
 /*
- * Marks count nc of nonce n as used.  nc 0: credentials without qop, one use for the whole
- * nonce. SEEN: used before, or below the window.  FORGOTTEN: the nonce had to make room for
- * newer ones (or was, without qop, used before): it must not be accepted any more.
+ * Marks a count of nonce n as used.  REPEAT: the latest use once more, by the same request to
+ * the byte, within the time that a client retransmits.  SEEN: used before, or below the window.
+ * FORGOTTEN: the nonce had to make room for newer ones (or was, without qop, used before): it
+ * must not be accepted any more.
  */
-enum replay_result replay_mark(struct replay *r, const struct nonce *n, uint32_t nc);
+enum replay_result replay_mark(struct replay *r, const struct nonce *n,
+			       const struct replay_use *use);
 
 struct auth {
 	struct auth_conf conf;
 	struct span realm; /* a copy of our own */
 	struct mac realm_mac;
+	struct mac_key request_key; /* for telling a retransmission from a replay */
 	uint32_t instance;
 	atomic_uint serial;
 	struct replay *replay;

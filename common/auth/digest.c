@@ -142,9 +142,11 @@ static int expected_response(const struct attempt *t, struct span method,
 }
 
 /* The response was right: is the nonce still good for it? */
-static enum auth_result check_nonce(struct auth *a, const struct attempt *t, uint64_t wall_ms)
+static enum auth_result check_nonce(struct auth *a, const struct sip_msg *req,
+				    const struct attempt *t, uint64_t wall_ms)
 {
 	uint64_t life_ms = (uint64_t)a->conf.nonce_life_s * 1000;
+	struct replay_use use = {.nc = t->nc, .wall_ms = wall_ms};
 	struct nonce n;
 
 	/* Not made by us or with a former key: whoever gave the right response to it may try
@@ -159,9 +161,12 @@ static enum auth_result check_nonce(struct auth *a, const struct attempt *t, uin
 	 * unknown. */
 	if (n.instance != a->instance)
 		return AUTH_STALE;
-	switch (replay_mark(a->replay, &n, t->nc)) {
+	use.digest = mac_span(&a->request_key, span_of(req->base, req->len));
+	switch (replay_mark(a->replay, &n, &use)) {
 	case REPLAY_NEW:
 		return AUTH_OK;
+	case REPLAY_REPEAT:
+		return AUTH_REPEAT;
 	case REPLAY_SEEN:
 		return AUTH_WRONG;
 	case REPLAY_FORGOTTEN:
@@ -206,7 +211,7 @@ enum auth_result auth_check(struct auth *a, const struct sip_msg *req, enum auth
 	if (res == AUTH_NONE)
 		return res;
 	if (res == AUTH_OK)
-		res = check_nonce(a, &t, wall_ms);
+		res = check_nonce(a, req, &t, wall_ms);
 	*ret_user = t.cred.username;
 	return res;
 }

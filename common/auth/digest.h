@@ -31,7 +31,10 @@ int auth_ha1_make(struct span user, struct span realm, struct span password,
 
 enum auth_result {
 	AUTH_OK,
-	AUTH_NONE,  /* no credentials for our realm: challenge */
+	AUTH_REPEAT, /* right, but it is the latest request with this nonce once more, to the
+		      * byte (a retransmission): harmless where the request is idempotent, else
+		      * as WRONG */
+	AUTH_NONE,   /* no credentials for our realm: challenge */
 	AUTH_STALE, /* right, but the nonce is old, or of another process (before a restart, the
 		     * other member), or pushed out of the replay table, or used twice without
 		     * qop: challenge with stale=true */

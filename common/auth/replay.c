@@ -12,11 +12,15 @@
 
 enum { BUCKET = 8, LOCKS = 64, WINDOW = 64, NC_ALL = UINT32_MAX };
 
+/* 64*T1: so long a client repeats a request without an answer (RFC 3261 17.1.2.2, timer F). */
+enum { REPEAT_MS = 32000 };
+
 struct window {
 	uint64_t time_ms; /* 0: empty */
 	uint32_t serial;
 	uint32_t top;  /* highest count seen; NC_ALL: the nonce is used up */
 	uint64_t bits; /* bit i: top - i was seen */
+	struct replay_use latest;
 };
 
 struct bucket {
@@ -56,10 +60,19 @@ void replay_free(struct replay *r)
 	free(r);
 }
 
-static enum replay_result window_mark(struct window *w, uint32_t nc)
+/* A retransmission: nothing else than what was let through last, and not long ago. */
+static bool is_repeat(const struct window *w, const struct replay_use *use)
 {
-	uint32_t back;
+	return use->nc == w->latest.nc && use->digest == w->latest.digest &&
+	       use->wall_ms - w->latest.wall_ms <= REPEAT_MS;
+}
 
+static enum replay_result window_mark(struct window *w, const struct replay_use *use)
+{
+	uint32_t back, nc = use->nc;
+
+	if (is_repeat(w, use))
+		return REPLAY_REPEAT;
 	if (nc == 0 || w->top == NC_ALL) {
 		w->top = NC_ALL;
 		return REPLAY_FORGOTTEN;
@@ -69,6 +82,7 @@ static enum replay_result window_mark(struct window *w, uint32_t nc)
 
 		w->bits = ahead < WINDOW ? w->bits << ahead | 1 : 1;
 		w->top = nc;
+		w->latest = *use;
 		return REPLAY_NEW;
 	}
 	back = w->top - nc;
@@ -78,7 +92,8 @@ static enum replay_result window_mark(struct window *w, uint32_t nc)
 	return REPLAY_NEW;
 }
 
-static enum replay_result bucket_mark(struct bucket *b, const struct nonce *n, uint32_t nc)
+static enum replay_result bucket_mark(struct bucket *b, const struct nonce *n,
+				      const struct replay_use *use)
 {
 	struct window *oldest = &b->w[0];
 
@@ -86,7 +101,7 @@ static enum replay_result bucket_mark(struct bucket *b, const struct nonce *n, u
 		struct window *w = &b->w[i];
 
 		if (w->time_ms == n->time_ms && w->serial == n->serial)
-			return window_mark(w, nc);
+			return window_mark(w, use);
 		if (w->time_ms < oldest->time_ms)
 			oldest = w;
 	}
@@ -98,13 +113,15 @@ static enum replay_result bucket_mark(struct bucket *b, const struct nonce *n, u
 	*oldest = (struct window){
 		.time_ms = n->time_ms,
 		.serial = n->serial,
-		.top = nc ? nc : NC_ALL,
+		.top = use->nc ? use->nc : NC_ALL,
 		.bits = 1,
+		.latest = *use,
 	};
 	return REPLAY_NEW;
 }
 
-enum replay_result replay_mark(struct replay *r, const struct nonce *n, uint32_t nc)
+enum replay_result replay_mark(struct replay *r, const struct nonce *n,
+			       const struct replay_use *use)
 {
 	/* Serial numbers follow each other, so they fill the buckets evenly, and nobody else
 	 * can choose them. */
@@ -115,7 +132,7 @@ enum replay_result replay_mark(struct replay *r, const struct nonce *n, uint32_t
 	if (n->time_ms == 0)
 		return REPLAY_FORGOTTEN;
 	pthread_mutex_lock(lock);
-	res = bucket_mark(&r->bucket[i], n, nc);
+	res = bucket_mark(&r->bucket[i], n, use);
 	pthread_mutex_unlock(lock);
 	return res;
 }

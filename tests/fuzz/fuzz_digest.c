@@ -92,6 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		return 0;
 	switch (auth_check(auth, &m, AUTH_UAS, lookup, NULL, 1000000, &user)) {
 	case AUTH_OK:
+	case AUTH_REPEAT:
 	case AUTH_STALE:
 	case AUTH_WRONG:
 		if (!user.p && user.n)

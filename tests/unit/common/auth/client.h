@@ -24,6 +24,7 @@ static char buf[8192];
 static struct sip_hdr hdr[SIP_HDR_MAX];
 static struct sip_msg msg;
 static struct span user;
+static unsigned message; /* each request is one of its own, unless this is held */
 
 static inline void setup(const struct auth_conf *c)
 {
@@ -117,12 +118,13 @@ static inline const struct sip_msg *request(const char *uri, const char *cred1,
 	struct sip_fault fault;
 	int n = snprintf(
 		buf, sizeof(buf),
-		"REGISTER %s SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\n"
+		"REGISTER %s SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK%u\r\n"
 		"From: <sip:alice@example.com>;tag=1\r\nTo: <sip:alice@example.com>\r\n"
 		"Call-ID: a@b\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\n"
 		"%s%s%s%s%s%sContent-Length: 0\r\n\r\n",
-		uri, cred1 ? "Authorization: " : "", cred1 ? cred1 : "", cred1 ? "\r\n" : "",
-		cred2 ? "Authorization: " : "", cred2 ? cred2 : "", cred2 ? "\r\n" : "");
+		uri, message++, cred1 ? "Authorization: " : "", cred1 ? cred1 : "",
+		cred1 ? "\r\n" : "", cred2 ? "Authorization: " : "", cred2 ? cred2 : "",
+		cred2 ? "\r\n" : "");
 
 	msg.hdr = hdr;
 	ck_assert_int_eq(sip_msg_index(&msg, span_of(buf, (size_t)n), false,

@@ -25,6 +25,31 @@ START_TEST(replayed_count_is_wrong_and_later_counts_pass_in_any_order)
 }
 END_TEST
 
+START_TEST(retransmission_of_the_latest_request_is_told_from_a_replay)
+{
+	setup_default();
+	struct client c = {.nonce = nonce_at(start_ms), .nc = 1};
+
+	message = 1;
+	ck_assert_int_eq(check(&c, start_ms), AUTH_OK);
+	message = 1;
+	ck_assert_int_eq(check(&c, start_ms + 500), AUTH_REPEAT);
+	message = 1;
+	ck_assert_int_eq(check(&c, start_ms + 32000), AUTH_REPEAT);
+	message = 1; /* no client repeats for longer */
+	ck_assert_int_eq(check(&c, start_ms + 32001), AUTH_WRONG);
+	message = 2; /* the same credentials on another request */
+	ck_assert_int_eq(check(&c, start_ms + 500), AUTH_WRONG);
+	c.nc = 2;
+	message = 3;
+	ck_assert_int_eq(check(&c, start_ms + 600), AUTH_OK);
+	c.nc = 1; /* what came before the latest does not pass again */
+	message = 1;
+	ck_assert_int_eq(check(&c, start_ms + 700), AUTH_WRONG);
+	done();
+}
+END_TEST
+
 START_TEST(old_nonce_is_stale_only_for_the_right_password)
 {
 	setup_default();
@@ -134,7 +159,9 @@ static void *mark_all(void *arg)
 	unsigned *passed = calloc(1, sizeof(*passed));
 
 	for (uint32_t nc = 1; passed && nc <= 20000; nc++)
-		*passed += replay_mark(arg, &n, nc) == REPLAY_NEW;
+		*passed +=
+			replay_mark(arg, &n, &(struct replay_use){.nc = nc, .wall_ms = 1000}) ==
+			REPLAY_NEW;
 	return passed;
 }
 
@@ -160,6 +187,7 @@ START_TEST(one_count_passes_in_one_thread_only)
 END_TEST
 
 UNIT_MAIN("auth/replay", replayed_count_is_wrong_and_later_counts_pass_in_any_order,
+	  retransmission_of_the_latest_request_is_told_from_a_replay,
 	  old_nonce_is_stale_only_for_the_right_password,
 	  nonce_of_another_process_or_realm_or_nobody_is_stale,
 	  without_replay_check_another_process_nonce_passes_while_young,
