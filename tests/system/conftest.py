@@ -1,0 +1,41 @@
+"""Fixtures of the system tests: servers that end with their test and must end clean."""
+import pytest
+
+from eaves import Server
+
+
+@pytest.fixture
+def start(request):
+	"""start(...) gives a running Server; at the end every one is stopped and checked."""
+	servers = []
+
+	def run(*args, **kw):
+		s = Server(*args, **kw)
+		servers.append(s)
+		return s
+	yield run
+	errors = []
+	for s in servers:
+		try:
+			s.close()
+		except AssertionError as e:
+			errors.append(str(e))
+		print(f"--- log of the server at {s.address}:{s.port}\n{s.tail(200)}")
+	assert not errors, "\n".join(errors)
+
+
+@pytest.fixture(params=[1, 2], ids=["one-worker", "two-workers"])
+def workers(request):
+	return request.param
+
+
+@pytest.fixture
+def server(start):
+	"""A server with alice, bob and carol."""
+	return start(users=("alice", "bob", "carol"))
+
+
+@pytest.fixture
+def server_n(start, workers):
+	"""The same, once with one worker and once with two."""
+	return start(users=("alice", "bob", "carol"), workers=workers)
