@@ -118,6 +118,8 @@ static void outbound(struct edge *e, struct app_worker *w, const struct app_requ
 		return;
 	}
 	count(&e->outbound);
+	log_event(LOG_INFO, "outbound", LOG_S("method", q->r->msg->method_text),
+		  LOG_S("uri", q->r->uri_text), LOG_S("call-id", q->r->msg->call_id));
 	forward(w, q, now);
 }
 
@@ -125,8 +127,9 @@ static void outbound(struct edge *e, struct app_worker *w, const struct app_requ
 
 static void own_request(struct edge *e, struct app_worker *w, const struct app_request *q)
 {
-	if (q->r->msg->method != SIP_OPTIONS) {
-		app_reply(w, q, 404, "No User In Request-URI", SPAN(""));
+	if (q->r->msg->method !=
+	    SIP_OPTIONS) { /* RFC 3261 8.2.1: the server itself is no phone */
+		app_reply(w, q, 405, NULL, SPAN("Allow: OPTIONS, REGISTER\r\n"));
 		return;
 	}
 	count(&e->own_options);

@@ -16,6 +16,8 @@ struct callee {
 static void not_found(struct home *h, struct app_worker *w, const struct app_request *q)
 {
 	home_count(&h->counters.not_found);
+	log_event(LOG_INFO, "user-not-found", LOG_S("uri", q->r->uri_text),
+		  LOG_S("call-id", q->r->msg->call_id));
 	app_reply(w, q, 404, NULL, SPAN(""));
 }
 
@@ -75,6 +77,8 @@ static void redirect(struct home *h, struct app_worker *w, const struct app_requ
 		return;
 	}
 	home_count(&h->counters.redirected);
+	log_event(LOG_INFO, "redirected", LOG_S("user", c->user), LOG_N("contacts", c->n),
+		  LOG_S("call-id", q->r->msg->call_id));
 	app_reply(w, q, 302, NULL, lines);
 }
 
@@ -107,6 +111,9 @@ static void fork_to(struct home *h, struct app_worker *w, const struct app_reque
 	opts.hooks = &hooks;
 	opts.hooks_arg = h;
 	home_count(&h->counters.forked);
+	log_event(LOG_INFO, "forked", LOG_S("method", q->r->msg->method_text),
+		  LOG_S("user", c->user), LOG_N("devices", c->n),
+		  LOG_S("call-id", q->r->msg->call_id));
 	proxy_forward(stack_proxy(w->stack), q->r, t, (unsigned)c->n, &opts, now);
 }
 
@@ -118,6 +125,8 @@ void home_route(struct home *h, struct app_worker *w, const struct app_request *
 		not_found(h, w, q);
 	} else if (status) {
 		home_count(&h->counters.unavailable);
+		log_event(LOG_INFO, "unavailable", LOG_S("user", c.user),
+			  LOG_N("status", status), LOG_S("call-id", q->r->msg->call_id));
 		app_reply(w, q, status, NULL, SPAN(""));
 	} else if (wants_redirect(w, q, &c)) {
 		redirect(h, w, q, &c);

@@ -155,6 +155,7 @@ static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n,
 	struct sip_fault fault = {0};
 	bool stream = sip_transport_reliable(f->transport);
 	s->counters.received++;
+	stack_trace("received", f, span_of(buf, n));
 	if (sip_msg_index(&s->msg, span_of(buf, n), stream, limits(s), &fault) < 0) {
 		arena_reset(&s->arena);
 		refuse(s, f, buf, cap, &fault);

@@ -4,6 +4,7 @@
  */
 #include "common/stack/stack_priv.h"
 
+#include "common/base/log.h"
 #include "common/sip/stamp.h"
 
 #include <errno.h>
@@ -67,6 +68,20 @@ struct handed_failure {
 	uint64_t id;
 };
 
+/* The start line alone: header fields may hold credentials. */
+void stack_trace(const char *event, const struct sip_flow *f, struct span message)
+{
+	char text[ADDR_TEXT_MAX];
+	size_t n;
+	if (!log_enabled(LOG_TRACE))
+		return;
+	n = addr_text(&f->remote, text);
+	ptrdiff_t end = span_chr(message, '\r', 0);
+	log_event(LOG_TRACE, event, LOG_STR("transport", sip_transport_uri(f->transport)),
+		  LOG_S("peer", span_of(text, n)),
+		  LOG_S("line", end < 0 ? message : span_of(message.p, (size_t)end)));
+}
+
 static uint64_t wire_id_of(const struct stack *s, uint64_t txn_id)
 {
 	return txn_id ? (uint64_t)s->index << STACK_ID_BITS | txn_id : 0;
@@ -120,6 +135,7 @@ void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *
 		uint64_t txn_id)
 {
 	uint64_t wire_id = wire_id_of(s, txn_id);
+	stack_trace("sent", to, span_of(iov[0].iov_base, iov[0].iov_len));
 	if (!to->conn || to->worker == s->index) {
 		send_here(s, to, iov, n, wire_id);
 		return;

@@ -53,6 +53,8 @@ void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 /* Hands a message to its owner; the bytes are copied. */
 void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, const char *buf,
 		     size_t n, uint32_t marks);
+/* Logs a message at trace level. */
+void stack_trace(const char *event, const struct sip_flow *f, struct span message);
 /* From the transport: what was sent under a wire id was not delivered. */
 void stack_send_failed(struct stack *s, uint64_t wire_id);
 
