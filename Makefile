@@ -20,7 +20,7 @@ CFLAGS := -std=gnu11 -g -D_GNU_SOURCE -pthread $(WARN) $(HARDEN) $(FLAGS_$(FLAVO
 CPPFLAGS := -I. -I$(B)
 LDFLAGS := -pthread -pie -Wl,-z,relro,-z,now $(FLAGS_$(FLAVOUR))
 LDLIBS = -losipparser2 -levent_core -levent_extra -levent_openssl -levent_pthreads -lcares -lssl -lcrypto \
-	-lsqlite3 -lcyaml -lprotobuf-c -lm
+	-lsqlite3 -lcyaml -lyaml -lprotobuf-c -lm
 
 # One archive an area, and what each may stand on: the floors of the house, at link time too
 # (tests/lint/floors has them for includes).

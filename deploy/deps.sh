@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a target of the Makefile needs and that are missing.
-# usage: deploy/deps.sh run|check|bench
+# usage: deploy/deps.sh run|check|bench|phone
 set -eu
 
-run="gcc make pkg-config libosip2-dev libevent-dev libc-ares-dev libssl-dev libsqlite3-dev libcyaml-dev
+run="gcc make pkg-config libosip2-dev libevent-dev libc-ares-dev libssl-dev libsqlite3-dev libcyaml-dev libyaml-dev
 	libprotobuf-c-dev protobuf-c-compiler openssl"
 check="$run check libsubunit-dev python3 python3-pytest sip-tester baresip linphone-cli prometheus valgrind clang
 	clang-format libclang-rt-14-dev dnsmasq-base sox procps iproute2"
@@ -13,8 +13,9 @@ case "${1-}" in
 run) want=$run ;;
 check) want=$check ;;
 bench) want=$bench ;;
+phone) want=baresip-core ;;
 *)
-	echo "usage: $0 run|check|bench" >&2
+	echo "usage: $0 run|check|bench|phone" >&2
 	exit 2
 	;;
 esac

@@ -1,6 +1,4 @@
 # Benchmarks against Kamailio: run.py's head says how.
-# common/conf reads YAML's events by libyaml, libcyaml's own parser.
-LDLIBS += -lyaml
 
 .PHONY: bench
 # BENCH: run.py's options, as in make bench BENCH="--quick".
