@@ -88,7 +88,17 @@ static void flow_failed(void *arg, uint64_t tag, const struct sip_flow *f)
 	reg_flow_failed(h->reg, tag, f, time_wall_ms());
 }
 
-static const struct proxy_hooks hooks = {.flow_failed = flow_failed};
+/* A device may send an insider's call elsewhere, as the insider could have called there
+ * himself, but not back to our own users: their devices are not what a Contact names. */
+static bool may_follow(void *arg, const struct sip_uri *target)
+{
+	const struct home *h = arg;
+	return !span_ieq(target->host, span_str(h->domain));
+}
+
+static const struct proxy_hooks hooks_outsider = {.flow_failed = flow_failed};
+static const struct proxy_hooks hooks_insider = {.flow_failed = flow_failed,
+						 .may_follow = may_follow};
 
 static struct proxy_target target_of(const struct reg_target *t, bool all_at_once)
 {
@@ -108,7 +118,8 @@ static void fork_to(struct home *h, struct app_worker *w, const struct app_reque
 	for (int i = 0; i < c->n; i++)
 		t[i] = target_of(&c->v[i], q->r->msg->method == SIP_MESSAGE);
 	app_forward_opts(w, q, &opts);
-	opts.hooks = &hooks;
+	opts.hooks = q->marks & (APP_MARK_INSIDER | APP_MARK_AUTHENTICATED) ? &hooks_insider
+									    : &hooks_outsider;
 	opts.hooks_arg = h;
 	home_count(&h->counters.forked);
 	log_event(LOG_INFO, "forked", LOG_S("method", q->r->msg->method_text),

@@ -109,6 +109,7 @@ void proxy_call_free(struct proxy_call *c)
 		txn_forget(c->server);
 	bytes_unref(c->best);
 	list_remove(&c->link);
+	counter_dec(&c->p->count.calls);
 	free(c);
 }
 
@@ -190,6 +191,7 @@ static struct proxy_call *call_new(struct proxy *p, struct txn *server,
 	c->p = p;
 	c->server = server;
 	list_append(&p->calls, &c->link);
+	counter_inc(&p->count.calls);
 	wheel_timer_init(&c->serial, proxy_serial_fired);
 	proxy_plan_init(p, &c->plan, r, opts);
 	c->plan.m = txn_request(server);
@@ -205,7 +207,6 @@ static struct proxy_call *call_new(struct proxy *p, struct txn *server,
 	if (opts) {
 		c->hooks = opts->hooks;
 		c->hooks_arg = opts->hooks_arg;
-		c->no_recurse = opts->no_recurse;
 	}
 	for (unsigned i = 0; i < nb; i++) {
 		b[i].next = i + 1 < nb ? &b[i + 1] : NULL;
@@ -247,14 +248,13 @@ int proxy_forward_txn(struct proxy *p, struct txn *server, const struct proxy_re
 		n = p->conf.max_targets;
 	unsigned status = proxy_may_forward(p, r, largest_group(v, n));
 	if (status) {
-		p->count.refused++;
+		counter_inc(&p->count.refused);
 		return refuse(server, status, 0, now);
 	}
 	struct proxy_call *c = call_new(p, server, r, v, n, opts);
 	if (!c)
 		return refuse(server, 500, -ENOMEM, now);
 	txn_server_set_user(server, &proxy_server_user, c);
-	p->count.calls++;
 	proxy_call_next_group(c, now);
 	c->plan.uri_parsed = c->plan.route_parsed = NULL;
 	proxy_call_step(c, now);

@@ -119,6 +119,9 @@ struct proxy_hooks {
 	/* A branch failed in a way that tells of its flow (430, transport error on a given
 	 * flow). */
 	void (*flow_failed)(void *arg, uint64_t tag, const struct sip_flow *f);
+	/* May a 3xx be followed there (16.5)?  The role authorises a target that a device named
+	 * as it would one that the caller named.  NULL: nowhere. */
+	bool (*may_follow)(void *arg, const struct sip_uri *target);
 	/* The call has sent its final response (status) and all branches are done. */
 	void (*done)(void *arg, unsigned status);
 };
@@ -128,7 +131,6 @@ struct proxy_opts {
 	uint64_t strip;		 /* bit (1 << enum sip_hdr_kind): fields not to be forwarded */
 	struct span record_user; /* user part of the Record-Route value that faces the caller */
 	bool no_record_route;
-	bool no_recurse;
 	const struct proxy_hooks *hooks; /* may be NULL */
 	void *hooks_arg;
 };

@@ -6,6 +6,7 @@
 #ifndef EAVES_PROXY_PRIV_H
 #define EAVES_PROXY_PRIV_H
 
+#include "common/base/counter.h"
 #include "common/base/mac.h"
 #include "common/proxy/proxy.h"
 #include "common/sip/splice.h"
@@ -167,7 +168,7 @@ struct proxy_call {
 	unsigned best_status;
 	unsigned final; /* sent, 0 before */
 	unsigned nbranches;
-	bool invite, no_recurse;
+	bool invite;
 	bool cancelled; /* by the caller */
 	bool stop;	/* no new branches: 6xx, 2xx, CANCEL */
 	bool done_told;

@@ -21,11 +21,12 @@ static bool in_target_set(const struct proxy_call *c, const struct sip_uri *u)
 static bool may_follow(const struct proxy_call *c, const struct sip_nameaddr *na)
 {
 	bool sips = span_istarts(c->plan.m->uri, SPAN("sips:"));
-	if (c->nbranches >= c->p->conf.max_targets)
+	if (c->nbranches >= c->p->conf.max_targets || !c->hooks || !c->hooks->may_follow)
 		return false;
 	if (na->uri.scheme != SIP_SCHEME_SIPS && (sips || na->uri.scheme != SIP_SCHEME_SIP))
 		return false;
-	return !na->uri.headers.n && !in_target_set(c, &na->uri);
+	return !na->uri.headers.n && !in_target_set(c, &na->uri) &&
+	       c->hooks->may_follow(c->hooks_arg, &na->uri);
 }
 
 static struct branch *branch_new(struct proxy_call *c, const struct sip_nameaddr *na)

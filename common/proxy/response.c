@@ -105,7 +105,7 @@ static bool recursed(struct branch *b, const struct sip_msg *m, msec now)
 {
 	struct proxy_call *c = b->call;
 	struct bytes *rest = NULL;
-	if (m->status / 100 != 3 || c->no_recurse || !c->p->conf.recurse_3xx || c->stop)
+	if (m->status / 100 != 3 || !c->p->conf.recurse_3xx || c->stop)
 		return false;
 	if (!proxy_recurse(b, m, &rest))
 		return false;
@@ -152,7 +152,7 @@ static void on_response(void *arg, struct txn *t, const struct sip_msg *m, msec 
 	struct branch *b = arg;
 	struct proxy_call *c = b->call;
 	(void)t;
-	c->p->count.responses++;
+	counter_inc(&c->p->count.responses);
 	if (m->status < 200) {
 		provisional(b, m, now);
 		return;

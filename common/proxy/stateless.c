@@ -33,7 +33,7 @@ static int send_leg(struct proxy *p, const struct proxy_plan *pl, struct proxy_l
 	if (n < 0)
 		return n;
 	p->ops.send(p->ops.arg, flow, iov, n);
-	p->count.stateless++;
+	counter_inc(&p->count.stateless);
 	return 0;
 }
 
@@ -77,7 +77,7 @@ static void on_located(void *arg, int error, const struct locate_result *r)
 	if (!error)
 		error = send_located(s->p, &s->plan, &s->leg, r);
 	if (error)
-		s->p->count.no_target++;
+		counter_inc(&s->p->count.no_target);
 	stray_free(s);
 }
 
@@ -142,7 +142,7 @@ int proxy_forward_stateless(struct proxy *p, const struct proxy_request *r,
 	struct sip_uri hop;
 	(void)now;
 	if (proxy_may_forward(p, r, 1)) {
-		p->count.refused++;
+		counter_inc(&p->count.refused);
 		return -EPERM;
 	}
 	proxy_plan_init(p, &pl, r, opts);
@@ -160,7 +160,7 @@ int proxy_forward_stateless(struct proxy *p, const struct proxy_request *r,
 	if (!rc)
 		rc = to_flow ? send_leg(p, &pl, &leg, &t->flow) : resolve(p, &pl, &leg, &hop);
 	if (rc)
-		p->count.no_target++;
+		counter_inc(&p->count.no_target);
 	return rc;
 }
 
@@ -208,7 +208,7 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 	if (n < 0)
 		return n;
 	p->ops.send(p->ops.arg, &flow, iov, n);
-	p->count.stateless++;
+	counter_inc(&p->count.stateless);
 	return 0;
 }
 

@@ -62,7 +62,7 @@ static int send_request(struct branch *b, msec now)
 	proxy_branch_set_state(b, BRANCH_CALLING);
 	if (c->invite) /* step 11 */
 		wheel_arm(c->p->w, &b->timer_c, now + c->p->conf.timer_c_ms);
-	c->p->count.forwarded++;
+	counter_inc(&c->p->count.forwarded);
 	return 0;
 }
 

@@ -9,7 +9,7 @@ static int refuse(struct proxy *p, struct proxy_fault *f, unsigned status, const
 	f->status = status;
 	f->reason = reason;
 	f->lines = span_of(NULL, 0);
-	p->count.refused++;
+	counter_inc(&p->count.refused);
 	return -EBADMSG;
 }
 
@@ -120,12 +120,12 @@ int proxy_validate(struct proxy *p, const struct sip_msg *m, const struct sip_vi
 		return refuse(p, ret_fault, status,
 			      status == 400 ? "Bad Route" : "Server Internal Error");
 	if (r->max_forwards == 0 && !ends_here(p, r)) {
-		p->count.too_many_hops++;
+		counter_inc(&p->count.too_many_hops);
 		return refuse(p, ret_fault, 483, "Too Many Hops");
 	}
 	r->loop_mac = proxy_loop_mac(p, m, r->from_tag, src->listener);
 	if (proxy_is_loop(p, m, r->loop_mac)) {
-		p->count.loops++;
+		counter_inc(&p->count.loops);
 		return refuse(p, ret_fault, 482, "Loop Detected");
 	}
 	return check_proxy_require(p, m, ret_fault);

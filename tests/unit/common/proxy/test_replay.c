@@ -275,8 +275,8 @@ static void cmd_config(struct replay *r, char *args)
 		r->w->txn_limit = v;
 	else if (strcmp(name, "stateless") == 0)
 		r->w->stateless = v;
-	else if (strcmp(name, "no_recurse") == 0)
-		r->w->opts.no_recurse = v;
+	else if (strcmp(name, "no_follow") == 0)
+		r->w->no_follow = v;
 	else
 		FAIL(r, "no such setting: %s", name);
 }

@@ -57,6 +57,7 @@ struct world {
 	struct proxy_target targets[TARGETS_MAX];
 	struct proxy_opts opts;
 	bool stateless, refuse_tls;
+	bool no_follow; /* the role lets no 3xx be followed */
 	size_t txn_limit;
 	unsigned target_failed, flow_failed, done;
 	uint64_t failed_tag;
@@ -206,9 +207,17 @@ static inline void world_done(void *arg, unsigned status)
 	w->done_status = status;
 }
 
+static inline bool world_may_follow(void *arg, const struct sip_uri *target)
+{
+	struct world *w = arg;
+	return !w->no_follow && !span_eq(target->host, SPAN("10.0.0.66"));
+}
+
 static inline struct world *world_new(void)
 {
-	static const struct proxy_hooks hooks = {world_flow_failed, world_done};
+	static const struct proxy_hooks hooks = {.flow_failed = world_flow_failed,
+						 .may_follow = world_may_follow,
+						 .done = world_done};
 	struct world *w = calloc(1, sizeof(*w));
 	must(w);
 	w->now = 1000000;
