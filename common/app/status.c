@@ -3,6 +3,8 @@
  */
 #include "common/app/app_priv.h"
 
+#include "common/base/counter.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -16,7 +18,7 @@ static int run_status(void *arg, int argc, char **argv, struct span secret,
 	(void)argv;
 	(void)secret;
 	for (unsigned i = 0; i < a->nworkers; i++)
-		live += stack_txn_counters(a->worker[i].view.stack)->live;
+		live += counter_get(&stack_txn_counters(a->worker[i].view.stack)->live);
 	admin_printf(out, "program       %s\n", a->program);
 	admin_printf(out, "domain        %s\n", c->domain);
 	admin_printf(out, "up            %llu s\n",

@@ -233,7 +233,7 @@ static void on_reply(void *arg, int status, int timeouts, unsigned char *buf, in
 	a.error = error_of(status);
 	if (status == ARES_SUCCESS && buf && n > 0)
 		dns_reply_read(buf, (size_t)n, p->type, &a, &ttl_s);
-	d->counters.failures += a.error == -EIO || a.error == -ETIMEDOUT;
+	counter_add(&d->counters.failures, a.error == -EIO || a.error == -ETIMEDOUT);
 	log_event(LOG_DEBUG, "dns.answer", LOG_STR("name", p->name), LOG_N("type", p->type),
 		  LOG_N("error", a.error), LOG_N("records", a.n), LOG_N("ttl_s", ttl_s));
 	keep(d, p, &a, ttl_s);
@@ -323,7 +323,7 @@ static struct pending *ask(struct dns *d, struct list *slot, const char *name, e
 	list_init(&p->waiters);
 	list_append(slot, &p->link);
 	d->npending++;
-	d->counters.queries++;
+	counter_inc(&d->counters.queries);
 	p->in_call = true;
 	ares_query(d->channel, name, ns_c_in, type_code(t), on_reply, p);
 	p->in_call = false;
@@ -359,13 +359,13 @@ static int query(void *arg, const char *asked, enum dns_type t, msec now,
 	if (is_localhost(name, t, ret_now))
 		return 1;
 	if (dns_cache_get(d->cache, name, t, now, ret_now)) {
-		d->counters.cache_hits++;
+		counter_inc(&d->counters.cache_hits);
 		return 1;
 	}
 	struct list *slot = &d->pending[dns_name_hash(&d->key, name, t) % PENDING_SLOTS];
 	struct pending *p = pending_find(slot, name, t);
 	if (d->nwaiters == WAITERS_MAX || (!p && d->npending == PENDING_MAX)) {
-		d->counters.refused++;
+		counter_inc(&d->counters.refused);
 		return -ENOBUFS;
 	}
 	if (!p)

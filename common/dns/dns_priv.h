@@ -4,6 +4,7 @@
 #ifndef EAVES_DNS_PRIV_H
 #define EAVES_DNS_PRIV_H
 
+#include "common/base/counter.h"
 #include "common/base/mac.h"
 #include "common/dns/dns.h"
 

@@ -23,7 +23,7 @@ static void refuse_without_descriptor(struct listener *l)
 	if (fd >= 0)
 		close(fd);
 	n->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	n->count.refused_full++;
+	counter_inc(&n->count.refused_full);
 }
 
 /* The oldest that has been here for long without a message. */
@@ -36,7 +36,7 @@ static bool evict(struct net *n)
 	c = container_of(n->fresh.next, struct conn, fresh);
 	if (c->since + n->conf.message_ms > loop_now(n->loop))
 		return false;
-	n->count.closed_idle++;
+	counter_inc(&n->count.closed_idle);
 	conn_kill(c, -ETIMEDOUT);
 	return true;
 }
@@ -46,12 +46,12 @@ static int admit(struct net *n, const struct addr *from, struct source **ret_sou
 	int r;
 
 	if (n->count.conns >= n->conf.conns_max && !evict(n)) {
-		n->count.refused_full++;
+		counter_inc(&n->count.refused_full);
 		return -EMFILE;
 	}
 	r = source_take(n, from, ret_source);
 	if (r == -EMFILE)
-		n->count.refused_source++;
+		counter_inc(&n->count.refused_source);
 	return r;
 }
 
@@ -73,7 +73,7 @@ static void take(struct listener *l, int fd, const struct addr *from)
 		return;
 	}
 	c->source = source;
-	n->count.accepted++;
+	counter_inc(&n->count.accepted);
 	list_append(&n->fresh, &c->fresh);
 	if (l->transport == SIP_TRANSPORT_TLS)
 		conn_tls_start(c, l->require_peer);

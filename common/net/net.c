@@ -44,7 +44,7 @@ void net_lost(struct net *n, uint64_t id, int error)
 	if (id == 0)
 		return;
 	if (n->nlost == LOST_MAX) {
-		n->count.lost_unreported++;
+		counter_inc(&n->count.lost_unreported);
 		return;
 	}
 	n->lost[n->nlost++] = (struct lost){id, error};

@@ -6,6 +6,7 @@
 #ifndef EAVES_NET_NET_PRIV_H
 #define EAVES_NET_NET_PRIV_H
 
+#include "common/base/counter.h"
 #include "common/net/net.h"
 #include "common/net/tls.h"
 #include "common/sip/stamp.h"

@@ -70,13 +70,13 @@ static void on_deadline(struct wheel_timer *t, msec now)
 	case CONN_CONNECTING:
 		break;
 	case CONN_HANDSHAKE:
-		count->handshake_failed++;
+		counter_inc(&count->handshake_failed);
 		break;
 	case CONN_OPEN:
 		if (c->partial_since)
-			count->closed_slow++;
+			counter_inc(&count->closed_slow);
 		else
-			count->closed_idle++;
+			counter_inc(&count->closed_idle);
 		break;
 	case CONN_CLOSING:
 	case CONN_LINGER:
@@ -124,7 +124,7 @@ static void on_connected(struct conn *c)
 		conn_kill(c, c->error);
 		return;
 	}
-	c->net->count.connected++;
+	counter_inc(&c->net->count.connected);
 	if (c->flow.transport == SIP_TRANSPORT_TLS)
 		conn_tls_start(c, false);
 	else
@@ -216,7 +216,7 @@ int conn_open(struct net *n, const struct sip_flow *f, const char *tls_host,
 	int fd;
 
 	if (n->count.conns >= n->conf.conns_max) {
-		n->count.refused_full++;
+		counter_inc(&n->count.refused_full);
 		return -ENOBUFS;
 	}
 	fd = open_socket(&n->listener[f->listener], &f->remote);
@@ -259,7 +259,7 @@ void conn_kill(struct conn *c, int error)
 	table_remove(c);
 	source_give(n, c->source);
 	c->source = NULL;
-	n->count.conns--;
+	counter_dec(&n->count.conns);
 	list_remove(&c->fresh);
 	list_remove(&c->all);
 	list_remove(&c->dirty);

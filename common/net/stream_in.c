@@ -27,9 +27,9 @@ static void pong(struct conn *c)
 {
 	static const struct iovec crlf = {(void *)"\r\n", 2};
 
-	c->net->count.keepalives++;
+	counter_inc(&c->net->count.keepalives);
 	if (conn_append(c, &crlf, 1, 0) == 0)
-		c->net->count.tx_stream--; /* it is no message */
+		counter_dec(&c->net->count.tx_stream); /* it is no message */
 }
 
 /* The callee may write behind the message, where the next one begins: put that aside. */
@@ -41,7 +41,7 @@ static void deliver(struct conn *c, char *p, size_t len, size_t behind)
 
 	memcpy(aside, p + len, keep);
 	list_remove(&c->fresh);
-	n->count.rx_stream++;
+	counter_inc(&n->count.rx_stream);
 	loop_served(n->loop, 1);
 	n->ops.message(n->ops.arg, &c->flow, p, len, len + SIP_STAMP_ROOM, c->peer);
 	memcpy(p + len, aside, keep);
@@ -51,7 +51,7 @@ static void broken(struct conn *c, struct span head)
 {
 	struct net *n = c->net;
 
-	n->count.closed_broken++;
+	counter_inc(&n->count.closed_broken);
 	n->ops.broken(n->ops.arg, &c->flow, head, &c->framer.fault);
 	conn_close(c);
 }
@@ -165,7 +165,7 @@ static bool read_once(struct conn *c)
 		conn_kill(c, r < 0 ? (int)r : -ECONNRESET);
 		return false;
 	}
-	n->count.rx_bytes += (size_t)r;
+	counter_add(&n->count.rx_bytes, (size_t)r);
 	c->last_rx = loop_now(n->loop);
 	c->in_n += (size_t)r;
 	used = take_messages(c, buf, c->in_n);

@@ -92,7 +92,7 @@ static int make_room(struct conn *c, size_t total)
 		if (c->state == CONN_DEAD)
 			return -ENOTCONN;
 		if (c->out_n + total > n->conf.out_bytes_max) {
-			n->count.closed_out_full++;
+			counter_inc(&n->count.closed_out_full);
 			conn_kill(c, -ENOBUFS);
 			return -ENOBUFS;
 		}
@@ -123,7 +123,7 @@ int conn_append(struct conn *c, const struct iovec *iov, int niov, uint64_t id)
 
 		c->ids[at] = (struct conn_id){id, c->queued};
 	}
-	c->net->count.tx_stream++;
+	counter_inc(&c->net->count.tx_stream);
 	if (list_empty(&c->dirty))
 		list_append(&c->net->dirty, &c->dirty);
 	return 0;
@@ -134,7 +134,7 @@ static void note_written(struct conn *c, size_t n)
 	c->out_off += n;
 	c->out_n -= n;
 	c->written += n;
-	c->net->count.tx_bytes += n;
+	counter_add(&c->net->count.tx_bytes, n);
 	while (c->ids_n > 0 && c->ids[c->ids_first].end <= c->written) {
 		c->ids_first = (c->ids_first + 1) & (c->ids_cap - 1);
 		c->ids_n--;

@@ -12,7 +12,7 @@
 
 static void refuse(struct conn *c, int error)
 {
-	c->net->count.handshake_failed++;
+	counter_inc(&c->net->count.handshake_failed);
 	conn_kill(c, error);
 }
 
@@ -65,7 +65,7 @@ void conn_tls_handshake(struct conn *c)
 			return;
 		}
 		if (SSL_session_reused(c->ssl))
-			c->net->count.tls_reused++;
+			counter_inc(&c->net->count.tls_reused);
 		conn_is_open(c);
 		return;
 	}

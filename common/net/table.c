@@ -66,7 +66,7 @@ void table_add(struct conn *c)
 	c->flow.conn = n->next_conn++;
 	hash_insert(&n->by_id, c->flow.conn, &c->by_id);
 	list_append(&n->all, &c->all);
-	n->count.conns++;
+	counter_inc(&n->count.conns);
 }
 
 static void forget_addr(struct conn *c)

@@ -83,17 +83,17 @@ static void deliver(struct listener *l, unsigned slot)
 			     .remote = rx->from[slot]};
 	char *buf = rx->iov[slot].iov_base;
 
-	n->count.rx_bytes += len;
+	counter_add(&n->count.rx_bytes, len);
 	if (is_keepalive(buf, len)) {
-		n->count.keepalives++;
-		n->count.udp_rx_dropped++;
+		counter_inc(&n->count.keepalives);
+		counter_inc(&n->count.udp_rx_dropped);
 		return;
 	}
 	if (rx->m[slot].msg_hdr.msg_flags & MSG_TRUNC) {
-		n->count.udp_rx_dropped++;
+		counter_inc(&n->count.udp_rx_dropped);
 		return;
 	}
-	n->count.rx_udp++;
+	counter_inc(&n->count.rx_udp);
 	n->ops.message(n->ops.arg, &f, buf, len, rx->slot_bytes, NULL);
 }
 
@@ -217,7 +217,7 @@ int udp_send(struct listener *l, const struct addr *to, const struct iovec *iov,
 	if (len > DATAGRAM_MAX)
 		return -EMSGSIZE;
 	if (!make_room(l, len)) {
-		n->count.udp_tx_dropped++;
+		counter_inc(&n->count.udp_tx_dropped);
 		return -ENOBUFS;
 	}
 	p = t->slab + t->used;
@@ -236,8 +236,8 @@ int udp_send(struct listener *l, const struct addr *to, const struct iovec *iov,
 					     .msg_iov = &t->iov[t->n],
 					     .msg_iovlen = 1};
 	t->n++;
-	n->count.tx_udp++;
-	n->count.tx_bytes += len;
+	counter_inc(&n->count.tx_udp);
+	counter_add(&n->count.tx_bytes, len);
 	udp_error_remember(n, to, id);
 	return 0;
 }
@@ -260,7 +260,7 @@ static bool send_failed(struct listener *l, int error, bool *drained)
 		return true;
 	}
 	*drained = false;
-	l->net->count.udp_tx_dropped++;
+	counter_inc(&l->net->count.udp_tx_dropped);
 	net_lost(l->net, t->id[t->first++], -error);
 	return true;
 }

@@ -41,10 +41,10 @@ void stack_reply_bytes(struct stack *s, const struct sip_via *top, const struct 
 	struct sip_flow to = *src;
 	struct iovec iov = {(char *)b->p, b->n};
 	if (sip_via_dest(top, &to) < 0) {
-		s->counters.dropped++;
+		counter_inc(&s->counters.dropped);
 		return;
 	}
-	s->counters.replies++;
+	counter_inc(&s->counters.replies);
 	stack_send(s, &to, &iov, 1, 0);
 }
 
@@ -79,10 +79,10 @@ static void refuse(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 		   const struct sip_fault *fault)
 {
 	struct sip_via top;
-	s->counters.refused++;
+	counter_inc(&s->counters.refused);
 	if (!fault->status || sip_msg_top_via(&s->msg, &top) < 0 ||
 	    sip_stamp_via(&s->msg, buf, cap, &top, &f->remote) < 0) {
-		s->counters.dropped++;
+		counter_inc(&s->counters.dropped);
 		return;
 	}
 	stack_reply(s, &s->msg, &top, f, fault->status, fault->reason, SPAN(""));
@@ -98,11 +98,11 @@ static void request(struct stack *s, const struct sip_flow *f, const struct sip_
 	if (found == TXN_REQUEST_ABSORBED)
 		return;
 	if (s->msg.method == SIP_ACK && is_ack_to_reply(s, &s->msg, top)) {
-		s->counters.acks_absorbed++;
+		counter_inc(&s->counters.acks_absorbed);
 		return;
 	}
 	if (proxy_validate(s->proxy, &s->msg, top, f, &r, &fault) < 0) {
-		s->counters.refused++;
+		counter_inc(&s->counters.refused);
 		stack_reply(s, &s->msg, top, f, fault.status, fault.reason, fault.lines);
 		return;
 	}
@@ -132,17 +132,17 @@ void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 		return;
 	}
 	if (sip_msg_top_via(&s->msg, &top) < 0) {
-		s->counters.dropped++;
+		counter_inc(&s->counters.dropped);
 		return;
 	}
 	if (!s->msg.is_request) {
 		if (!txn_recv_response(s->txns, &s->msg, &top, f, now) &&
 		    proxy_response_stateless(s->proxy, &s->msg, &top, f) < 0)
-			s->counters.dropped++;
+			counter_inc(&s->counters.dropped);
 		return;
 	}
 	if (sip_stamp_via(&s->msg, buf, cap, &top, &f->remote) < 0) {
-		s->counters.dropped++;
+		counter_inc(&s->counters.dropped);
 		return;
 	}
 	request(s, f, &top, marks, now);
@@ -154,7 +154,7 @@ static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n,
 	struct stack *s = arg;
 	struct sip_fault fault = {0};
 	bool stream = sip_transport_reliable(f->transport);
-	s->counters.received++;
+	counter_inc(&s->counters.received);
 	stack_trace("received", f, span_of(buf, n));
 	if (sip_msg_index(&s->msg, span_of(buf, n), stream, limits(s), &fault) < 0) {
 		arena_reset(&s->arena);
@@ -177,11 +177,11 @@ static void on_broken(void *arg, const struct sip_flow *f, struct span head,
 	struct sip_fault fault = *why;
 	struct sip_fault own = {0};
 	char *copy;
-	s->counters.received++;
+	counter_inc(&s->counters.received);
 	arena_reset(&s->arena);
 	copy = arena_alloc(&s->arena, head.n + SIP_STAMP_ROOM);
 	if (!copy) {
-		s->counters.dropped++;
+		counter_inc(&s->counters.dropped);
 		return;
 	}
 	memcpy(copy, head.p, head.n);

@@ -36,7 +36,7 @@ void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, con
 	if (atomic_load_explicit(&owner->waiting, memory_order_relaxed) >=
 		    s->group->conf.handover_max ||
 	    !(h = malloc(sizeof(*h) + n + SIP_STAMP_ROOM))) {
-		s->counters.handover_full++;
+		counter_inc(&s->counters.handover_full);
 		return;
 	}
 	*h = (struct handed_message){.work.run = run_message,
@@ -46,7 +46,7 @@ void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, con
 				     .n = (uint32_t)n,
 				     .cap = (uint32_t)n + SIP_STAMP_ROOM};
 	memcpy(h->buf, buf, n);
-	s->counters.handed_over++;
+	counter_inc(&s->counters.handed_over);
 	atomic_fetch_add_explicit(&owner->waiting, 1, memory_order_relaxed);
 	loop_post(owner->loop, &h->work);
 }
@@ -100,7 +100,7 @@ void stack_send_failed(struct stack *s, uint64_t wire_id)
 {
 	struct handed_failure *h;
 	unsigned owner = (unsigned)(wire_id >> STACK_ID_BITS);
-	s->counters.send_failed++;
+	counter_inc(&s->counters.send_failed);
 	if (!wire_id || owner >= s->group->n || !(h = malloc(sizeof(*h))))
 		return; /* the transaction's own timer ends it */
 	*h = (struct handed_failure){.work.run = run_failure,

@@ -4,6 +4,7 @@
 #ifndef EAVES_STACK_PRIV_H
 #define EAVES_STACK_PRIV_H
 
+#include "common/base/counter.h"
 #include "common/stack/stack.h"
 
 #include <pthread.h>

@@ -97,7 +97,7 @@ static void response(struct txn *t, const struct sip_msg *m, msec now)
 			u->response(t->arg, t, m, now);
 		break;
 	case COMPLETED:
-		t->tt->counters.retransmits_in++;
+		counter_inc(&t->tt->counters.retransmits_in);
 		break;
 	case TERMINATED:
 		break;

@@ -199,7 +199,7 @@ static void response(struct txn *t, const struct sip_msg *m, msec now)
 	case COMPLETED:
 		if (m->status < 300)
 			break;
-		t->tt->counters.retransmits_in++;
+		counter_inc(&t->tt->counters.retransmits_in);
 		if (t->last)
 			txn_resend(t, t->last);
 		else

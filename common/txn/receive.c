@@ -60,7 +60,7 @@ static enum txn_request receive(struct txn_table *tt, const struct sip_msg *m,
 	}
 	t = txn_find_server(tt, m, &k, m->method);
 	if (t) {
-		tt->counters.retransmits_in++;
+		counter_inc(&tt->counters.retransmits_in);
 		t->machine->request(t, m, now);
 		return TXN_REQUEST_ABSORBED;
 	}

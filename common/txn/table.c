@@ -133,7 +133,7 @@ static const struct txn_machine *machine_of(enum txn_kind kind)
 struct txn *table_alloc(struct txn_table *tt, enum txn_kind kind)
 {
 	if (tt->counters.live >= tt->limit || (list_empty(&tt->free) && !new_slab(tt))) {
-		tt->counters.refused++;
+		counter_inc(&tt->counters.refused);
 		return NULL;
 	}
 	struct txn *t = container_of(tt->free.next, struct txn, dead);
@@ -148,7 +148,7 @@ struct txn *table_alloc(struct txn_table *tt, enum txn_kind kind)
 	list_init(&t->dead);
 	wheel_timer_init(&t->retransmit, fire_retransmit);
 	wheel_timer_init(&t->life, fire_life);
-	tt->counters.live++;
+	counter_inc(&tt->counters.live);
 	return t;
 }
 
@@ -158,7 +158,7 @@ void table_unalloc(struct txn *t)
 	t->tt = NULL;
 	/* The one used last is taken first: it is still in the cache. */
 	list_insert_after(&tt->free, &t->dead);
-	tt->counters.live--;
+	counter_dec(&tt->counters.live);
 }
 
 static bool is_client(const struct txn *t)
@@ -276,7 +276,7 @@ void txn_resend(struct txn *t, const struct bytes *b)
 {
 	if (!b)
 		return;
-	t->tt->counters.retransmits_out++;
+	counter_inc(&t->tt->counters.retransmits_out);
 	txn_send(t, b);
 }
 

@@ -9,6 +9,7 @@
 #ifndef EAVES_TXN_TXN_PRIV_H
 #define EAVES_TXN_TXN_PRIV_H
 
+#include "common/base/counter.h"
 #include "common/txn/txn.h"
 
 enum {

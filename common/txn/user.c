@@ -23,7 +23,7 @@ struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
 	struct span id = txn_branch_id(branch);
 	const char *at = id.n ? memmem(req->p, req->n, id.p, id.n) : NULL;
 	if (!at || method_text.n > req->n) {
-		tt->counters.refused++;
+		counter_inc(&tt->counters.refused);
 		return NULL;
 	}
 	struct txn *t = table_alloc(tt, method == SIP_INVITE ? TXN_INVITE_CLIENT : TXN_CLIENT);
@@ -39,7 +39,7 @@ struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
 	t->client.branch = span_of(at, id.n);
 	t->client.method_text = span_of(req->p, method_text.n);
 	txn_hash_add(&tt->clients, &t->key, txn_client_hash(tt, method, method_text, branch));
-	tt->counters.client_new++;
+	counter_inc(&tt->counters.client_new);
 	if (method == SIP_INVITE)
 		txn_invite_client_start(t, now);
 	else
@@ -88,7 +88,7 @@ struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
 	t->server.req = sip_kept_new(m);
 	if (!t->server.req) {
 		table_unalloc(t);
-		tt->counters.refused++;
+		counter_inc(&tt->counters.refused);
 		return NULL;
 	}
 	t->method = m->method;
@@ -100,7 +100,7 @@ struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
 		t->to = *src; /* a name and no received: back to where it came from */
 	t->reliable = sip_transport_reliable(src->transport);
 	txn_key_link(t, m, k);
-	tt->counters.server_new++;
+	counter_inc(&tt->counters.server_new);
 	if (m->method == SIP_INVITE)
 		txn_invite_server_start(t, now);
 	else
@@ -114,7 +114,7 @@ struct txn *txn_server_new(struct txn_table *tt, const struct sip_msg *m,
 {
 	struct txn_key k;
 	if (!m->is_request || m->method == SIP_ACK) {
-		tt->counters.refused++;
+		counter_inc(&tt->counters.refused);
 		return NULL;
 	}
 	table_enter(tt);
