@@ -13,7 +13,7 @@
 enum {
 	REG_NAME_BYTES = 8,   /* of a binding's record */
 	REG_AGENT_BYTES = 40, /* of User-Agent that are kept */
-	REG_TRIES = 32,	      /* of compare and set: each lost to another request that won */
+	REG_TRIES = 256,      /* of compare and set: each lost to another request that won */
 };
 
 /* Settings in force; replaced as a whole. */
