@@ -20,32 +20,24 @@ static const char usage_text[] =
 	"  --seconds S --warm S    measured time, and time before it\n"
 	"  --count N               exactly N operations instead\n"
 	"  --users N --domain D    u0 ... with password p0 ...\n"
+	"  --first N               the user that reg begins with\n"
 	"  --ringing N             keep N more INVITE transactions ringing meanwhile\n"
 	"  --pid PID[,PID...]      servers whose CPU and memory are measured\n"
 	"  --uac IP --uas IP --port P --sockets N   our own addresses\n"
 	"  --hold-ms N --ring-ms N --expires S --sha256 --busy --verbose\n";
 
-static const struct option long_options[] = {{"target", required_argument, NULL, 't'},
-					     {"window", required_argument, NULL, 'w'},
-					     {"rate", required_argument, NULL, 'r'},
-					     {"seconds", required_argument, NULL, 's'},
-					     {"warm", required_argument, NULL, 'W'},
-					     {"count", required_argument, NULL, 'n'},
-					     {"users", required_argument, NULL, 'u'},
-					     {"domain", required_argument, NULL, 'd'},
-					     {"ringing", required_argument, NULL, 'R'},
-					     {"pid", required_argument, NULL, 'p'},
-					     {"uac", required_argument, NULL, 'a'},
-					     {"uas", required_argument, NULL, 'A'},
-					     {"port", required_argument, NULL, 'P'},
-					     {"sockets", required_argument, NULL, 'S'},
-					     {"hold-ms", required_argument, NULL, 'H'},
-					     {"ring-ms", required_argument, NULL, 'g'},
-					     {"expires", required_argument, NULL, 'e'},
-					     {"sha256", no_argument, NULL, '2'},
-					     {"busy", no_argument, NULL, 'b'},
-					     {"verbose", no_argument, NULL, 'v'},
-					     {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {
+	{"target", required_argument, NULL, 't'},  {"window", required_argument, NULL, 'w'},
+	{"rate", required_argument, NULL, 'r'},	   {"seconds", required_argument, NULL, 's'},
+	{"warm", required_argument, NULL, 'W'},	   {"count", required_argument, NULL, 'n'},
+	{"users", required_argument, NULL, 'u'},   {"domain", required_argument, NULL, 'd'},
+	{"ringing", required_argument, NULL, 'R'}, {"pid", required_argument, NULL, 'p'},
+	{"uac", required_argument, NULL, 'a'},	   {"uas", required_argument, NULL, 'A'},
+	{"port", required_argument, NULL, 'P'},	   {"sockets", required_argument, NULL, 'S'},
+	{"hold-ms", required_argument, NULL, 'H'}, {"ring-ms", required_argument, NULL, 'g'},
+	{"expires", required_argument, NULL, 'e'}, {"sha256", no_argument, NULL, '2'},
+	{"busy", no_argument, NULL, 'b'},	   {"verbose", no_argument, NULL, 'v'},
+	{"first", required_argument, NULL, 'f'},   {NULL, 0, NULL, 0}};
 
 static int parse_target(struct options *o, const char *s)
 {
@@ -87,6 +79,7 @@ static int parse_one(struct options *o, int c, char *arg)
 	case 'H': o->hold_ms = (unsigned)atoi(arg); return 0;
 	case 'g': o->ring_ms = (unsigned)atoi(arg); return 0;
 	case 'e': o->expires_s = (unsigned)atoi(arg); return 0;
+	case 'f': o->first = (unsigned)atoi(arg); return 0;
 	case '2': o->sha256 = true; return 0;
 	case 'b': o->busy = true; return 0;
 	case 'v': o->verbose = true; return 0;
@@ -332,6 +325,12 @@ static void report(const struct load *l, const struct snapshot *a, const struct 
 	print("received_per_op", (double)(b->c.received - a->c.received) / n, "packets");
 	if (l->opt.npids) {
 		print("server_cpu", cpu_ns / 1e3 / n, "us/op");
+		uint64_t user = b->server.user_ticks - a->server.user_ticks;
+		uint64_t kernel = b->server.kernel_ticks - a->server.kernel_ticks;
+
+		print("server_kernel",
+		      user + kernel ? 100.0 * (double)kernel / (double)(user + kernel) : 0,
+		      "%");
 		print("server_cores", cpu_ns / 1e9 / s, "cores");
 		print("server_pss_before", (double)kib_before, "KiB");
 		print("server_pss_after", (double)server_usage(true).pss_kib, "KiB");
@@ -361,6 +360,7 @@ int main(int argc, char **argv)
 	}
 	if (load_init(&l) < 0 || prepare(&l) < 0)
 		return 1;
+	l.next_user = l.opt.first;
 	server_find(&l.opt);
 	uint64_t kib_before = server_usage(true).pss_kib;
 	measure(&l, &a, &b);

@@ -13,22 +13,34 @@ enum { PROCESSES_MAX = 1024 };
 static int process[PROCESSES_MAX];
 static unsigned nprocess;
 
-static int parent_of(int pid)
+/* Parent, and clock ticks in user mode and in the kernel, of /proc/PID/stat.  False without. */
+static bool read_stat(int pid, int *ret_parent, uint64_t *ret_user, uint64_t *ret_kernel)
 {
 	char path[64], text[512];
-	int ppid = -1;
+	unsigned long long user, kernel;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	FILE *f = fopen(path, "r");
 	if (!f)
-		return -1;
+		return false;
 	size_t n = fread(text, 1, sizeof(text) - 1, f);
 	fclose(f);
 	text[n] = 0;
 	const char *p = strrchr(text, ')'); /* the name may hold anything */
-	if (!p || sscanf(p + 1, " %*c %d", &ppid) != 1)
-		return -1;
-	return ppid;
+	if (!p || sscanf(p + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
+			 ret_parent, &user, &kernel) != 3)
+		return false;
+	*ret_user = user;
+	*ret_kernel = kernel;
+	return true;
+}
+
+static int parent_of(int pid)
+{
+	uint64_t user, kernel;
+	int parent;
+
+	return read_stat(pid, &parent, &user, &kernel) ? parent : -1;
 }
 
 static bool known(int pid)
@@ -112,7 +124,14 @@ struct usage server_usage(bool memory)
 	struct usage u = {.processes = nprocess};
 
 	for (unsigned i = 0; i < nprocess; i++) {
+		uint64_t user = 0, kernel = 0;
+		int parent;
+
 		u.cpu_ns += cpu_of(process[i]);
+		if (read_stat(process[i], &parent, &user, &kernel)) {
+			u.user_ticks += user;
+			u.kernel_ticks += kernel;
+		}
 		if (memory)
 			u.pss_kib += pss_of(process[i]);
 	}

@@ -29,7 +29,7 @@ struct options {
 	unsigned window;
 	double warm_s, seconds;
 	uint64_t count; /* exactly so many operations; 0: by time */
-	unsigned users, sockets, base_port, hold_ms, ring_ms, expires_s;
+	unsigned users, first, sockets, base_port, hold_ms, ring_ms, expires_s;
 	unsigned ringing; /* INVITE transactions kept ringing meanwhile */
 	bool busy, sha256, verbose;
 	int pids[8];
@@ -201,7 +201,7 @@ void uas_answer_due(struct load *l, struct op *o);
 
 /* server.c: the servers' processes and their children. */
 struct usage {
-	uint64_t cpu_ns, pss_kib;
+	uint64_t cpu_ns, user_ticks, kernel_ticks, pss_kib;
 	unsigned processes;
 };
 void server_find(const struct options *o);
