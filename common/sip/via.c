@@ -6,22 +6,25 @@
 
 #include <errno.h>
 
-/* Behind "SIP / 2.0 / transport", or NULL. */
+static const char *scan_slash(const char *p, const char *e)
+{
+	p = sip_skip_lws(p, e);
+	return p < e && *p == '/' ? sip_skip_lws(p + 1, e) : NULL;
+}
+
+/* Behind "SIP / 2.0 / transport", or NULL.  Any version: the grammar has a token there, and who
+ * sends SIP/7.0 must be told 505. */
 static const char *scan_protocol(const char *p, const char *e, struct span *ret_transport)
 {
 	if (e - p > 8 && memcmp(p, "SIP/2.0/", 8) == 0) {
 		p += 8;
 	} else {
-		static const struct span parts[] = {{"SIP", 3}, {"2.0", 3}};
-		for (unsigned i = 0; i < 2; i++) {
-			const char *q = sip_scan(p, e, C_TOKEN);
-			if (!span_ieq(sip_between(p, q), parts[i]))
-				return NULL;
-			p = sip_skip_lws(q, e);
-			if (p == e || *p != '/')
-				return NULL;
-			p = sip_skip_lws(p + 1, e);
-		}
+		const char *q = sip_scan(p, e, C_TOKEN);
+		if (!span_ieq(sip_between(p, q), SPAN("SIP")) || !(p = scan_slash(q, e)))
+			return NULL;
+		q = sip_scan(p, e, C_TOKEN);
+		if (q == p || !(p = scan_slash(q, e)))
+			return NULL;
 	}
 	p = sip_skip_lws(p, e);
 	const char *q = sip_scan(p, e, C_TOKEN);

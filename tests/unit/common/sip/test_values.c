@@ -113,6 +113,16 @@ START_TEST(via_of_another_transport_is_sound_but_none_of_ours)
 }
 END_TEST
 
+START_TEST(via_of_another_version_can_be_answered)
+{
+	struct sip_via v;
+	ck_assert_int_eq(via("SIP/7.0/UDP elm.test:5070;branch=z9hG4bKa", &v), 0);
+	ck_assert_int_eq(v.transport, SIP_TRANSPORT_UDP);
+	ASSERT_SPAN(v.host, "elm.test");
+	ck_assert_uint_eq(v.port, 5070);
+}
+END_TEST
+
 START_TEST(the_cookie_alone_is_no_cookie)
 {
 	struct sip_via v;
@@ -131,7 +141,7 @@ START_TEST(what_is_no_via_is_refused)
 		"SIP/2.0/UDP ",
 		"SIP/2.0/UDPelm.test:",
 		"SIP/2.0 elm.test",
-		"SIP/3.0/UDP elm.test",
+		"SIP//UDP elm.test",
 		"HTTP/2.0/UDP elm.test",
 		"SIP/2.0/ elm.test",
 		"SIP/2.0/UDP a@elm.test",
@@ -523,7 +533,8 @@ END_TEST
 UNIT_MAIN("sip values", via_has_all_its_parts, via_may_be_as_short_as_rfc2543_has_it,
 	  via_may_have_white_space_and_folds_everywhere,
 	  via_knows_ipv6_with_and_without_brackets_in_received,
-	  via_of_another_transport_is_sound_but_none_of_ours, the_cookie_alone_is_no_cookie,
+	  via_of_another_transport_is_sound_but_none_of_ours,
+	  via_of_another_version_can_be_answered, the_cookie_alone_is_no_cookie,
 	  what_is_no_via_is_refused, nameaddr_in_brackets_has_display_uri_and_parameters,
 	  nameaddr_without_brackets_leaves_all_parameters_to_the_header,
 	  display_names_may_be_tokens_or_utf8_or_nothing, a_folded_display_name_is_unfolded,
