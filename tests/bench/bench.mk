@@ -1,4 +1,4 @@
-# Benchmarks against Kamailio: run.py's head says how.
+# Benchmarks against Kamailio: run.py's head says how.  A whole run takes some 20 minutes.
 
 .PHONY: bench
 # BENCH: run.py's options, as in make bench BENCH="--quick".
