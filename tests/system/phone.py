@@ -60,9 +60,9 @@ class Phone:
 		self.user, self.server, self.transport = user, server, transport
 		self.password, self.domain, self.source = password, domain, source
 		self.tls, self.sni = tls, sni
-		self.call_id, self.cseq = token() + "@reg", 0
+		self.call_id, self.cseq, self.tag = token() + "@reg", 0, token()
 		self.seen, self.log, self.inbox = set(), [], []
-		self.streams, self.listener, self.thread = [], None, None
+		self.streams, self.listener, self.thread, self.wake = [], None, None, None
 		self.stopping, self.pongs, self.challenge, self.nc = False, 0, None, 0
 		self.family = socket.AF_INET6 if ":" in source else socket.AF_INET
 		if transport == "udp":
@@ -74,7 +74,6 @@ class Phone:
 				self._listen(port)
 			if server:
 				self.connect()
-		self.wake = os.pipe()
 
 	# ---- sockets ----
 
@@ -120,17 +119,19 @@ class Phone:
 
 	def _poll(self, wait):
 		"""What has come within `wait` seconds, into the inbox."""
-		files = {self.wake[0]: None}
-		if self.sock:
-			files[self.sock] = None
-		if self.listener:
-			files[self.listener] = None
+		files = {f.fileno(): f for f in (self.sock, self.listener) if f}
 		for s in self.streams:
 			if not s.ended:
-				files[s.sock] = s
+				files[s.sock.fileno()] = s
 				if isinstance(s.sock, ssl.SSLSocket) and s.sock.pending():
 					wait = 0
-		for f in select.select(list(files), [], [], wait)[0]:
+		poll = select.poll()
+		for fd in list(files) + ([self.wake[0]] if self.wake else []):
+			poll.register(fd, select.POLLIN)
+		for fd, _ in poll.poll(wait * 1000):
+			f = files.get(fd)
+			if not f:
+				continue
 			if f is self.sock:
 				try:
 					data, source = f.recvfrom(65535)
@@ -143,8 +144,8 @@ class Phone:
 				if self.transport == "tls":
 					s.sock = self.tls.wrap_socket(s.sock, server_side=True)
 				self.streams.append(s)
-			elif f in files and files[f]:
-				self._read(files[f])
+			else:
+				self._read(f)
 
 	def _read(self, s):
 		s.read()
@@ -247,18 +248,17 @@ class Phone:
 		self.send(m.raw)
 		return m
 
-	def again(self, request, response, method=None, algorithm=None, nc=1, ack=True, **change):
+	def again(self, request, response, algorithm=None, nc=1, password=None, change=None):
 		"""The request with credentials for the challenge in the response."""
-		if ack and request.method == "INVITE":
+		if request.method == "INVITE":
 			self.ack(request, response)
 		wanted = [c for c in challenges(response)
 			if algorithm in (None, c.get("algorithm", "MD5"))]
 		assert wanted, f"no challenge with {algorithm}:\n{response!r}"
 		self.challenge, self.nc = wanted[0], nc
 		name = "Authorization" if response.status == 401 else "Proxy-Authorization"
-		user = change.pop("user", self.user)
-		password = change.pop("password", self.password)
-		value = credentials(wanted[0], request.method, request.uri, user, password, nc=nc, **change)
+		value = credentials(wanted[0], request.method, request.uri, self.user,
+			password or self.password, nc=nc, change=change)
 		return self.resend(request, (name, value))
 
 	def resend(self, request, auth=None):
@@ -328,7 +328,7 @@ class Phone:
 	def reply(self, request, status, headers=(), body="", tag=None, reason=None):
 		"""Answers a request; the To tag stays the same for one Call-ID."""
 		if status > 100:
-			tag = tag or f"{self.user}-{request.call_id[:12]}"
+			tag = tag or f"{self.tag}-{request.call_id[:12]}"
 		if status // 100 == 2 and request.method == "INVITE" and not body:
 			body = SDP
 		h = list(headers)
@@ -355,21 +355,21 @@ class Phone:
 				m = self.next(1)
 				if m is not None:
 					(handler or default)(self, m)
+		self.wake = os.pipe()
 		self.thread = threading.Thread(target=run, daemon=True)
 		self.thread.start()
 		return self
 
 	def close(self):
 		self.stopping = True
-		os.write(self.wake[1], b"x")
 		if self.thread:
+			os.write(self.wake[1], b"x")
 			self.thread.join(TIMEOUT)
+			for fd in self.wake:
+				os.close(fd)
 		for s in [self.sock, self.listener] + [s.sock for s in self.streams]:
 			if s:
 				s.close()
-		for fd in self.wake:
-			os.close(fd)
-		self.wake = os.pipe()
 
 
 class Dialog:

@@ -118,7 +118,8 @@ def challenges(response):
 	return out
 
 
-def credentials(challenge, method, uri, user, password, nc=1, cnonce=None, **change):
+def credentials(challenge, method, uri, user, password, nc=1, cnonce=None,
+		change=None):
 	"""The value of an Authorization header.  change: parameters given as they are."""
 	c = dict(challenge)
 	algorithm = c.get("algorithm", "MD5")
@@ -130,6 +131,6 @@ def credentials(challenge, method, uri, user, password, nc=1, cnonce=None, **cha
 	response = h(f"{ha1}:{c['nonce']}:{nc}:{cnonce}:auth:{ha2}".encode()).hexdigest()
 	p = {"username": user, "realm": c["realm"], "nonce": c["nonce"], "uri": uri,
 		"response": response, "cnonce": cnonce, "opaque": c.get("opaque")}
-	p.update(change)
+	p.update(change or {})
 	quoted = ", ".join(f'{k}="{v}"' for k, v in p.items() if v is not None)
 	return f"Digest {quoted}, algorithm={algorithm}, qop=auth, nc={nc}"
