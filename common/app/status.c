@@ -126,6 +126,8 @@ static const struct row txn_rows[] = {
 	    METRICS_COUNTER, "Transactions ended by the transport"),
 	ROW(txn_counters, refused, "transactions_refused_total", METRICS_COUNTER,
 	    "Transactions refused because the table was full"),
+	ROW(txn_counters, evicted, "transactions_evicted_total", METRICS_COUNTER,
+	    "Answered transactions ended early to make room"),
 	ROW(txn_counters, live, "transactions", METRICS_GAUGE, "Live transactions"),
 };
 

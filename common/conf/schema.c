@@ -35,7 +35,7 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	R(domain, 255, "The SIP domain served.") \
 	L(aliases, text, 0, 64, "Further names of the same domain, and the hosts in its addresses.") \
 	L(listeners, listener, 1, 16, "Where SIP is taken in; at least one.") \
-	N(workers, 0, 0, 64, "", "Worker threads; 0: one a core.") \
+	N(workers, 0, 0, 64, "", "Worker threads; 0: one for every four cores.") \
 	N(moderation_us, 250, 0, 500, "us", \
 	  "Longest wait of a worker that is under load for more work before it looks again; 0: off.") \
 	S(data_dir, 255, "Folder of the store, the secret and the admin socket; needed by `store: sqlite`.") \
@@ -56,7 +56,7 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	N(idle_s, 600, 5, 86400, "s", "A connection on which nothing comes is closed.") \
 	N(connect_ms, 3000, 100, 60000, "ms", "A connection to a next hop must stand.") \
 	N(out_queue_bytes, 262144, 16384, 67108864, "bytes", "Unsent to one connection before it is closed.") \
-	N(transactions, 200000, 100, 10000000, "", "Live transactions of one worker.")
+	N(transactions, 1000000, 100, 10000000, "", "Live transactions of one worker.")
 #define KEYS_TIMERS(N, B, S, R, E, W, L, P) \
 	N(t1_ms, 500, 50, 10000, "ms", "RFC 3261 T1: round-trip estimate.") \
 	N(t2_ms, 4000, 100, 60000, "ms", "RFC 3261 T2: longest interval between retransmissions.") \

@@ -89,6 +89,9 @@ void proxy_call_step(struct proxy_call *c, msec now)
 	if (!c->final)
 		proxy_call_send_best(c, now);
 	tell_done(c);
+	/* Branches in Accepted may linger for half a minute: without the request. */
+	c->kept = sip_kept_unref(c->kept);
+	c->plan.m = NULL;
 	if (!accepted)
 		proxy_call_free(c);
 }
@@ -107,6 +110,7 @@ void proxy_call_free(struct proxy_call *c)
 	wheel_stop(c->p->w, &c->serial);
 	if (c->server)
 		txn_forget(c->server);
+	sip_kept_unref(c->kept);
 	bytes_unref(c->best);
 	list_remove(&c->link);
 	counter_dec(&c->p->count.calls);
@@ -194,7 +198,8 @@ static struct proxy_call *call_new(struct proxy *p, struct txn *server,
 	counter_inc(&p->count.calls);
 	wheel_timer_init(&c->serial, proxy_serial_fired);
 	proxy_plan_init(p, &c->plan, r, opts);
-	c->plan.m = txn_request(server);
+	c->kept = sip_kept_ref(txn_request_kept(server));
+	c->plan.m = &c->kept->msg;
 	c->plan.uri = is_inside(r->msg, r->uri_text)
 			      ? span_of(c->plan.m->base + (r->uri_text.p - r->msg->base),
 					r->uri_text.n)

@@ -159,6 +159,7 @@ struct proxy_call {
 	struct proxy *p;
 	struct list link;
 	struct txn *server;
+	struct sip_kept *kept; /* the request, while branches may be made of it */
 	struct proxy_plan plan;
 	struct branch *branches; /* in the order of trying */
 	struct wheel_timer serial;

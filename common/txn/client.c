@@ -29,6 +29,7 @@ static void set_state(struct txn *t, enum state state, msec now)
 			txn_enter_state(t, TERMINATED);
 			txn_terminate(t);
 		} else {
+			txn_drop_request(t);
 			txn_arm_linger(t, t->tt->timers.t4, now); /* timer K */
 		}
 		break;

@@ -35,10 +35,13 @@ static void set_state(struct txn *t, enum state state, msec now)
 			txn_enter_state(t, TERMINATED);
 			txn_terminate(t);
 		} else {
+			if (t->last) /* the ACK; without one it has to be made yet */
+				txn_drop_request(t);
 			txn_arm_linger(t, TIMER_D_MS, now);
 		}
 		break;
 	case ACCEPTED:
+		txn_drop_request(t);
 		txn_arm_linger(t, txn_64t1(t), now); /* timer M */
 		break;
 	case TERMINATED:

@@ -34,9 +34,11 @@ static void set_state(struct txn *t, enum state state, msec now)
 		break;
 	case ACCEPTED:
 		drop_last(t);
+		txn_drop_request(t);
 		txn_arm_linger(t, txn_64t1(t), now); /* timer L */
 		break;
 	case COMPLETED:
+		txn_drop_request(t);
 		if (!t->reliable)
 			txn_arm_retransmit(t, t->tt->timers.t1, now); /* timer G */
 		txn_arm_life(t, now + txn_64t1(t));		      /* timer H */

@@ -164,11 +164,11 @@ void txn_key_link(struct txn *t, const struct sip_msg *m, const struct txn_key *
 	t->server.port = k->port;
 	t->server.branch = in_kept(m, kept, k->branch);
 	t->server.host = in_kept(m, kept, k->host);
-	txn_hash_add(&tt->servers, &t->key,
+	txn_hash_add(&tt->servers, txn_slot(t),
 		     with_method(tt, k->hash, t->method, m->method_text));
 	/* One of a kind: many branches of one request make no chain. */
 	if (k->mergeable && !txn_find_merged(tt, m, k))
-		txn_hash_add(&tt->merges, &t->server.merge,
+		txn_hash_add(&tt->merges, txn_slot(t),
 			     with_method(tt, k->merge, t->method, m->method_text));
 
 	begin(&mac, tt, FOR_TAG);
@@ -232,14 +232,14 @@ struct txn *txn_find_server(struct txn_table *tt, const struct sip_msg *m,
 			    const struct txn_key *k, enum sip_method method)
 {
 	uint64_t hash = with_method(tt, k->hash, method, m->method_text);
-	struct txn_node *n = txn_hash_first(&tt->servers, hash);
-	for (; n; n = txn_hash_next(n)) {
-		struct txn *t = container_of(n, struct txn, key);
+	struct txn_hash_it it;
+	struct txn *t = txn_hash_first(&tt->servers, hash, &it);
+	for (; t; t = txn_hash_next(&it)) {
 		if (t->method != method || t->server.cookie != k->cookie)
 			continue;
-		if (method == SIP_METHOD_OTHER &&
+		if (method == SIP_METHOD_OTHER && t->server.req &&
 		    !span_eq(t->server.req->msg.method_text, m->method_text))
-			continue;
+			continue; /* else the hash has it */
 		if (k->cookie ? same_by_branch(t, k) : same_by_2543(t, m, k))
 			return t;
 	}
@@ -251,10 +251,12 @@ bool txn_find_merged(struct txn_table *tt, const struct sip_msg *m, const struct
 	uint64_t hash = with_method(tt, k->merge, m->method, m->method_text);
 	if (!k->mergeable)
 		return false;
-	struct txn_node *n = txn_hash_first(&tt->merges, hash);
-	for (; n; n = txn_hash_next(n)) {
-		const struct txn *t = container_of(n, struct txn, server.merge);
-		const struct sip_msg *q = &t->server.req->msg;
+	struct txn_hash_it it;
+	const struct txn *t = txn_hash_first(&tt->merges, hash, &it);
+	for (; t; t = txn_hash_next(&it)) {
+		const struct sip_msg *q = txn_request(t);
+		if (!q)
+			return true;
 		if (q->cseq == m->cseq && span_eq(q->method_text, m->method_text) &&
 		    span_eq(q->call_id, m->call_id) &&
 		    span_eq(sip_msg_value(q, SIP_HDR_FROM), sip_msg_value(m, SIP_HDR_FROM)))
@@ -279,10 +281,14 @@ struct txn *txn_find_client(struct txn_table *tt, const struct sip_msg *m,
 {
 	struct span id = txn_branch_id(top->branch);
 	uint64_t hash = txn_client_hash(tt, m->method, m->method_text, top->branch);
-	struct txn_node *n = txn_hash_first(&tt->clients, hash);
-	for (; n; n = txn_hash_next(n)) {
-		struct txn *t = container_of(n, struct txn, key);
-		if (t->method == m->method && span_eq(t->client.branch, id) &&
+	struct txn_hash_it it;
+	struct txn *t = txn_hash_first(&tt->clients, hash, &it);
+	for (; t; t = txn_hash_next(&it)) {
+		if (t->method != m->method)
+			continue;
+		if (!t->client.req)
+			return t;
+		if (span_eq(t->client.branch, id) &&
 		    (t->method != SIP_METHOD_OTHER ||
 		     span_eq(t->client.method_text, m->method_text)))
 			return t;

@@ -27,6 +27,8 @@ static void set_state(struct txn *t, enum state state, msec now)
 			txn_enter_state(t, TERMINATED);
 			txn_terminate(t);
 		} else {
+			txn_drop_request(t);
+			txn_complete(t);
 			txn_arm_linger(t, txn_64t1(t), now); /* timer J */
 		}
 		break;

@@ -44,6 +44,16 @@ static void fire_life(struct wheel_timer *w, msec now)
 	table_leave(tt, now);
 }
 
+static size_t slabs_max(const struct txn_table *tt)
+{
+	return tt->limit / TXN_SLAB + 1 + TXN_SPARE_SLABS;
+}
+
+static int hash_init(struct txn_table *tt, struct txn_hash *h, size_t node_off)
+{
+	return txn_hash_init(h, tt->limit, &tt->slab, node_off);
+}
+
 struct txn_table *txn_table_new(struct wheel *w, const struct txn_timers *timers,
 				const struct txn_ops *ops, const struct mac_key *key,
 				size_t limit)
@@ -55,16 +65,16 @@ struct txn_table *txn_table_new(struct wheel *w, const struct txn_timers *timers
 	tt->timers = *timers;
 	tt->ops = *ops;
 	tt->key = *key;
-	tt->limit =
-		limit < ((size_t)1 << TXN_SLOT_BITS) ? limit : ((size_t)1 << TXN_SLOT_BITS) - 1;
+	tt->limit = limit < TXN_LIMIT_MAX ? limit : TXN_LIMIT_MAX;
 	list_init(&tt->errors);
 	list_init(&tt->dead);
+	list_init(&tt->completed);
 	list_init(&tt->free);
 	wheel_timer_init(&tt->reap, fire_reap);
-	tt->slab = calloc(tt->limit / TXN_SLAB + 1, sizeof(struct txn *));
-	if (!tt->slab || txn_hash_init(&tt->clients, tt->limit) < 0 ||
-	    txn_hash_init(&tt->servers, tt->limit) < 0 ||
-	    txn_hash_init(&tt->merges, tt->limit) < 0) {
+	tt->slab = calloc(slabs_max(tt), sizeof(struct txn *));
+	if (!tt->slab || hash_init(tt, &tt->clients, offsetof(struct txn, key)) < 0 ||
+	    hash_init(tt, &tt->servers, offsetof(struct txn, key)) < 0 ||
+	    hash_init(tt, &tt->merges, offsetof(struct txn, server.merge)) < 0) {
 		txn_table_free(tt);
 		return NULL;
 	}
@@ -105,7 +115,7 @@ const struct txn_counters *txn_table_counters(const struct txn_table *tt)
 
 static bool new_slab(struct txn_table *tt)
 {
-	if (tt->nslabs > tt->limit / TXN_SLAB)
+	if (tt->nslabs >= slabs_max(tt))
 		return false;
 	struct txn *v = calloc(TXN_SLAB, sizeof(*v));
 	if (!v)
@@ -130,9 +140,29 @@ static const struct txn_machine *machine_of(enum txn_kind kind)
 	return machines[kind];
 }
 
+/* Timer J has run for 8*T1 or longer: whoever is still there has had two more repeats of its
+ * request answered since, and the limit is not to refuse new ones for the rest. */
+static bool evict(struct txn_table *tt, msec now)
+{
+	if (list_empty(&tt->completed))
+		return false;
+	struct txn *t = container_of(tt->completed.next, struct txn, dead);
+	if (now + txn_64t1(t) < t->life.due + 8 * tt->timers.t1)
+		return false;
+	counter_inc(&tt->counters.evicted);
+	txn_terminate(t);
+	return true;
+}
+
+/* What has ended takes no place, freed or not. */
+static bool has_room(struct txn_table *tt)
+{
+	return tt->counters.live - tt->ndead < tt->limit || evict(tt, tt->wheel->now);
+}
+
 struct txn *table_alloc(struct txn_table *tt, enum txn_kind kind)
 {
-	if (tt->counters.live >= tt->limit || (list_empty(&tt->free) && !new_slab(tt))) {
+	if (!has_room(tt) || (list_empty(&tt->free) && !new_slab(tt))) {
 		counter_inc(&tt->counters.refused);
 		return NULL;
 	}
@@ -203,12 +233,32 @@ void txn_terminate(struct txn *t)
 	txn_stop_life(t);
 	list_remove(&t->errors);
 	if (is_client(t)) {
-		txn_hash_remove(&tt->clients, &t->key);
+		txn_hash_remove(&tt->clients, txn_slot(t));
 	} else {
-		txn_hash_remove(&tt->servers, &t->key);
-		txn_hash_remove(&tt->merges, &t->server.merge);
+		txn_hash_remove(&tt->servers, txn_slot(t));
+		txn_hash_remove(&tt->merges, txn_slot(t));
 	}
+	list_remove(&t->dead);
 	list_append(&tt->dead, &t->dead);
+	tt->ndead++;
+}
+
+void txn_complete(struct txn *t)
+{
+	list_append(&t->tt->completed, &t->dead);
+}
+
+/* RFC 2543's rule for matching reads the request; a branch is known by its keyed hash, which
+ * nobody outside can make collide. */
+void txn_drop_request(struct txn *t)
+{
+	if (is_client(t)) {
+		t->client.req = bytes_unref(t->client.req);
+		t->client.branch = t->client.method_text = span_of(NULL, 0);
+	} else if (t->server.cookie) {
+		t->server.req = sip_kept_unref(t->server.req);
+		t->server.branch = t->server.host = span_of(NULL, 0);
+	}
 }
 
 /* ---- entry and exit ---- */
@@ -233,6 +283,7 @@ static void reap(struct txn_table *tt, msec now)
 	while (!list_empty(&tt->dead)) {
 		struct txn *t = container_of(tt->dead.next, struct txn, dead);
 		list_remove(&t->dead);
+		tt->ndead--;
 		destroy(t);
 	}
 }
@@ -300,10 +351,10 @@ void txn_fail(struct txn *t, enum txn_failure why, msec now)
 	struct txn_counters *c = &t->tt->counters;
 	switch (why) {
 	case TXN_FAIL_TIMEOUT:
-		c->timeouts++;
+		counter_inc(&c->timeouts);
 		break;
 	case TXN_FAIL_TRANSPORT:
-		c->transport_errors++;
+		counter_inc(&c->transport_errors);
 		break;
 	}
 	if (is_client(t)) {
@@ -329,7 +380,7 @@ struct txn *txn_by_id(struct txn_table *tt, uint64_t id)
 	size_t slot = id & (((size_t)1 << TXN_SLOT_BITS) - 1);
 	if (slot == 0 || slot > tt->nslabs * TXN_SLAB)
 		return NULL;
-	struct txn *t = &tt->slab[(slot - 1) / TXN_SLAB][(slot - 1) % TXN_SLAB];
+	struct txn *t = txn_at(tt->slab, (uint32_t)slot);
 	return t->tt && t->id == id && !t->terminated ? t : NULL;
 }
 

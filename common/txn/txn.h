@@ -26,7 +26,8 @@ extern const struct txn_timers txn_timers_default;
 
 struct txn_counters {
 	uint64_t server_new, client_new, retransmits_in, retransmits_out, timeouts,
-		transport_errors, refused; /* refused: table full or out of memory */
+		transport_errors, refused, /* refused: table full or out of memory */
+		evicted;		   /* ended before timer J to make room */
 	uint64_t live;
 };
 
@@ -65,8 +66,9 @@ struct txn_server_user {
 	void (*gone)(void *arg, struct txn *t);
 };
 
-/* key: for hashing and derived To tags.  limit: live transactions at most
- * (2^24 - 1 whatever is asked).  NULL: out of memory. */
+/* key: for hashing and derived To tags.  limit: live transactions at most (about 2^24 whatever
+ * is asked).  Above it the oldest non-INVITE server transactions in Completed are ended, once
+ * older than 8*T1; with none, new ones are refused.  NULL: out of memory. */
 struct txn_table *txn_table_new(struct wheel *w, const struct txn_timers *timers,
 				const struct txn_ops *ops, const struct mac_key *key,
 				size_t limit);
@@ -99,8 +101,10 @@ struct txn *txn_server_new(struct txn_table *tt, const struct sip_msg *m,
 			   const struct txn_server_user *user, void *arg, msec now);
 /* Another user takes over (a decision that took its time is made): no call of the old one. */
 void txn_server_set_user(struct txn *t, const struct txn_server_user *user, void *arg);
-/* The request as kept. */
+/* The request as kept; NULL once a final response was sent, when nothing needs it any more.
+ * Who needs it longer holds a reference (sip_kept_ref of txn_request_kept). */
 const struct sip_msg *txn_request(const struct txn *t);
+struct sip_kept *txn_request_kept(const struct txn *t);
 const struct sip_flow *txn_flow(const struct txn *t);
 /* The To tag that this server gives in its own responses to the request: derived, 16 hex
  * digits, valid while t is. */
@@ -110,7 +114,7 @@ struct span txn_to_tag(const struct txn *t);
  * 6026 8.7). -EALREADY when the state does not allow it (the response is dropped). */
 int txn_respond(struct txn *t, unsigned status, struct bytes *b, msec now);
 /* Builds a response of our own (sip_build_response with txn_to_tag) and sends it. `lines`: more
- * header lines, may be empty. */
+ * header lines, may be empty.  -EALREADY after a final response. */
 int txn_reply(struct txn *t, unsigned status, struct span reason, struct span lines, msec now);
 /* Latest status sent, 0 before any. */
 unsigned txn_status(const struct txn *t);
@@ -146,7 +150,8 @@ void txn_transport_error(struct txn_table *tt, uint64_t id, msec now);
 /* State's name as in the figures ("Calling", "Proceeding" ...), for logs and tests. */
 const char *txn_state_name(const struct txn *t);
 bool txn_is_terminated(const struct txn *t);
-/* The request bytes as sent by a client transaction. */
+/* The request bytes as sent by a client transaction; NULL once nothing needs them any more
+ * (after a final response). */
 struct bytes *txn_sent(const struct txn *t);
 
 #endif

@@ -18,32 +18,52 @@ enum {
 	TXN_FORGOTTEN_MS = 185000, /* an INVITE nobody waits for any more: beyond timer C */
 	TXN_REAP_MS = 500,	   /* terminated ones are freed by then, when nothing comes */
 	TXN_SLAB = 64,		   /* transactions a slab */
+	TXN_SPARE_SLABS = 16,	   /* beyond the limit: what has ended and is not freed yet */
 	TXN_SLOT_BITS = 24,	   /* of an id: the slot; the rest is its generation */
 };
 
-#define TXN_ID_MASK (((uint64_t)1 << 56) - 1)
+#define TXN_LIMIT_MAX (((size_t)1 << TXN_SLOT_BITS) - 1 - (TXN_SPARE_SLABS + 1) * TXN_SLAB)
+#define TXN_ID_MASK   (((uint64_t)1 << 56) - 1)
 
-/* ---- hash.c: linear hashing, grown one bucket at a time ---- */ struct txn_node {
-	struct txn_node *next;
+/* ---- hash.c: linear hashing over cache lines, grown one bucket at a time ---- */
+
+/* In a transaction, one for each hash that it is in. */
+struct txn_node {
 	uint64_t hash;
+	uint32_t next; /* slot of the next one in the chain behind a full line */
 	bool linked;
 };
+enum { TXN_BUCKET_ENTRIES = 7 };
+struct txn_bucket {
+	uint64_t entry[TXN_BUCKET_ENTRIES]; /* 40 bits of the hash, the slot; 0: free */
+	uint32_t more;			    /* slot of the first that did not fit */
+} __attribute__((aligned(64)));
 struct txn_hash {
-	struct txn_node ***segment;
+	struct txn ***slab; /* of the table: from slots to transactions */
+	size_t node_off;    /* of its node in a transaction */
+	struct txn_bucket **segment;
 	size_t nsegments_max;
 	size_t nbuckets;
 	size_t base; /* power of two <= nbuckets */
 	size_t n;
 };
 /* 0 or -ENOMEM. */
-int txn_hash_init(struct txn_hash *h, size_t limit);
+int txn_hash_init(struct txn_hash *h, size_t limit, struct txn ***slab, size_t node_off);
 void txn_hash_done(struct txn_hash *h);
-void txn_hash_add(struct txn_hash *h, struct txn_node *n, uint64_t hash);
-/* Harmless for a node that is not linked. */
-void txn_hash_remove(struct txn_hash *h, struct txn_node *n);
-struct txn_node *txn_hash_first(const struct txn_hash *h, uint64_t hash);
-struct txn_node *txn_hash_next(const struct txn_node *n);
-/* Nodes in the longest chain: for tests. */
+void txn_hash_add(struct txn_hash *h, uint32_t slot, uint64_t hash);
+/* Harmless for one that is not linked. */
+void txn_hash_remove(struct txn_hash *h, uint32_t slot);
+/* Those of the very hash; nothing may be added or removed on the way. */
+struct txn_hash_it {
+	const struct txn_hash *h;
+	const struct txn_bucket *b;
+	uint64_t hash;
+	unsigned i;
+	uint32_t more;
+};
+struct txn *txn_hash_first(const struct txn_hash *h, uint64_t hash, struct txn_hash_it *it);
+struct txn *txn_hash_next(struct txn_hash_it *it);
+/* Entries in the fullest bucket: for tests. */
 size_t txn_hash_longest(const struct txn_hash *h);
 
 /* ---- the transaction ---- */
@@ -72,7 +92,7 @@ struct txn {
 	const struct txn_machine *machine;
 	uint64_t id;
 	struct list errors; /* in tt->errors: a transport error to be dealt with */
-	struct list dead;   /* in tt->dead: terminated */
+	struct list dead;   /* in tt->dead: terminated; before, in tt->completed or none */
 	struct wheel_timer retransmit;
 	struct wheel_timer life;
 	uint32_t interval_ms; /* of the retransmission timer */
@@ -88,7 +108,7 @@ struct txn {
 	union {
 		struct {
 			const struct txn_client_user *user; /* NULL: forgotten */
-			struct bytes *req;
+			struct bytes *req;  /* NULL: nothing needs it any more */
 			struct span branch; /* inside req, without the cookie */
 			struct span method_text;
 			struct bytes *cancel_lines;
@@ -96,9 +116,9 @@ struct txn {
 		} client;
 		struct {
 			const struct txn_server_user *user; /* NULL: forgotten */
-			struct sip_kept *req;
+			struct sip_kept *req;	  /* NULL: nothing needs it any more */
 			struct txn_node merge;	  /* in tt->merges */
-			struct span branch, host; /* inside req; p NULL: not found there */
+			struct span branch, host; /* inside req; p NULL: not there */
 			struct sip_flow flow;
 			uint16_t port;
 			bool cookie;
@@ -107,7 +127,17 @@ struct txn {
 	};
 };
 /* At most 2 KB with index and allocator overhead, besides the message's bytes. */
-_Static_assert(sizeof(struct txn) <= 512, "a transaction has grown");
+_Static_assert(sizeof(struct txn) <= 384, "a transaction has grown");
+
+/* Slots count from 1. */
+static inline struct txn *txn_at(struct txn **slab, uint32_t slot)
+{
+	return &slab[(slot - 1) / TXN_SLAB][(slot - 1) % TXN_SLAB];
+}
+static inline uint32_t txn_slot(const struct txn *t)
+{
+	return (uint32_t)(t->id & (((uint64_t)1 << TXN_SLOT_BITS) - 1));
+}
 
 /* What a request is known by. */
 struct txn_key {
@@ -139,6 +169,8 @@ struct txn_table {
 	size_t limit;
 	unsigned depth; /* txn_* functions on the stack */
 	struct list errors, dead;
+	size_t ndead;
+	struct list completed; /* non-INVITE server transactions, the oldest first */
 	struct wheel_timer reap;
 	struct txn_hash clients, servers, merges;
 	struct txn_latest latest;
@@ -169,6 +201,12 @@ void txn_resend(struct txn *t, const struct bytes *b);
 void txn_fail(struct txn *t, enum txn_failure why, msec now);
 /* Replaces t->last; takes a reference of its own. */
 void txn_keep_last(struct txn *t, struct bytes *b);
+
+/* After a final response: the request goes, unless matching needs more of it than its keyed
+ * hash. */
+void txn_drop_request(struct txn *t);
+/* Completed (figure 8): what only absorbs stragglers may be evicted after 8*T1. */
+void txn_complete(struct txn *t);
 
 /* Sets t->state and traces it: for the set_state() of the machines alone. */
 void txn_enter_state(struct txn *t, uint8_t state);

@@ -38,7 +38,8 @@ struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
 	/* Inside the kept bytes: the caller's spans may go. */
 	t->client.branch = span_of(at, id.n);
 	t->client.method_text = span_of(req->p, method_text.n);
-	txn_hash_add(&tt->clients, &t->key, txn_client_hash(tt, method, method_text, branch));
+	txn_hash_add(&tt->clients, txn_slot(t),
+		     txn_client_hash(tt, method, method_text, branch));
 	counter_inc(&tt->counters.client_new);
 	if (method == SIP_INVITE)
 		txn_invite_client_start(t, now);
@@ -134,7 +135,12 @@ void txn_server_set_user(struct txn *t, const struct txn_server_user *user, void
 
 const struct sip_msg *txn_request(const struct txn *t)
 {
-	return is_client(t) ? NULL : &t->server.req->msg;
+	return is_client(t) || !t->server.req ? NULL : &t->server.req->msg;
+}
+
+struct sip_kept *txn_request_kept(const struct txn *t)
+{
+	return is_client(t) ? NULL : t->server.req;
 }
 
 const struct sip_flow *txn_flow(const struct txn *t)
@@ -165,6 +171,8 @@ int txn_reply_inner(struct txn *t, unsigned status, struct span reason, struct s
 		    msec now)
 {
 	struct sip_response r = {.status = status, .reason = reason, .lines = lines};
+	if (!t->server.req)
+		return -EALREADY;
 	if (status > 100)
 		r.to_tag = txn_to_tag(t);
 	struct bytes *b = sip_build_response(&t->server.req->msg, &r);

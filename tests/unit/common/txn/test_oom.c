@@ -18,6 +18,7 @@ UNIT_MAIN("oom", the_sanitizers_own_the_allocator)
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
+void *__libc_memalign(size_t align, size_t n);
 void __libc_free(void *p);
 
 static bool counting, sticky; /* sticky: all from that one on */
@@ -42,6 +43,10 @@ void *malloc(size_t n)
 void *calloc(size_t n, size_t size)
 {
 	return fails() ? NULL : __libc_calloc(n, size);
+}
+void *aligned_alloc(size_t align, size_t n)
+{
+	return fails() ? NULL : __libc_memalign(align, n);
 }
 void *realloc(void *p, size_t n)
 {

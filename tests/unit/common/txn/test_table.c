@@ -4,6 +4,7 @@
  */
 #include "tests/unit/common/txn/rig.h"
 
+#include <errno.h>
 #include <malloc.h>
 
 /* ---- limits and memory ---- */
@@ -149,8 +150,8 @@ START_TEST(with_100000_live_transactions_the_way_to_one_stays_short)
 		bytes_unref(b);
 	}
 	assert_live(MANY);
-	ck_assert_uint_ge(rig.tt->clients.nbuckets, MANY - 1);
-	ck_assert_uint_le(txn_hash_longest(&rig.tt->clients), 12);
+	ck_assert_uint_ge(rig.tt->clients.nbuckets, MANY / 4 - 1);
+	ck_assert_uint_le(txn_hash_longest(&rig.tt->clients), 20);
 	for (int i = 0; i < MANY; i += 997) {
 		char branch[32];
 		snprintf(branch, sizeof(branch), "z9hG4bK%d", i);
@@ -165,30 +166,248 @@ START_TEST(with_100000_live_transactions_the_way_to_one_stays_short)
 }
 END_TEST
 
+/* A hash over transactions that are in no table. */
+struct bare {
+	struct txn_hash h;
+	struct txn **slab;
+};
+
+static void bare_start(struct bare *b, uint32_t n)
+{
+	size_t nslabs = n / TXN_SLAB + 1;
+	b->slab = calloc(nslabs, sizeof(*b->slab));
+	for (size_t i = 0; i < nslabs; i++) {
+		b->slab[i] = calloc(TXN_SLAB, sizeof(struct txn));
+		for (uint32_t k = 0; k < TXN_SLAB; k++)
+			b->slab[i][k].id = i * TXN_SLAB + k + 1;
+	}
+	ck_assert_int_eq(txn_hash_init(&b->h, n, &b->slab, offsetof(struct txn, key)), 0);
+}
+
+static void bare_stop(struct bare *b, uint32_t n)
+{
+	for (size_t i = 0; i < n / TXN_SLAB + 1; i++)
+		free(b->slab[i]);
+	free(b->slab);
+	txn_hash_done(&b->h);
+}
+
 START_TEST(hash_grows_one_bucket_at_a_time_and_loses_nothing)
 {
 	enum { N = 20000 };
-	struct txn_hash h;
-	struct txn_node *v = calloc(N, sizeof(*v));
+	struct txn_hash_it it;
+	struct bare b;
 	unsigned lost = 0, found = 0, jumps = 0;
-	ck_assert_ptr_nonnull(v);
-	ck_assert_int_eq(txn_hash_init(&h, N), 0);
-	for (uint64_t i = 0; i < N; i++) {
-		size_t before = h.nbuckets;
-		txn_hash_add(&h, &v[i], i * 0x9e3779b97f4a7c15u);
-		jumps += h.nbuckets > before + 1;
+	bare_start(&b, N);
+	for (uint32_t i = 1; i <= N; i++) {
+		size_t before = b.h.nbuckets;
+		txn_hash_add(&b.h, i, i * 0x9e3779b97f4a7c15u);
+		jumps += b.h.nbuckets > before + 1;
 	}
-	for (uint64_t i = 0; i < N; i += 2)
-		txn_hash_remove(&h, &v[i]);
-	for (uint64_t i = 0; i < N; i++) {
-		struct txn_node *n = txn_hash_first(&h, i * 0x9e3779b97f4a7c15u);
-		lost += i % 2 && n != &v[i];
-		found += i % 2 == 0 && n;
+	ck_assert_uint_ge(b.h.nbuckets, N / 4 - 1);
+	for (uint32_t i = 2; i <= N; i += 2)
+		txn_hash_remove(&b.h, i);
+	for (uint32_t i = 1; i <= N; i++) {
+		struct txn *t = txn_hash_first(&b.h, i * 0x9e3779b97f4a7c15u, &it);
+		lost += i % 2 && t != txn_at(b.slab, i);
+		found += i % 2 == 0 && t;
 	}
 	ck_assert_uint_eq(lost + found + jumps, 0);
-	ck_assert_uint_eq(h.n, N / 2);
-	txn_hash_done(&h);
-	free(v);
+	ck_assert_uint_eq(b.h.n, N / 2);
+	bare_stop(&b, N);
+}
+END_TEST
+
+/* More in one bucket than a line holds, the same hash twice, taken out in any order. */
+START_TEST(a_full_line_goes_on_in_a_chain)
+{
+	enum { N = 40 };
+	struct txn_hash_it it;
+	struct bare b;
+	bare_start(&b, N);
+	for (uint32_t i = 1; i <= N; i++)
+		txn_hash_add(&b.h, i, (uint64_t)(i / 2) << 32);
+	ck_assert_uint_eq(txn_hash_longest(&b.h), N);
+	for (uint32_t i = 1; i <= N; i += 3)
+		txn_hash_remove(&b.h, i);
+	for (uint32_t i = 1; i <= N; i++) {
+		unsigned mine = 0;
+		struct txn *t = txn_hash_first(&b.h, (uint64_t)(i / 2) << 32, &it);
+		for (; t; t = txn_hash_next(&it))
+			mine += t == txn_at(b.slab, i);
+		ck_assert_uint_eq(mine, i % 3 != 1);
+	}
+	for (uint32_t i = N; i >= 1; i--)
+		txn_hash_remove(&b.h, i);
+	ck_assert_uint_eq(b.h.n, 0);
+	ck_assert_uint_eq(txn_hash_longest(&b.h), 0);
+	bare_stop(&b, N);
+}
+END_TEST
+
+/* ---- what an answered transaction holds ---- */
+
+START_TEST(an_answered_server_transaction_keeps_its_answer_alone)
+{
+	rig_start();
+	struct txn *t = rig_server(REQUEST(.method = "MESSAGE"), SIP_TRANSPORT_UDP);
+	ck_assert_ptr_nonnull(txn_request(t));
+	rig_reply(t, 200);
+	ck_assert_ptr_null(txn_request(t));
+	ck_assert_ptr_nonnull(t->last);
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "MESSAGE")), TXN_REQUEST_ABSORBED);
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "MESSAGE", .branch = "z9hG4bKother")),
+			 TXN_REQUEST_MERGED);
+	assert_sent("200@0 200@0");
+	ck_assert_int_eq(txn_reply(t, 200, SPAN("OK"), SPAN(""), rig.now), -EALREADY);
+	rig_stop();
+}
+END_TEST
+
+START_TEST(an_extension_method_is_known_by_its_hash_when_answered)
+{
+	rig_start();
+	struct txn *t = rig_server(REQUEST(.method = "FROB"), SIP_TRANSPORT_UDP);
+	rig_reply(t, 200);
+	ck_assert_ptr_null(txn_request(t));
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "FROB")), TXN_REQUEST_ABSORBED);
+	ck_assert_int_ne(rig_recv(REQUEST(.method = "FRIB")), TXN_REQUEST_ABSORBED);
+	rig_stop();
+}
+END_TEST
+
+START_TEST(an_invite_transaction_holds_no_bytes_while_2xx_may_come_again)
+{
+	rig_start();
+	struct txn *s = rig_server(REQUEST(.method = "INVITE"), SIP_TRANSPORT_UDP);
+	struct txn *c = rig_client("INVITE", SIP_TRANSPORT_UDP);
+	rig_answer("INVITE", 200);
+	rig_reply(s, 200);
+	ck_assert_ptr_null(txn_request(s));
+	ck_assert_ptr_null(txn_sent(c));
+	ck_assert_ptr_null(s->last);
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "INVITE")), TXN_REQUEST_ABSORBED);
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "ACK")), TXN_REQUEST_ACK);
+	ck_assert(rig_answer("INVITE", 200));
+	assert_told("200@0 200@0");
+	rig_stop();
+}
+END_TEST
+
+START_TEST(an_invite_client_in_completed_keeps_its_ack_alone)
+{
+	rig_start();
+	struct txn *c = rig_client("INVITE", SIP_TRANSPORT_UDP);
+	rig_answer("INVITE", 486);
+	ck_assert_ptr_null(txn_sent(c));
+	rig_answer("INVITE", 486);
+	assert_sent("INVITE@0 ACK@0 ACK@0");
+	rig_stop();
+}
+END_TEST
+
+START_TEST(rfc_2543_keeps_what_its_rule_for_matching_reads)
+{
+	rig_start();
+	struct txn *t =
+		rig_server(REQUEST(.method = "MESSAGE", .branch = "1"), SIP_TRANSPORT_UDP);
+	rig_reply(t, 200);
+	ck_assert_ptr_nonnull(txn_request(t));
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "MESSAGE", .branch = "1")),
+			 TXN_REQUEST_ABSORBED);
+	rig_stop();
+}
+END_TEST
+
+/* ---- eviction ---- */
+
+static struct txn *answered(const char *branch)
+{
+	struct txn *t =
+		rig_server(REQUEST(.method = "MESSAGE", .branch = branch), SIP_TRANSPORT_UDP);
+	if (t)
+		rig_reply(t, 200);
+	return t;
+}
+
+START_TEST(above_the_limit_the_oldest_answered_one_makes_room)
+{
+	rig_start_limit(2);
+	answered("z9hG4bKa");
+	rig_until(1000);
+	answered("z9hG4bKb");
+	rig_until(4100);
+	rig_take(rig.told);
+	ck_assert_ptr_nonnull(answered("z9hG4bKc"));
+	ck_assert_uint_eq(txn_table_counters(rig.tt)->evicted, 1);
+	ck_assert_uint_eq(txn_table_counters(rig.tt)->refused, 0);
+	ck_assert_int_ne(rig_recv(REQUEST(.method = "MESSAGE", .branch = "z9hG4bKa")),
+			 TXN_REQUEST_ABSORBED);
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "MESSAGE", .branch = "z9hG4bKb")),
+			 TXN_REQUEST_ABSORBED);
+	assert_told("gone@4100");
+	assert_live(2);
+	rig_stop();
+}
+END_TEST
+
+START_TEST(what_was_answered_less_than_8_t1_ago_is_not_evicted)
+{
+	rig_start_limit(1);
+	answered("z9hG4bKa");
+	rig_until(3999);
+	ck_assert_ptr_null(answered("z9hG4bKb"));
+	ck_assert_uint_eq(txn_table_counters(rig.tt)->evicted, 0);
+	ck_assert_uint_eq(txn_table_counters(rig.tt)->refused, 1);
+	rig_stop();
+}
+END_TEST
+
+START_TEST(what_waits_for_an_answer_is_not_evicted)
+{
+	rig_start_limit(3);
+	rig_server(REQUEST(.method = "MESSAGE", .branch = "z9hG4bKa"), SIP_TRANSPORT_UDP);
+	rig_reply(rig_server(REQUEST(.method = "INVITE", .branch = "z9hG4bKb"),
+			     SIP_TRANSPORT_UDP),
+		  200);
+	rig_client("OPTIONS", SIP_TRANSPORT_UDP);
+	rig_answer("OPTIONS", 200);
+	rig_until(4900);
+	ck_assert_ptr_null(answered("z9hG4bKc"));
+	ck_assert_uint_eq(txn_table_counters(rig.tt)->evicted, 0);
+	rig_stop();
+}
+END_TEST
+
+/* The CANCEL's own transaction takes the place of the very one that it matched. */
+START_TEST(a_cancel_may_evict_what_it_is_for)
+{
+	rig_start_limit(1);
+	answered("z9hG4bKa");
+	rig_until(5000);
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "CANCEL", .branch = "z9hG4bKa")),
+			 TXN_REQUEST_ABSORBED);
+	ck_assert_uint_eq(txn_table_counters(rig.tt)->evicted, 1);
+	assert_sent("200@0 200@5000");
+	assert_live(1);
+	rig_stop();
+}
+END_TEST
+
+START_TEST(ten_thousand_answered_ones_take_less_than_2_kb_each)
+{
+	enum { N = 10000 };
+	rig_start_limit(N);
+	rig.silent = true;
+	size_t before = mallinfo2().uordblks;
+	for (int i = 0; i < N; i++) {
+		char branch[32];
+		snprintf(branch, sizeof(branch), "z9hG4bK%d", i);
+		ck_assert_ptr_nonnull(answered(branch));
+	}
+	size_t each = (mallinfo2().uordblks - before) / N;
+	ck_assert_uint_lt(each, 1024); /* with the answer's 300 bytes */
+	rig_stop();
 }
 END_TEST
 
@@ -441,7 +660,16 @@ UNIT_MAIN("table", a_transaction_takes_at_most_2_kb_beside_its_message,
 	  another_user_may_take_over_a_server_transaction,
 	  places_are_used_again_without_new_memory,
 	  with_100000_live_transactions_the_way_to_one_stays_short,
-	  hash_grows_one_bucket_at_a_time_and_loses_nothing,
+	  hash_grows_one_bucket_at_a_time_and_loses_nothing, a_full_line_goes_on_in_a_chain,
+	  an_answered_server_transaction_keeps_its_answer_alone,
+	  an_extension_method_is_known_by_its_hash_when_answered,
+	  an_invite_transaction_holds_no_bytes_while_2xx_may_come_again,
+	  an_invite_client_in_completed_keeps_its_ack_alone,
+	  rfc_2543_keeps_what_its_rule_for_matching_reads,
+	  above_the_limit_the_oldest_answered_one_makes_room,
+	  what_was_answered_less_than_8_t1_ago_is_not_evicted,
+	  what_waits_for_an_answer_is_not_evicted, a_cancel_may_evict_what_it_is_for,
+	  ten_thousand_answered_ones_take_less_than_2_kb_each,
 	  a_forgotten_invite_client_acks_in_silence,
 	  a_client_forgotten_in_any_state_ends_in_silence,
 	  a_server_forgotten_in_any_state_ends_in_silence,
