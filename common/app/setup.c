@@ -105,12 +105,18 @@ static void net_from(struct net_conf *n, const struct conf *c)
 	n->out_bytes_max = c->net.out_queue_bytes;
 }
 
+/* One for every four cores: docs/decisions/0005-workers.md. */
+static unsigned default_workers(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	return cores > 4 ? (unsigned)((cores + 3) / 4) : 1;
+}
+
 static void stack_from(struct stack_conf *s, const struct app *a)
 {
 	const struct conf *c = a->conf->conf;
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	*s = (struct stack_conf){
-		.workers = c->workers ? c->workers : (unsigned)(cores > 0 ? cores : 1),
+		.workers = c->workers ? c->workers : default_workers(),
 		.moderation_us = c->moderation_us,
 		.tls = a->tls,
 		.timers = txn_timers_default,

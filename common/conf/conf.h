@@ -50,7 +50,7 @@ struct conf {
 	unsigned aliases_count;
 	struct conf_listener *listeners;
 	unsigned listeners_count;
-	uint32_t workers; /* 0 in the file: one per core */
+	uint32_t workers; /* 0 in the file: one for every four cores */
 	uint32_t moderation_us;
 	char *data_dir; /* store, secret, admin socket's default place */
 	enum conf_store store;
