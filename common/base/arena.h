@@ -33,6 +33,22 @@ static inline void arena_release(struct arena *a, size_t mark)
 	a->used_bytes = mark;
 }
 
+/* The same for a callback that runs on top of somebody's work, or of nobody's: what it takes
+ * and its overflow end with it. */
+struct arena_scope {
+	size_t used_bytes;
+	bool overflow;
+};
+static inline struct arena_scope arena_enter(const struct arena *a)
+{
+	return (struct arena_scope){a->used_bytes, a->overflow};
+}
+static inline void arena_leave(struct arena *a, struct arena_scope s)
+{
+	a->used_bytes = s.used_bytes;
+	a->overflow = s.overflow;
+}
+
 /* A copy of s with a NUL behind it (not counted), or the empty span on overflow. */
 struct span arena_dup(struct arena *a, struct span s);
 /* Formatted text with a NUL behind it (not counted), or the empty span on overflow. */

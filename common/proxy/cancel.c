@@ -78,11 +78,13 @@ void proxy_timer_c_fired(struct wheel_timer *t, msec now)
 {
 	struct branch *b = container_of(t, struct branch, timer_c);
 	struct proxy_call *c = b->call;
+	struct arena_scope scope = arena_enter(sip_arena());
 	if (b->provisional)
 		proxy_branch_cancel(b, span_of(NULL, 0), now);
 	else
 		proxy_branch_end(b, 408);
 	proxy_call_step(c, now);
+	arena_leave(sip_arena(), scope);
 }
 
 /* The group has rung long enough: its INVITEs are cancelled, the next group goes out beside
@@ -90,10 +92,12 @@ void proxy_timer_c_fired(struct wheel_timer *t, msec now)
 void proxy_serial_fired(struct wheel_timer *t, msec now)
 {
 	struct proxy_call *c = container_of(t, struct proxy_call, serial);
+	struct arena_scope scope = arena_enter(sip_arena());
 	for (struct branch *b = c->branches; b; b = b->next)
 		if (proxy_branch_pending(b))
 			proxy_branch_cancel(b, span_of(NULL, 0), now);
 	if (!c->stop)
 		proxy_call_next_group(c, now);
 	proxy_call_step(c, now);
+	arena_leave(sip_arena(), scope);
 }

@@ -171,6 +171,7 @@ static void on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
 	struct proxy_call *c = b->call;
 	if (b->state != BRANCH_CALLING)
 		return;
+	struct arena_scope scope = arena_enter(sip_arena());
 	txn_forget(t);
 	b->client = NULL;
 	if (!proxy_branch_fail_over(b, now)) {
@@ -180,12 +181,14 @@ static void on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
 		proxy_branch_end(b, why == TXN_FAIL_TIMEOUT ? 408 : 503);
 	}
 	proxy_call_step(c, now);
+	arena_leave(sip_arena(), scope);
 }
 
 static void on_gone(void *arg, struct txn *t)
 {
 	struct branch *b = arg;
 	struct proxy_call *c = b->call;
+	struct arena_scope scope = arena_enter(sip_arena());
 	(void)t;
 	b->client = NULL;
 	if (b->state == BRANCH_CALLING)
@@ -193,6 +196,7 @@ static void on_gone(void *arg, struct txn *t)
 	else
 		proxy_branch_set_state(b, BRANCH_DONE);
 	proxy_call_step(c, c->p->w->now);
+	arena_leave(sip_arena(), scope);
 }
 
 const struct txn_client_user proxy_client_user = {

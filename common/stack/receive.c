@@ -114,14 +114,13 @@ static void request(struct stack *s, const struct sip_flow *f, const struct sip_
 		u->request(s->user_arg, s, &r, marks, now);
 }
 
-void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t n, size_t cap,
-		   uint32_t marks, bool indexed)
+static void deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t n, size_t cap,
+		    uint32_t marks, bool indexed)
 {
 	struct sip_fault fault = {0};
 	struct sip_via top;
 	msec now = loop_now(s->loop);
 	bool stream = sip_transport_reliable(f->transport);
-	arena_reset(&s->arena);
 	if (!indexed &&
 	    sip_msg_index(&s->msg, span_of(buf, n), stream, limits(s), &fault) < 0) {
 		refuse(s, f, buf, cap, &fault);
@@ -148,6 +147,15 @@ void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 	request(s, f, &top, marks, now);
 }
 
+/* The arena is empty between messages: timers have all of it. */
+void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t n, size_t cap,
+		   uint32_t marks, bool indexed)
+{
+	arena_reset(&s->arena);
+	deliver(s, f, buf, n, cap, marks, indexed);
+	arena_reset(&s->arena);
+}
+
 static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n, size_t cap,
 		       const struct net_peer *peer)
 {
@@ -157,8 +165,8 @@ static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n,
 	counter_inc(&s->counters.received);
 	stack_trace("received", f, span_of(buf, n));
 	if (sip_msg_index(&s->msg, span_of(buf, n), stream, limits(s), &fault) < 0) {
-		arena_reset(&s->arena);
 		refuse(s, f, buf, cap, &fault);
+		arena_reset(&s->arena);
 		return;
 	}
 	uint32_t marks = s->group->user.classify(s->user_arg, f, peer);
@@ -167,6 +175,7 @@ static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n,
 		stack_deliver(s, f, buf, n, cap, marks, true);
 	else
 		stack_hand_over(s, owner, f, buf, n, marks);
+	arena_reset(&s->arena);
 }
 
 /* A stream that cannot go on: an answer where one can be built, then it is closed. */
@@ -188,6 +197,7 @@ static void on_broken(void *arg, const struct sip_flow *f, struct span head,
 	if (sip_msg_index(&s->msg, span_of(copy, head.n), true, limits(s), &own) == 0)
 		own = fault;
 	refuse(s, f, copy, head.n + SIP_STAMP_ROOM, &own);
+	arena_reset(&s->arena);
 }
 
 static void on_failed(void *arg, uint64_t id, int error)
