@@ -92,12 +92,11 @@ Then call  bob  (sip:bob@$server_name) from alice's phone.
 
 END
 
+# A signal ends a wait early, as often as one comes; the last one gives the server's own status.
+while kill -0 $server 2>/dev/null; do
+	wait $server || true
+done
 status=0
 wait $server || status=$?
-# A signal ends the first wait early; the second sees the server's own end.
-if [ -n "$interrupted" ]; then
-	status=0
-	wait $server || status=$?
-	echo "Stopped."
-fi
+[ -z "$interrupted" ] || echo "Stopped."
 exit $status

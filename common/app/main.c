@@ -83,16 +83,30 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 	app_reload(arg, error);
 }
 
+/* What libevent puts back afterwards: a second signal must not cut the end short. */
+static void ignore_ends(void)
+{
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+}
+
 static int run(struct app *a)
 {
 	struct event_base *base = loop_base(a->loop);
+	sigset_t ends;
 	struct event *ev[] = {evsignal_new(base, SIGTERM, on_end, a),
 			      evsignal_new(base, SIGINT, on_end, a),
 			      evsignal_new(base, SIGHUP, on_hup, a)};
 	int r = 0;
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &ends, NULL);
+	ignore_ends();
 	for (size_t i = 0; i < sizeof(ev) / sizeof(ev[0]); i++)
 		if (!ev[i] || event_add(ev[i], NULL) < 0)
 			r = -ENOMEM;
+	pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
 	if (r == 0) {
 		log_event(LOG_INFO, "started", LOG_STR("domain", a->conf->conf->domain),
 			  LOG_N("workers", a->nworkers),
