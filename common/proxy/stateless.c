@@ -74,14 +74,14 @@ void proxy_strays_free(struct proxy *p)
 static void on_located(void *arg, int error, const struct locate_result *r)
 {
 	struct stray *s = arg;
-	if (!error)
 	struct arena_scope scope = arena_enter(sip_arena());
+	if (!error)
 		error = send_located(s->p, &s->plan, &s->leg, r);
 	if (error)
 		counter_inc(&s->p->count.no_target);
 	stray_free(s);
-}
 	arena_leave(sip_arena(), scope);
+}
 
 static struct span keep(char **at, struct span s)
 {

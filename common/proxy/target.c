@@ -127,16 +127,16 @@ static void on_located(void *arg, int error, const struct locate_result *r)
 	struct branch *b = arg;
 	struct proxy_call *c = b->call;
 	msec now = c->p->w->now;
+	struct arena_scope scope = arena_enter(sip_arena());
 	b->query = NULL;
 	if (error)
-	struct arena_scope scope = arena_enter(sip_arena());
 		proxy_branch_end(b, status_of(error));
 	else
 		located(b, r, now);
 	proxy_call_step(c, now);
+	arena_leave(sip_arena(), scope);
 }
 
-	arena_leave(sip_arena(), scope);
 void proxy_branch_start(struct branch *b, msec now)
 {
 	struct proxy_call *c = b->call;
