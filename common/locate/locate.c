@@ -49,6 +49,7 @@ struct locate_query {
 	bool asking; /* in ask_step(): a failing socket may answer an earlier question just then
 		      */
 	struct question question[LOCATE_HOSTS_MAX * 2];
+	char domain[256]; /* in the URI: what a certificate must be good for */
 	struct locate_result result;
 };
 
@@ -194,11 +195,30 @@ static void take(struct locate_query *q, unsigned index, const struct dns_answer
 
 static bool run(struct locate_query *q);
 
+/* RFC 5922 7.3: the name in the URI, not what NAPTR or SRV led to. */
+static int set_name(struct locate *l, struct locate_result *r, struct span name)
+{
+	bool tls = false;
+
+	for (unsigned i = 0; i < r->n; i++)
+		tls |= r->v[i].transport == SIP_TRANSPORT_TLS;
+	r->name = tls ? locate_name_add(&l->names, name) : 0;
+	return tls && !r->name ? -ENOMEM : 0;
+}
+
+/* The result of a query that has been run: 0 or the error. */
+static int result_of(struct locate_query *q)
+{
+	if (!q->result.n)
+		return q->error ? q->error : -ENOENT;
+	return set_name(q->locate, &q->result, span_str(q->domain));
+}
+
 static void finish(struct locate_query *q)
 {
 	locate_done done = q->done;
 	void *arg = q->arg;
-	int error = q->result.n ? 0 : q->error ? q->error : -ENOENT;
+	int error = result_of(q);
 	struct locate_result r = q->result;
 
 	query_free(q);
@@ -348,22 +368,25 @@ static bool begin(struct locate_query *q)
 	return q->under_way == 0 && run(q);
 }
 
-static int numeric(const struct locate_ask *a, struct locate_result *ret)
+static int numeric(struct locate *l, const struct sip_uri *u, const struct locate_ask *a,
+		   struct locate_result *ret)
 {
+	char text[ADDR_TEXT_MAX];
+	struct span name = u->host;
+	struct addr host;
+
 	ret->n = 1;
 	ret->v[0].transport = a->fallback;
 	ret->v[0].addr = a->addr;
 	addr_set_port(&ret->v[0].addr, a->port ? a->port : sip_transport_port(a->fallback));
-	return 1;
-}
-
-/* RFC 5922 7.3: the name in the URI, not what NAPTR or SRV led to. */
-static void host_of(const struct sip_uri *u, char out[256])
-{
-	size_t n = u->host.n < 255 ? u->host.n : 255;
-
-	memcpy(out, u->host.p, n);
-	out[n] = 0;
+	if (a->fallback != SIP_TRANSPORT_TLS) {
+		ret->name = 0;
+		return 1;
+	}
+	if (addr_parse(&host, name, 0) == 0) /* one spelling */
+		name = span_of(text, addr_host_text(&host, text));
+	int rc = set_name(l, ret, name);
+	return rc < 0 ? rc : 1;
 }
 
 int locate_start(struct locate *l, const struct sip_uri *next_hop, unsigned supported, msec now,
@@ -375,9 +398,8 @@ int locate_start(struct locate *l, const struct sip_uri *next_hop, unsigned supp
 
 	if (rc < 0)
 		return rc;
-	host_of(next_hop, ret_now->host);
 	if (a.numeric)
-		return numeric(&a, ret_now);
+		return numeric(l, next_hop, &a, ret_now);
 	struct locate_query *q = calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
@@ -387,16 +409,17 @@ int locate_start(struct locate *l, const struct sip_uri *next_hop, unsigned supp
 	q->supported = supported;
 	q->now = now;
 	q->ask = a;
-	memcpy(q->result.host, ret_now->host, sizeof(q->result.host));
+	size_t n = next_hop->host.n < sizeof(q->domain) ? next_hop->host.n : 0;
+	memcpy(q->domain, next_hop->host.p, n);
 	list_append(&l->queries, &q->link);
 	if (!begin(q)) {
 		*ret_query = q;
 		return 0;
 	}
-	rc = q->result.n ? 1 : q->error ? q->error : -ENOENT;
+	rc = result_of(q);
 	*ret_now = q->result;
 	query_free(q);
-	return rc;
+	return rc < 0 ? rc : 1;
 }
 
 void locate_cancel(struct locate_query *q)
@@ -417,6 +440,7 @@ struct locate *locate_new(const struct dns_ops *dns, uint64_t seed)
 		return NULL;
 	l->dns = dns;
 	l->random = seed;
+	locate_names_init(&l->names, seed);
 	list_init(&l->queries);
 	return l;
 }
@@ -427,5 +451,6 @@ void locate_free(struct locate *l)
 		return;
 	while (!list_empty(&l->queries))
 		locate_cancel(container_of(l->queries.next, struct locate_query, link));
+	locate_names_done(&l->names);
 	free(l);
 }

@@ -20,7 +20,9 @@ struct locate_target {
 struct locate_result {
 	unsigned n; /* in the order of trying */
 	struct locate_target v[LOCATE_MAX];
-	char host[256]; /* the name to check a TLS certificate against (RFC 5922), NUL behind */
+	/* With a TLS target: what its certificate must be good for (RFC 5922): the domain that
+	 * was asked for, or the address where that was numeric.  See locate_name(). */
+	uint32_t name;
 };
 
 struct locate;
@@ -46,6 +48,9 @@ int locate_start(struct locate *l, const struct sip_uri *next_hop, unsigned supp
 		 locate_done done, void *arg, struct locate_result *ret_now,
 		 struct locate_query **ret_query);
 void locate_cancel(struct locate_query *q);
+/* The text behind locate_result.name, good until the next query; NULL: forgotten (the table is
+ * bounded), to be treated as a connection that failed, never as a name that matches. */
+const char *locate_name(const struct locate *l, uint32_t name);
 /* A target that failed just now (time-out, 503, transport error) is tried last for a while. */
 void locate_mark_failed(struct locate *l, const struct locate_target *t, msec now);
 

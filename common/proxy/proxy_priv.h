@@ -150,6 +150,7 @@ struct branch {
 	uint64_t tag;
 	uint32_t breadth;
 	uint32_t attempt;
+	uint32_t name; /* as locate_result */
 	uint16_t q;
 	uint8_t state; /* enum branch_state */
 	bool has_flow, strict, provisional, cancelled, own_alloc;

@@ -50,6 +50,7 @@ static int send_located(struct proxy *p, const struct proxy_plan *pl, struct pro
 		.transport = r->v[0].transport,
 		.listener = (uint16_t)listener,
 		.remote = r->v[0].addr,
+		.name = r->v[0].transport == SIP_TRANSPORT_TLS ? r->name : 0,
 	};
 	return send_leg(p, pl, leg, &f);
 }

@@ -78,6 +78,7 @@ static int try_target(struct branch *b, const struct locate_target *t, msec now)
 		.transport = t->transport,
 		.listener = (uint16_t)listener,
 		.remote = t->addr,
+		.name = t->transport == SIP_TRANSPORT_TLS ? b->name : 0,
 	};
 	return send_request(b, now);
 }
@@ -109,6 +110,7 @@ static void located(struct branch *b, const struct locate_result *r, msec now)
 		proxy_branch_end(b, 404);
 		return;
 	}
+	b->name = r->name;
 	if (r->n > 1) {
 		unsigned n = r->n < LOCATE_MAX ? r->n - 1 : LOCATE_MAX - 1;
 		b->alt = malloc(sizeof(*b->alt) + n * sizeof(b->alt->v[0]));

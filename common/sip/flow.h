@@ -35,6 +35,9 @@ struct sip_flow {
 	uint16_t worker;  /* owner of the connection (streams) */
 	uint64_t conn;	  /* connection identity, never used again; 0: none yet (or UDP) */
 	struct addr remote;
+	/* TLS to be opened: what the certificate must be good for, a number of the worker that
+	 * resolved it (locate_name()); 0: a connection that exists, or an answer's way */
+	uint32_t name;
 };
 
 bool sip_flow_equal(const struct sip_flow *a, const struct sip_flow *b);

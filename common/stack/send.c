@@ -109,13 +109,20 @@ void stack_send_failed(struct stack *s, uint64_t wire_id)
 	loop_post(h->to->loop, &h->work);
 }
 
+static bool is_response(const struct iovec *iov)
+{
+	return iov[0].iov_len > 8 && memcmp(iov[0].iov_base, "SIP/2.0 ", 8) == 0;
+}
+
 static void send_here(struct stack *s, const struct sip_flow *to, const struct iovec *iov,
 		      int n, uint64_t wire_id)
 {
 	struct sip_flow f = *to;
-	int r = net_send(s->net, &f, iov, n, NULL, wire_id);
-	if (r == -ENOTCONN && f.conn && addr_port(&f.remote)) {
-		/* 18.2.2: the connection is gone, a new one to the same place may do. */
+	const char *name = f.name ? locate_name(s->locate, f.name) : NULL;
+	int r = f.name && !name ? -ENOTCONN : net_send(s->net, &f, iov, n, name, wire_id);
+	if (r == -ENOTCONN && f.conn && addr_port(&f.remote) && is_response(iov)) {
+		/* 18.2.2: the connection is gone, a new one to the same place may do.  A
+		 * request's flow has no other (RFC 5626 5.3). */
 		f.conn = 0;
 		r = net_send(s->net, &f, iov, n, NULL, wire_id);
 	}

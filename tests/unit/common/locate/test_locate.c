@@ -418,7 +418,51 @@ START_TEST(the_certificate_is_checked_against_the_name_in_the_uri)
 	struct locate_query *q;
 
 	ck_assert_int_eq(locate_start(l, &u, ALL, NOW, on_done, NULL, &r, &q), 1);
-	ck_assert_str_eq(r.host, "a.test");
+	ck_assert_str_eq(locate_name(l, r.name), "a.test");
+	locate_free(l);
+}
+END_TEST
+
+static uint32_t name_of(struct locate *l, const char *scheme, const char *host)
+{
+	struct sip_uri u = uri(scheme, host, 0, NULL);
+	struct locate_result r;
+	struct locate_query *q;
+
+	ck_assert_int_eq(locate_start(l, &u, ALL, NOW, on_done, NULL, &r, &q), 1);
+	return r.name;
+}
+
+START_TEST(an_address_is_what_a_numeric_target_is_checked_against)
+{
+	struct zone z = {.row = none};
+	struct dns_ops ops = {.query = zone_query, .cancel = zone_cancel, .arg = &z};
+	struct locate *l = locate_new(&ops, 1);
+
+	ck_assert_str_eq(locate_name(l, name_of(l, "sips", "192.0.2.1")), "192.0.2.1");
+	ck_assert_str_eq(locate_name(l, name_of(l, "sips", "2001:DB8::1")), "[2001:db8::1]");
+	ck_assert_uint_eq(name_of(l, "sip", "192.0.2.1"), 0);
+	ck_assert_ptr_null(locate_name(l, 0));
+	locate_free(l);
+}
+END_TEST
+
+START_TEST(names_are_bounded_and_a_forgotten_one_is_nobody_elses)
+{
+	struct zone z = {.row = none};
+	struct dns_ops ops = {.query = zone_query, .cancel = zone_cancel, .arg = &z};
+	struct locate *l = locate_new(&ops, 1);
+	uint32_t first = name_of(l, "sips", "192.0.2.1");
+	char host[32];
+
+	ck_assert_uint_eq(name_of(l, "sips", "192.0.2.1"), first);
+	for (unsigned i = 0; i < 20000; i++) {
+		snprintf(host, sizeof(host), "10.1.%u.%u", i / 250, i % 250);
+		uint32_t n = name_of(l, "sips", host);
+		ck_assert_uint_ne(n, first);
+		ck_assert_str_eq(locate_name(l, n), host);
+	}
+	ck_assert_ptr_null(locate_name(l, first));
 	locate_free(l);
 }
 END_TEST
@@ -540,6 +584,8 @@ UNIT_MAIN("locate", section_4_1_numeric_host_is_udp_and_for_sips_tls,
 	  a_failing_naptr_question_does_not_stop_the_others,
 	  targets_are_at_most_16_and_never_twice,
 	  the_certificate_is_checked_against_the_name_in_the_uri,
+	  an_address_is_what_a_numeric_target_is_checked_against,
+	  names_are_bounded_and_a_forgotten_one_is_nobody_elses,
 	  weights_share_the_load_in_proportion,
 	  section_4_3_a_target_that_failed_is_tried_last_for_a_while,
 	  the_memory_of_failures_is_bounded_and_keeps_the_newest,
