@@ -51,7 +51,9 @@ struct app {
 	uint64_t reloads, reload_errors;
 	uint64_t started_wall_ms;
 	bool draining;
-	struct wheel_timer sweep;
+	msec drain_until;
+	struct wheel_timer sweep, drain;
+	struct arena arena; /* of the main thread: commands parse values too */
 };
 
 struct app_conf *app_conf_new(struct conf *c);
@@ -59,6 +61,11 @@ struct app_conf *app_conf_unref(struct app_conf *c);
 
 /* setup.c: everything from the configuration, in order; -errno and ret_error. */
 int app_setup(struct app *a, char ret_error[APP_ERROR_MAX]);
+/* end.c: as many descriptors as the system lets us have. */
+void app_raise_limits(void);
+/* Takes no more connections; the loop stops when every request under way has its answer, after
+ * two seconds, or when called again. */
+void app_drain(struct app *a);
 void app_teardown(struct app *a);
 /* secret.c: the node's secret from data_dir, made at the first start. */
 int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX]);

@@ -5,7 +5,6 @@
 #include "common/app/app_priv.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -64,66 +63,45 @@ static int parse(int argc, char **argv, struct options *o)
 	return optind == argc && (o->config || o->reference) ? 0 : -EINVAL;
 }
 
-static void on_end(evutil_socket_t sig, short what, void *arg)
+static void on_end(void *arg, int sig)
 {
-	struct app *a = arg;
-	(void)what;
 	log_event(LOG_INFO, "stopping",
 		  LOG_STR("signal", sig == SIGINT ? "SIGINT" : "SIGTERM"));
-	a->draining = true;
-	stack_group_drain(a->stacks);
-	loop_stop(a->loop);
+	app_drain(arg);
 }
 
-static void on_hup(evutil_socket_t sig, short what, void *arg)
+static void on_hup(void *arg, int sig)
 {
 	char error[APP_ERROR_MAX];
 	(void)sig;
-	(void)what;
 	app_reload(arg, error);
-}
-
-/* What libevent puts back afterwards: a second signal must not cut the end short. */
-static void ignore_ends(void)
-{
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGINT, SIG_IGN);
 }
 
 static int run(struct app *a)
 {
-	struct event_base *base = loop_base(a->loop);
-	sigset_t ends;
-	struct event *ev[] = {evsignal_new(base, SIGTERM, on_end, a),
-			      evsignal_new(base, SIGINT, on_end, a),
-			      evsignal_new(base, SIGHUP, on_hup, a)};
-	int r = 0;
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGINT);
-	pthread_sigmask(SIG_BLOCK, &ends, NULL);
-	ignore_ends();
-	for (size_t i = 0; i < sizeof(ev) / sizeof(ev[0]); i++)
-		if (!ev[i] || event_add(ev[i], NULL) < 0)
-			r = -ENOMEM;
-	pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
-	if (r == 0) {
-		log_event(LOG_INFO, "started", LOG_STR("domain", a->conf->conf->domain),
-			  LOG_N("workers", a->nworkers),
-			  LOG_N("users", records_count(a->records, RECORD_USER)),
-			  LOG_N("bindings", records_count(a->records, RECORD_BINDING)));
-		loop_run(a->loop);
-	}
-	for (size_t i = 0; i < sizeof(ev) / sizeof(ev[0]); i++)
-		if (ev[i])
-			event_free(ev[i]);
-	return r;
+	int r = loop_on_signal(a->loop, SIGTERM, on_end, a);
+	if (r == 0)
+		r = loop_on_signal(a->loop, SIGINT, on_end, a);
+	if (r == 0)
+		r = loop_on_signal(a->loop, SIGHUP, on_hup, a);
+	if (r < 0)
+		return r;
+	log_event(LOG_INFO, "started", LOG_STR("domain", a->conf->conf->domain),
+		  LOG_N("workers", a->nworkers),
+		  LOG_N("users", records_count(a->records, RECORD_USER)),
+		  LOG_N("bindings", records_count(a->records, RECORD_BINDING)));
+	loop_run(a->loop);
+	/* Whoever does not want to wait for the store either ends the process. */
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
+	return 0;
 }
 
 static int serve(struct app *a)
 {
 	char error[APP_ERROR_MAX] = "";
 	signal(SIGPIPE, SIG_IGN);
+	app_raise_limits();
 	for (const struct app_role *const *r = __start_app_roles; r < __stop_app_roles; r++)
 		a->role[(*r)->kind] = *r;
 	int r = sip_values_init();

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { STORE_QUEUE_MAX = 100000, CERTS_MAX = 64, SWEEP_MS = 1000 };
+enum { STORE_QUEUE_MAX = 100000, CERTS_MAX = 64, SWEEP_MS = 1000, MAIN_ARENA_BYTES = 65536 };
 
 struct app_conf *app_conf_new(struct conf *c)
 {
@@ -232,13 +232,28 @@ static void on_sweep(struct wheel_timer *t, msec now)
 	wheel_arm(loop_wheel(a->loop), t, now + SWEEP_MS);
 }
 
+static void on_round(void *arg)
+{
+	arena_reset(arg);
+}
+
+/* The main thread's loop, clockwork and memory. */
+static int open_main(struct app *a)
+{
+	if (!(a->loop = loop_new(0)) || !(a->metrics = metrics_new()) ||
+	    arena_init(&a->arena, MAIN_ARENA_BYTES) < 0)
+		return -ENOMEM;
+	sip_values_use_arena(&a->arena);
+	return loop_on_round(a->loop, on_round, &a->arena);
+}
+
 int app_setup(struct app *a, char ret_error[APP_ERROR_MAX])
 {
 	int r;
 	snprintf(ret_error, APP_ERROR_MAX, "out of memory");
 	a->started_wall_ms = time_wall_ms();
-	if (!(a->loop = loop_new(0)) || !(a->metrics = metrics_new()))
-		return -ENOMEM;
+	if ((r = open_main(a)) < 0)
+		return r;
 	if ((r = app_secret_load(a, ret_error)) < 0)
 		return r;
 	if ((r = app_names_find(&a->names, a->conf->conf)) < 0) {
@@ -255,26 +270,4 @@ int app_setup(struct app *a, char ret_error[APP_ERROR_MAX])
 	wheel_timer_init(&a->sweep, on_sweep);
 	wheel_arm(loop_wheel(a->loop), &a->sweep, time_now() + SWEEP_MS);
 	return stack_group_start(a->stacks);
-}
-
-void app_teardown(struct app *a)
-{
-	if (a->stacks)
-		stack_group_stop(a->stacks);
-	admin_free(a->admin);
-	if (a->store)
-		a->store->ops->flush(a->store);
-	stack_group_free(a->stacks);
-	for (int k = 0; k < APP_ROLE_COUNT; k++)
-		if (a->role[k] && a->role_state[k])
-			a->role[k]->stop(a->role_state[k]);
-	records_free(a->records);
-	if (a->store)
-		a->store->ops->free(a->store);
-	net_tls_free(a->tls);
-	metrics_free(a->metrics);
-	loop_free(a->loop);
-	for (unsigned i = 0; i < a->nworkers && a->worker; i++)
-		app_conf_unref(a->worker[i].conf);
-	free(a->worker);
 }

@@ -145,6 +145,8 @@ static const struct row proxy_rows[] = {
 	    "Requests whose next hop could not be found"),
 	ROW(proxy_counters, calls, "proxy_contexts", METRICS_GAUGE,
 	    "Requests under way in the proxy"),
+	ROW(proxy_counters, unanswered, "proxy_unanswered", METRICS_GAUGE,
+	    "Requests in the proxy that have no final response yet"),
 };
 
 static const struct row net_rows[] = {

@@ -19,12 +19,19 @@
 
 enum {
 	HOOKS_MAX = 8,
+	SIGNALS_MAX = 4,
 	CACHE_LINE = 64,
 	TICK_MS = 8, /* timers that end a sleep are late by less than this; see arm_tick */
 };
 
 struct hook {
 	void (*fn)(void *arg);
+	void *arg;
+};
+
+struct sig {
+	struct event *ev;
+	void (*fn)(void *arg, int sig);
 	void *arg;
 };
 
@@ -42,6 +49,8 @@ struct loop {
 	msec tick_due;	 /* 0: not armed */
 	unsigned nhooks;
 	struct hook hook[HOOKS_MAX];
+	unsigned nsignals;
+	struct sig signal[SIGNALS_MAX];
 	struct moderation moderation;
 	struct wheel wheel;
 };
@@ -106,6 +115,8 @@ void loop_free(struct loop *l)
 {
 	if (!l)
 		return;
+	for (unsigned i = 0; i < l->nsignals; i++)
+		event_free(l->signal[i].ev);
 	if (l->wake)
 		event_free(l->wake);
 	if (l->tick)
@@ -167,6 +178,31 @@ void loop_off_round(struct loop *l, void (*fn)(void *arg), void *arg)
 	l->nhooks = kept;
 }
 
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	struct sig *s = arg;
+
+	(void)what;
+	s->fn(s->arg, (int)number);
+}
+
+int loop_on_signal(struct loop *l, int number, void (*fn)(void *arg, int sig), void *arg)
+{
+	struct sig *s = &l->signal[l->nsignals];
+
+	if (l->nsignals == SIGNALS_MAX)
+		return -ENOSPC;
+	*s = (struct sig){evsignal_new(l->base, number, on_signal, s), fn, arg};
+	if (!s->ev)
+		return -ENOMEM;
+	if (event_add(s->ev, NULL) < 0) {
+		event_free(s->ev);
+		return -ENOMEM;
+	}
+	l->nsignals++;
+	return 0;
+}
+
 static void wake(struct loop *l)
 {
 	static const uint64_t one = 1;
@@ -195,13 +231,14 @@ void loop_stop(struct loop *l)
 	wake(l);
 }
 
-/* Takes the whole stack and turns it round: the order of posting. */
-static void run_posted(struct loop *l)
+/* Takes the whole stack and turns it round: the order of posting.  How much there was. */
+static unsigned run_posted(struct loop *l)
 {
 	struct loop_work *w, *first = NULL, *next;
+	unsigned n = 0;
 
 	if (!atomic_load_explicit(&l->posted, memory_order_relaxed))
-		return;
+		return 0;
 	for (w = atomic_exchange(&l->posted, NULL); w; w = next) {
 		next = w->next;
 		w->next = first;
@@ -209,9 +246,11 @@ static void run_posted(struct loop *l)
 	}
 	for (w = first; w; w = next) {
 		next = w->next;
-		l->moderation.served++;
+		n++;
 		w->run(w);
 	}
+	l->moderation.served += n;
+	return n;
 }
 
 /*
@@ -255,12 +294,17 @@ static bool go_to_sleep(struct loop *l)
 	return false;
 }
 
+static void run_hooks(struct loop *l)
+{
+	for (unsigned i = l->nhooks; i-- > 0;)
+		l->hook[i].fn(l->hook[i].arg);
+}
+
 void loop_round(struct loop *l, int64_t max_wait_ms)
 {
 	bool block;
 
-	for (unsigned i = l->nhooks; i-- > 0;)
-		l->hook[i].fn(l->hook[i].arg);
+	run_hooks(l);
 	block = max_wait_ms != 0 && !atomic_load_explicit(&l->stop, memory_order_relaxed) &&
 		!moderation_pause(&l->moderation, l->now) && go_to_sleep(l);
 	if (block) {
@@ -272,6 +316,16 @@ void loop_round(struct loop *l, int64_t max_wait_ms)
 	loop_now(l);
 	run_posted(l);
 	wheel_advance(&l->wheel, l->now);
+}
+
+unsigned loop_finish(struct loop *l)
+{
+	unsigned n, total = 0;
+
+	while ((n = run_posted(l)) > 0)
+		total += n;
+	run_hooks(l);
+	return total;
 }
 
 void loop_run(struct loop *l)

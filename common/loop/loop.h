@@ -41,11 +41,19 @@ struct loop_work {
 /* Thread-safe, lock-free for the poster but for the wake-up of a sleeping loop. */
 void loop_post(struct loop *l, struct loop_work *w);
 
+/* fn is called in the loop's thread when the process gets the signal; the signal's default is
+ * back when the loop is freed.  Of one loop in a process.  0, -ENOSPC (at most 4), -ENOMEM. */
+int loop_on_signal(struct loop *l, int sig, void (*fn)(void *arg, int sig), void *arg);
+
 /* Runs until loop_stop(). */
 void loop_run(struct loop *l);
 /* One round; sleeps for at most max_wait_ms (-1: no limit; 0: looks only).  For tests, and for
  * whoever has a loop of its own around this one. */
 void loop_round(struct loop *l, int64_t max_wait_ms);
+/* For a loop whose thread has ended, from another thread: runs what was posted to it, and what
+ * that posts, then the hooks, so that batches leave; looks at no descriptor and no timer.  How
+ * much was run. */
+unsigned loop_finish(struct loop *l);
 /* Thread-safe. */
 void loop_stop(struct loop *l);
 

@@ -114,7 +114,7 @@ void proxy_call_send_best(struct proxy_call *c, msec now)
 		status = 500;
 		c->best = bytes_unref(c->best);
 	}
-	c->final = status;
+	proxy_call_set_final(c, status);
 	if (!c->server)
 		return;
 	if (c->best && status == c->best_status && !(status == 408 && !c->invite)) {

@@ -114,6 +114,8 @@ void proxy_call_free(struct proxy_call *c)
 	bytes_unref(c->best);
 	list_remove(&c->link);
 	counter_dec(&c->p->count.calls);
+	if (!c->final)
+		counter_dec(&c->p->count.unanswered);
 	free(c);
 }
 
@@ -196,6 +198,7 @@ static struct proxy_call *call_new(struct proxy *p, struct txn *server,
 	c->server = server;
 	list_append(&p->calls, &c->link);
 	counter_inc(&p->count.calls);
+	counter_inc(&p->count.unanswered);
 	wheel_timer_init(&c->serial, proxy_serial_fired);
 	proxy_plan_init(p, &c->plan, r, opts);
 	c->kept = sip_kept_ref(txn_request_kept(server));

@@ -166,7 +166,8 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 
 struct proxy_counters {
 	uint64_t forwarded, responses, stateless, loops, too_many_hops, no_target, refused,
-		calls;
+		calls,	    /* now */
+		unanswered; /* of these, without a final response sent */
 };
 const struct proxy_counters *proxy_counters(const struct proxy *p);
 

@@ -184,6 +184,12 @@ static inline bool proxy_branch_pending(const struct branch *b)
 /* The only way on and out: starts groups, sends the best response, frees.  The call may be gone
  * afterwards. */
 void proxy_call_step(struct proxy_call *c, msec now);
+/* Once: the final response is on its way. */
+static inline void proxy_call_set_final(struct proxy_call *c, unsigned status)
+{
+	c->final = status;
+	counter_dec(&c->p->count.unanswered);
+}
 void proxy_call_free(struct proxy_call *c);
 void proxy_branch_set_state(struct branch *b, enum branch_state s);
 /* Starts WAITING branches of the next q, as far as the breadth goes. */

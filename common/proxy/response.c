@@ -95,7 +95,7 @@ static void success(struct branch *b, const struct sip_msg *m, msec now)
 	bytes_unref(out);
 	if (c->final)
 		return;
-	c->final = m->status;
+	proxy_call_set_final(c, m->status);
 	c->stop = true;
 	cancel_others(c, m->status, now);
 }

@@ -284,15 +284,28 @@ void stack_group_stop(struct stack_group *g)
 	}
 }
 
+unsigned stack_group_finish(struct stack_group *g)
+{
+	struct arena *before = sip_arena();
+	unsigned n = 0;
+	for (unsigned i = 0; i < g->n; i++) {
+		sip_values_use_arena(&g->worker[i]->arena);
+		n += loop_finish(g->worker[i]->loop);
+	}
+	sip_values_use_arena(before);
+	return n;
+}
+
 void stack_group_free(struct stack_group *g)
 {
+	struct arena *before = sip_arena();
 	if (!g)
 		return;
 	for (unsigned i = 0; i < g->n; i++) {
 		sip_values_use_arena(&g->worker[i]->arena);
 		stack_free(g->worker[i]);
 	}
-	sip_values_use_arena(NULL);
+	sip_values_use_arena(before);
 	free(g);
 }
 

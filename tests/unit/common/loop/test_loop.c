@@ -4,8 +4,10 @@
 #include "common/loop/loop.h"
 #include "tests/unit/unit.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -102,6 +104,66 @@ START_TEST(stop_from_another_thread_ends_a_sleeping_loop)
 	ck_assert_int_eq(pthread_create(&t, NULL, stop_it, l), 0);
 	loop_run(l);
 	pthread_join(t, NULL);
+	loop_free(l);
+}
+END_TEST
+
+static void note_signal(void *arg, int sig)
+{
+	*(int *)arg = sig;
+}
+
+START_TEST(a_signal_is_told_in_the_loop)
+{
+	struct loop *l = loop_new(0);
+	int got[4] = {0};
+
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(
+			loop_on_signal(l, i ? SIGRTMIN + i : SIGUSR1, note_signal, &got[i]), 0);
+	ck_assert_int_eq(loop_on_signal(l, SIGUSR2, note_signal, got), -ENOSPC);
+	raise(SIGUSR1);
+	ck_assert_int_eq(got[0], 0);
+	loop_round(l, WAIT_MS);
+	ck_assert_int_eq(got[0], SIGUSR1);
+	ck_assert_int_eq(got[1], 0);
+	loop_free(l);
+}
+END_TEST
+
+struct chain {
+	struct loop_work work;
+	struct loop *loop;
+	unsigned left, *runs, *flushed;
+};
+
+static void run_chain(struct loop_work *w)
+{
+	struct chain *c = container_of(w, struct chain, work);
+
+	++*c->runs;
+	if (c->left-- > 0)
+		loop_post(c->loop, w);
+}
+
+static void flush_chain(void *arg)
+{
+	struct chain *c = arg;
+
+	*c->flushed = *c->runs;
+}
+
+START_TEST(what_is_posted_to_a_stopped_loop_can_be_finished)
+{
+	struct loop *l = loop_new(0);
+	unsigned runs = 0, flushed = 0;
+	struct chain c = {{.run = run_chain}, l, 2, &runs, &flushed};
+
+	ck_assert_int_eq(loop_on_round(l, flush_chain, &c), 0);
+	loop_post(l, &c.work);
+	ck_assert_uint_eq(loop_finish(l), 3);
+	ck_assert_uint_eq(flushed, 3);
+	ck_assert_uint_eq(loop_finish(l), 0);
 	loop_free(l);
 }
 END_TEST
@@ -215,7 +277,8 @@ END_TEST
 
 UNIT_MAIN("loop", posted_work_runs_once_and_in_each_posters_order,
 	  posted_work_is_not_lost_while_wake_ups_are_moderated,
-	  work_posted_before_the_loop_runs_is_served_in_order,
+	  work_posted_before_the_loop_runs_is_served_in_order, a_signal_is_told_in_the_loop,
+	  what_is_posted_to_a_stopped_loop_can_be_finished,
 	  stop_from_another_thread_ends_a_sleeping_loop,
 	  hooks_run_before_the_sleep_and_the_newest_first, a_ninth_hook_is_refused,
 	  a_wheel_timer_wakes_the_loop_when_due_and_not_before,

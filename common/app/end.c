@@ -1,0 +1,95 @@
+/*
+ * The end of a process: no answer that is due is lost.  What the store still owes (200 to
+ * REGISTER) leaves before the sockets close; whoever is impatient signals twice.
+ */
+#include "common/app/app_priv.h"
+
+#include "common/base/counter.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+
+enum { DRAIN_MS = 2000, LOOK_MS = 16 };
+
+void app_raise_limits(void)
+{
+	struct rlimit l;
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	rlim_t before = l.rlim_cur;
+	l.rlim_cur = l.rlim_max;
+	if (before != l.rlim_cur && setrlimit(RLIMIT_NOFILE, &l) < 0)
+		l.rlim_cur = before;
+	log_event(LOG_INFO, "limits", LOG_N("descriptors", (uint64_t)l.rlim_cur));
+}
+
+static uint64_t unanswered(const struct app *a)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < a->nworkers; i++)
+		n += counter_get(
+			&proxy_counters(stack_proxy(a->worker[i].view.stack))->unanswered);
+	return n;
+}
+
+static void look(struct wheel_timer *t, msec now)
+{
+	struct app *a = container_of(t, struct app, drain);
+	uint64_t n = unanswered(a);
+	if (n > 0 && now < a->drain_until) {
+		wheel_arm(loop_wheel(a->loop), t, now + LOOK_MS);
+		return;
+	}
+	if (n > 0)
+		log_event(LOG_WARN, "requests-abandoned", LOG_N("requests", n));
+	loop_stop(a->loop);
+}
+
+void app_drain(struct app *a)
+{
+	if (a->draining) {
+		loop_stop(a->loop);
+		return;
+	}
+	a->draining = true;
+	a->drain_until = loop_now(a->loop) + DRAIN_MS;
+	stack_group_drain(a->stacks);
+	wheel_timer_init(&a->drain, look);
+	look(&a->drain, loop_now(a->loop));
+}
+
+/* With the workers stopped nothing new comes; what is done now may give the store more. */
+static void finish(struct app *a)
+{
+	enum { TURNS_MAX = 8 };
+	for (int i = 0; i < TURNS_MAX; i++) {
+		if (a->store)
+			a->store->ops->flush(a->store);
+		if (stack_group_finish(a->stacks) == 0)
+			break;
+	}
+}
+
+void app_teardown(struct app *a)
+{
+	if (a->stacks) {
+		stack_group_stop(a->stacks);
+		finish(a);
+	}
+	admin_free(a->admin);
+	stack_group_free(a->stacks);
+	for (int k = 0; k < APP_ROLE_COUNT; k++)
+		if (a->role[k] && a->role_state[k])
+			a->role[k]->stop(a->role_state[k]);
+	records_free(a->records);
+	if (a->store)
+		a->store->ops->free(a->store);
+	net_tls_free(a->tls);
+	metrics_free(a->metrics);
+	loop_free(a->loop);
+	sip_values_use_arena(NULL);
+	arena_done(&a->arena);
+	for (unsigned i = 0; i < a->nworkers && a->worker; i++)
+		app_conf_unref(a->worker[i].conf);
+	free(a->worker);
+}
