@@ -36,14 +36,15 @@ NEEDS_common/store := common/base
 NEEDS_common/txn := common/sip common/base
 NEEDS_common/auth := common/sip common/base
 NEEDS_common/records := common/store common/metrics common/base
+NEEDS_common/flow := common/sip common/base
 NEEDS_common/locate := common/dns common/sip common/loop common/base
 NEEDS_common/admin := common/metrics common/loop common/base
 NEEDS_common/proxy := common/locate common/txn common/dns common/loop common/sip common/base
 NEEDS_common/stack := common/net common/dns $(NEEDS_common/proxy) common/proxy
-NEEDS_common/app := common/stack common/admin common/conf common/records common/store common/auth common/metrics \
+NEEDS_common/app := common/stack common/flow common/admin common/conf common/records common/store common/auth common/metrics \
 	$(NEEDS_common/stack)
 NEEDS_home/directory := common/records common/auth proto common/store common/metrics common/sip common/base
-NEEDS_home/registrar := common/records proto common/store common/metrics common/sip common/base
+NEEDS_home/registrar := common/records common/flow proto common/store common/metrics common/sip common/base
 NEEDS_home := home/registrar home/directory proto common/app $(NEEDS_common/app)
 NEEDS_edge := common/app $(NEEDS_common/app)
 AREAS := $(patsubst NEEDS_%,%,$(filter NEEDS_%,$(.VARIABLES)))

@@ -4,6 +4,8 @@
  */
 #include "home/registrar/reg_priv.h"
 
+#include "common/flow/token.h"
+
 #include <errno.h>
 
 struct contact {
@@ -150,26 +152,6 @@ static struct span other_params(const struct sip_params *ps)
 	return span_of(p, t.n);
 }
 
-/* Is the phone reached by the way it came rather than by its contact's address?  By its address
- * when that is where the request came from, or a name that DNS may know. */
-static bool behind_nat(const struct reg_work *w, const struct sip_uri *uri)
-{
-	struct addr a;
-	uint16_t port = uri->port ? uri->port : sip_transport_port(w->flow->transport);
-
-	if (sip_transport_reliable(w->flow->transport) || uri->scheme != SIP_SCHEME_SIP)
-		return false;
-	if (addr_parse(&a, uri->host, port) < 0)
-		return uri->host.n > 8 &&
-		       span_ieq(span_of(uri->host.p + uri->host.n - 8, 8), SPAN(".invalid"));
-	if (!addr_host_equal(&a, &w->flow->remote))
-		return true;
-	const struct sip_param *t = sip_uri_param(uri, SPAN("transport"));
-	if (t && sip_transport_parse(t->value) != w->flow->transport)
-		return false;
-	return w->rport && port != addr_port(&w->flow->remote);
-}
-
 /* Equality of URIs is not transitive: another binding may bear the name by now. */
 static struct binding *add(struct reg_work *w, struct span name)
 {
@@ -217,7 +199,7 @@ static int fill(struct reg_work *w, struct binding *s, const struct contact *c)
 	b->received_ms = w->wall_ms;
 	if (w->flow) {
 		reg_flow_set(w->r, b, w->flow, remote);
-		b->nat = c->reg_id || behind_nat(w, &c->na.uri);
+		b->nat = c->reg_id || flow_behind_nat(w->flow, &c->na.uri, w->rport);
 	}
 	s->b = b;
 	s->expires_ms = w->wall_ms + (uint64_t)c->expires_s * 1000;
