@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-enum { DRAIN_MS = 2000, LOOK_MS = 16 };
+enum { DRAIN_MS = 2000, LOOK_MS = 16, TWICE_MS = 300 };
 
 void app_raise_limits(void)
 {
@@ -47,15 +47,18 @@ static void look(struct wheel_timer *t, msec now)
 
 void app_drain(struct app *a)
 {
+	msec now = loop_now(a->loop);
 	if (a->draining) {
-		loop_stop(a->loop);
+		/* A terminal and a script's trap may both tell us of one Ctrl-C. */
+		if (now + DRAIN_MS - a->drain_until >= TWICE_MS)
+			loop_stop(a->loop);
 		return;
 	}
 	a->draining = true;
-	a->drain_until = loop_now(a->loop) + DRAIN_MS;
+	a->drain_until = now + DRAIN_MS;
 	stack_group_drain(a->stacks);
 	wheel_timer_init(&a->drain, look);
-	look(&a->drain, loop_now(a->loop));
+	look(&a->drain, now);
 }
 
 /* With the workers stopped nothing new comes; what is done now may give the store more. */

@@ -91,9 +91,6 @@ static int run(struct app *a)
 		  LOG_N("users", records_count(a->records, RECORD_USER)),
 		  LOG_N("bindings", records_count(a->records, RECORD_BINDING)));
 	loop_run(a->loop);
-	/* Whoever does not want to wait for the store either ends the process. */
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGINT, SIG_DFL);
 	return 0;
 }
 

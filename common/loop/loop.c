@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +196,7 @@ int loop_on_signal(struct loop *l, int number, void (*fn)(void *arg, int sig), v
 	*s = (struct sig){evsignal_new(l->base, number, on_signal, s), fn, arg};
 	if (!s->ev)
 		return -ENOMEM;
+	signal(number, SIG_IGN); /* what libevent puts back afterwards */
 	if (event_add(s->ev, NULL) < 0) {
 		event_free(s->ev);
 		return -ENOMEM;

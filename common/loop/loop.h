@@ -41,8 +41,9 @@ struct loop_work {
 /* Thread-safe, lock-free for the poster but for the wake-up of a sleeping loop. */
 void loop_post(struct loop *l, struct loop_work *w);
 
-/* fn is called in the loop's thread when the process gets the signal; the signal's default is
- * back when the loop is freed.  Of one loop in a process.  0, -ENOSPC (at most 4), -ENOMEM. */
+/* fn is called in the loop's thread when the process gets the signal, which is ignored once the
+ * loop is freed: the end of a process is not to be cut short.  Of one loop in a process.
+ * 0, -ENOSPC (at most 4), -ENOMEM. */
 int loop_on_signal(struct loop *l, int sig, void (*fn)(void *arg, int sig), void *arg);
 
 /* Runs until loop_stop(). */
