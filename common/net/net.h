@@ -60,6 +60,8 @@ struct net_ops {
 	/* What was sent under `id` (not 0) was not delivered: connect failed, connection lost
 	 * before it was written, or an ICMP error came for it. */
 	void (*failed)(void *arg, uint64_t id, int error);
+	/* A connection that a peer opened is up (TLS: its handshake is done).  May be NULL. */
+	void (*opened)(void *arg, const struct sip_flow *f);
 	/* A connection that was up has ended.  At the end of the round too. */
 	void (*closed)(void *arg, const struct sip_flow *f);
 	void *arg;
@@ -99,6 +101,10 @@ int net_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, i
  * certificate, or its alias parameter on TCP from a trusted side, was checked by the caller).
  */
 void net_alias(struct net *n, const struct sip_flow *f, const struct addr *addr);
+/* Can something still be sent over f->conn?  From any thread; a moment later it may be
+ * otherwise. Yes, for certain, while it can; no, but for a table that overflowed, when it
+ * cannot. */
+bool net_flow_alive(const struct net *n, const struct sip_flow *f);
 /* Writes what is queued (for message_ms at most), then closes; nothing more is read from it and
  * net_send gives -ENOTCONN. */
 void net_close(struct net *n, const struct sip_flow *f);

@@ -14,6 +14,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <openssl/ssl.h>
+#include <stdatomic.h>
 
 enum {
 	UDP_BATCH = 64,	   /* datagrams a system call */
@@ -57,6 +58,12 @@ struct hash {
 	size_t mask;
 };
 
+struct live {
+	size_t mask;
+	_Atomic uint64_t *v; /* connections, in sets; 0: free */
+	_Atomic uint32_t unlisted;
+};
+
 struct net {
 	struct loop *loop;
 	struct wheel *wheel;
@@ -78,6 +85,7 @@ struct net {
 
 	uint64_t next_conn;
 	struct hash by_id, by_addr, by_source;
+	struct live live;
 	struct list all, dirty, dead;
 	struct list fresh; /* accepted, no message yet, oldest first */
 	char *scratch;	   /* where streams are read */
@@ -135,7 +143,7 @@ struct conn {
 	struct sip_flow flow;
 	struct hash_node by_id, by_addr;
 	struct addr known_as; /* in by_addr under this */
-	bool is_known;
+	bool is_known, in_table;
 	struct list all, dirty, fresh; /* fresh: see struct net */
 	struct source *source;
 	struct wheel_timer timer;
@@ -208,6 +216,13 @@ struct conn *table_reuse(struct net *n, enum sip_transport t, const struct addr 
 /* Counts one more of this source: 0, -EMFILE at its cap, -ENOMEM. */
 int source_take(struct net *n, const struct addr *a, struct source **ret_source);
 void source_give(struct net *n, struct source *s);
+
+/* ---- live.c ---- */
+
+int live_init(struct live *l, size_t conns_max);
+void live_done(struct live *l);
+void live_add(struct live *l, uint64_t conn);
+void live_remove(struct live *l, uint64_t conn);
 
 /* ---- tls.c ---- */
 

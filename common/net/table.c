@@ -47,7 +47,8 @@ int table_init(struct net *n)
 {
 	if (hash_init(&n->by_id, n->conf.conns_max) < 0 ||
 	    hash_init(&n->by_addr, n->conf.conns_max / 4) < 0 ||
-	    hash_init(&n->by_source, n->conf.conns_max / 4) < 0)
+	    hash_init(&n->by_source, n->conf.conns_max / 4) < 0 ||
+	    live_init(&n->live, n->conf.conns_max) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -57,6 +58,7 @@ void table_done(struct net *n)
 	free(n->by_id.bucket);
 	free(n->by_addr.bucket);
 	free(n->by_source.bucket);
+	live_done(&n->live);
 }
 
 void table_add(struct conn *c)
@@ -65,6 +67,8 @@ void table_add(struct conn *c)
 
 	c->flow.conn = n->next_conn++;
 	hash_insert(&n->by_id, c->flow.conn, &c->by_id);
+	live_add(&n->live, c->flow.conn);
+	c->in_table = true;
 	list_append(&n->all, &c->all);
 	counter_inc(&n->count.conns);
 }
@@ -78,7 +82,11 @@ static void forget_addr(struct conn *c)
 
 void table_remove(struct conn *c)
 {
+	if (!c->in_table)
+		return;
+	c->in_table = false;
 	forget_addr(c);
+	live_remove(&c->net->live, c->flow.conn);
 	hash_remove(&c->net->by_id, c->flow.conn, &c->by_id);
 }
 

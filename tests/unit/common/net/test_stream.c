@@ -1,6 +1,7 @@
 /*
  * TCP: framing, keep-alives, what happens to what was sent, reuse and aliases (RFC 5923).
  */
+#include "common/net/net_priv.h"
 #include "common/sip/stamp.h"
 #include "tests/unit/common/net/rig.h"
 
@@ -316,6 +317,64 @@ START_TEST(sending_over_a_connection_that_is_gone_says_so)
 }
 END_TEST
 
+START_TEST(a_connection_is_alive_until_nothing_can_be_sent_over_it)
+{
+	struct sip_flow f, other;
+	int fd;
+
+	start();
+	fd = dial_b();
+	put(fd, ping, strlen(ping));
+	rig_until(l, b.nheard == 1);
+	f = other = b.heard[0].flow;
+	ck_assert(net_flow_alive(b.net, &f));
+	other.worker++;
+	ck_assert(!net_flow_alive(b.net, &other));
+	other = f;
+	other.conn++;
+	ck_assert(!net_flow_alive(b.net, &other));
+	other.conn = 0;
+	ck_assert(!net_flow_alive(b.net, &other));
+	net_close(b.net, &f);
+	ck_assert(!net_flow_alive(b.net, &f));
+	close(fd);
+	rig_until(l, b.nclosed == 1);
+	ck_assert(!net_flow_alive(b.net, &f));
+	stop();
+}
+END_TEST
+
+START_TEST(who_lives_is_known_for_as_many_connections_as_may_be)
+{
+	struct live t;
+
+	ck_assert_int_eq(live_init(&t, 1000), 0);
+	for (uint64_t i = 1; i <= 100000; i++) { /* some stay, 1 of 100 */
+		live_add(&t, i);
+		if (i > 10 && (i - 10) % 100)
+			live_remove(&t, i - 10);
+	}
+	ck_assert_uint_eq(t.unlisted, 0);
+	live_done(&t);
+}
+END_TEST
+
+START_TEST(a_full_set_makes_unknown_connections_alive_until_it_has_room)
+{
+	struct live t;
+
+	ck_assert_int_eq(live_init(&t, 1), 0);
+	uint64_t step = t.mask + 1;
+	for (uint64_t i = 1; i <= 5; i++)
+		live_add(&t, i * step);
+	ck_assert_uint_eq(t.unlisted, 1);
+	for (uint64_t i = 5; i >= 1; i--)
+		live_remove(&t, i * step);
+	ck_assert_uint_eq(t.unlisted, 0);
+	live_done(&t);
+}
+END_TEST
+
 START_TEST(identities_of_connections_never_come_again)
 {
 	uint64_t last = 0;
@@ -389,6 +448,9 @@ UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer
 	  a_connection_to_an_address_is_used_again,
 	  a_connection_opened_by_the_peer_is_used_only_under_its_alias,
 	  sending_over_a_connection_that_is_gone_says_so,
+	  a_connection_is_alive_until_nothing_can_be_sent_over_it,
+	  who_lives_is_known_for_as_many_connections_as_may_be,
+	  a_full_set_makes_unknown_connections_alive_until_it_has_room,
 	  identities_of_connections_never_come_again,
 	  close_writes_what_is_queued_and_reads_no_more,
 	  draining_keeps_connections_and_refuses_new_ones)
