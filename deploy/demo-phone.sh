@@ -34,11 +34,14 @@ if [ -n "${EAVES_AUDIO-}" ]; then
 	rate=0 # its own
 	channels=0
 fi
+interface=
+case $host in 127.*) interface="net_interface 127.0.0.1" ;; esac # overlooked else
 cat >"$dir/accounts" <<END
 <sip:$user@$host:$port>;auth_pass=$password;answermode=$mode
 END
 cat >"$dir/config" <<END
 poll_method epoll
+$interface
 audio_player $player
 audio_source $source
 audio_alert aubridge,nil

@@ -77,20 +77,19 @@ ctl user import <"$dir/passwords" >/dev/null
 
 server_name=$host
 [ "$port" = 5060 ] || server_name=$host:$port
-cat <<END
-
+users=$(awk '{printf "  user %-12s password %s\n", $1, $2}' "$dir/passwords")
+echo "
 Eaves is running.  Type into two SIP phones:
 
   server / domain   $server_name   (UDP or TCP)
-$(awk '{printf "  user %-12s password %s\n", $1, $2}' "$dir/passwords")
+$users
 
 Then call  bob  (sip:bob@$server_name) from alice's phone.
 
   administration    $bin/eavesctl --socket $run/admin.sock help
   metrics           curl http://$http/metrics
   stop              Ctrl-C
-
-END
+"
 
 # A signal ends a wait early, as often as one comes; the last one gives the server's own status.
 while kill -0 $server 2>/dev/null; do
