@@ -153,13 +153,13 @@ static void edge_request(void *state, struct app_worker *w, const struct app_req
 	struct edge *e = state;
 	struct app_request q = *in;
 	const struct proxy_request *r = q.r;
-	bool ours = is_ours(w, r);
+	bool ours = is_ours(w, r), elsewhere = !ours || r->has_route;
 	if (r->from_dialog_route)
 		q.marks |= APP_MARK_IN_DIALOG;
-	if (!ours && (q.marks & APP_MARK_IN_DIALOG)) {
+	if (elsewhere && (q.marks & APP_MARK_IN_DIALOG)) {
 		count(&e->in_dialog);
 		forward(w, &q, now);
-	} else if (!ours || r->has_route) {
+	} else if (elsewhere) {
 		outbound(e, w, &q, now);
 	} else if (!r->uri.user.p && r->msg->method != SIP_REGISTER) {
 		own_request(e, w, &q);
