@@ -154,6 +154,8 @@ void conn_is_open(struct conn *c)
 		conn_kill(c, -ENOMEM);
 		return;
 	}
+	if (!c->ours && c->net->ops.opened)
+		c->net->ops.opened(c->net->ops.arg, &c->flow);
 	if (c->ssl && SSL_has_pending(c->ssl))
 		event_active(&c->ev_read, EV_READ, 1);
 	if (c->out_n > 0)

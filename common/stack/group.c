@@ -216,6 +216,12 @@ struct stack_group *stack_group_new(const struct stack_conf *c, const struct sta
 	}
 	g->conf = *c;
 	g->user = *user;
+	g->reuse = stack_reuse_new(c->net.conns_max * (size_t)c->workers);
+	if (!g->reuse) {
+		snprintf(ret_error, 256, "out of memory");
+		free(g);
+		return NULL;
+	}
 	for (unsigned i = 0; i < c->workers; i++) {
 		g->worker[i] = stack_new(g, i, user_args[i], ret_error);
 		if (!g->worker[i]) {
@@ -306,6 +312,7 @@ void stack_group_free(struct stack_group *g)
 		stack_free(g->worker[i]);
 	}
 	sip_values_use_arena(before);
+	stack_reuse_free(g->reuse);
 	free(g);
 }
 

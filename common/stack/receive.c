@@ -194,7 +194,9 @@ static void on_broken(void *arg, const struct sip_flow *f, struct span head,
 		return;
 	}
 	memcpy(copy, head.p, head.n);
-	if (sip_msg_index(&s->msg, span_of(copy, head.n), true, limits(s), &own) == 0)
+	/* Too large: its body is not there, which the index would call the fault. */
+	if (sip_msg_index(&s->msg, span_of(copy, head.n), true, limits(s), &own) == 0 ||
+	    fault.status == 513)
 		own = fault;
 	refuse(s, f, copy, head.n + SIP_STAMP_ROOM, &own);
 	arena_reset(&s->arena);
@@ -206,9 +208,16 @@ static void on_failed(void *arg, uint64_t id, int error)
 	stack_send_failed(arg, id);
 }
 
+static void on_opened(void *arg, const struct sip_flow *f)
+{
+	struct stack *s = arg;
+	stack_reuse_add(s->group->reuse, f);
+}
+
 static void on_closed(void *arg, const struct sip_flow *f)
 {
 	struct stack *s = arg;
+	stack_reuse_remove(s->group->reuse, f);
 	s->group->user.flow_closed(s->user_arg, s, f);
 }
 
@@ -216,5 +225,6 @@ const struct net_ops stack_net_ops = {
 	.message = on_message,
 	.broken = on_broken,
 	.failed = on_failed,
+	.opened = on_opened,
 	.closed = on_closed,
 };

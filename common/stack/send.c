@@ -138,10 +138,28 @@ static void run_send(struct loop_work *w)
 	free(h);
 }
 
+/* The peer's own connection from the very address that is meant.  Where the certificate must be
+ * good for a name, that does not do. */
+static bool has_opened(struct stack *s, const struct sip_flow *to, struct sip_flow *ret)
+{
+	struct addr a;
+	if (to->conn || !sip_transport_reliable(to->transport))
+		return false;
+	if (to->name) {
+		const char *name = locate_name(s->locate, to->name);
+		if (!name || addr_parse(&a, span_str(name), 0) < 0)
+			return false;
+	}
+	return stack_reuse_find(s->group->reuse, to, ret);
+}
+
 void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
 		uint64_t txn_id)
 {
 	uint64_t wire_id = wire_id_of(s, txn_id);
+	struct sip_flow opened;
+	if (has_opened(s, to, &opened))
+		to = &opened;
 	stack_trace("sent", to, span_of(iov[0].iov_base, iov[0].iov_len));
 	if (!to->conn || to->worker == s->index) {
 		send_here(s, to, iov, n, wire_id);

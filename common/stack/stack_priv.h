@@ -43,6 +43,7 @@ struct stack_group {
 	struct stack_user user;
 	unsigned n;
 	struct stack *worker[STACK_WORKERS_MAX];
+	struct stack_reuse *reuse;
 };
 
 extern const struct net_ops stack_net_ops;
@@ -58,5 +59,12 @@ void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, con
 void stack_trace(const char *event, const struct sip_flow *f, struct span message);
 /* From the transport: what was sent under a wire id was not delivered. */
 void stack_send_failed(struct stack *s, uint64_t wire_id);
+
+/* reuse.c: connections that peers opened; thread-safe.  ret: the newest to that address. */
+struct stack_reuse *stack_reuse_new(size_t connections);
+struct stack_reuse *stack_reuse_free(struct stack_reuse *r);
+void stack_reuse_add(struct stack_reuse *r, const struct sip_flow *f);
+void stack_reuse_remove(struct stack_reuse *r, const struct sip_flow *f);
+bool stack_reuse_find(struct stack_reuse *r, const struct sip_flow *to, struct sip_flow *ret);
 
 #endif

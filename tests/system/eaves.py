@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import urllib.request
 
 from phone import Phone
@@ -260,6 +261,12 @@ class Server:
 			if key in m:
 				return m[key]
 		raise KeyError(name)
+
+	def wait_metric(self, name, value, timeout=TIMEOUT):
+		"""Until a metric has that value."""
+		end = time.monotonic() + timeout
+		while (is_now := self.metric(name)) != value:
+			assert time.monotonic() < end, f"{name} is {is_now}, wanted {value}"
 
 	# ---- phones ----
 
