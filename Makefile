@@ -107,11 +107,11 @@ $(B)/tests/unit/%.o: tests/unit/%.c | $(PROTO_GEN:.c=.h)
 
 # unit: all of them; unit-common/txn: those of one area.
 unit: $(addprefix $(B)/tests/,$(TESTS))
-	@set -e; for t in $^; do echo "== $$t"; $$t; done
+	@r=0; for t in $^; do echo "== $$t"; $$t || r=1; done; exit $$r
 define unit_area_rule
 .PHONY: unit-$(1)
 unit-$(1): $(addprefix $(B)/tests/,$(filter $(1)/test_%,$(TESTS)))
-	@set -e; for t in $$^; do echo "== $$$$t"; $$$$t; done
+	@r=0; for t in $$^; do echo "== $$$$t"; $$$$t || r=1; done; exit $$$$r
 endef
 $(foreach a,$(AREAS),$(eval $(call unit_area_rule,$(a))))
 

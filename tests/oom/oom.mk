@@ -18,4 +18,4 @@ oom:
 oom-one:
 	@$(MAKE) --no-print-directory FLAVOUR=asan oom-run OOM=$(T)
 oom-run: $(OOM:%=$(B)/oom/%)
-	@set -e; for t in $^; do $$t; done
+	@r=0; for t in $^; do $$t || r=1; done; exit $$r
