@@ -89,7 +89,7 @@ static void forward(struct app_worker *w, const struct app_request *q, msec now)
 	const char *hop = r->has_route ? NULL : route_for(w->conf, r->uri.host);
 	struct proxy_opts opts;
 	struct proxy_target t = {.uri = r->uri_text, .q = 1000, .flags = PROXY_TARGET_KEEP_URI};
-	app_forward_opts(w, q, &opts);
+	app_forward_opts(w, q, hop != NULL, &opts);
 	if (hop)
 		t.route = arena_printf(sip_arena(), "<%s%s>", hop,
 				       strstr(hop, ";lr") ? "" : ";lr");
@@ -182,7 +182,7 @@ static void edge_ack(void *state, struct app_worker *w, const struct app_request
 		app_link(w, APP_HOME, q, now); /* a GRUU */
 		return;
 	}
-	app_forward_opts(w, q, &opts);
+	app_forward_opts(w, q, false, &opts);
 	proxy_forward_stateless(stack_proxy(w->stack), q->r, NULL, &opts, now);
 }
 

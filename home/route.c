@@ -117,7 +117,7 @@ static void fork_to(struct home *h, struct app_worker *w, const struct app_reque
 	struct proxy_opts opts;
 	for (int i = 0; i < c->n; i++)
 		t[i] = target_of(&c->v[i], q->r->msg->method == SIP_MESSAGE);
-	app_forward_opts(w, q, &opts);
+	app_forward_opts(w, q, false, &opts);
 	opts.hooks = q->marks & (APP_MARK_INSIDER | APP_MARK_AUTHENTICATED) ? &hooks_insider
 									    : &hooks_outsider;
 	opts.hooks_arg = h;
@@ -155,6 +155,6 @@ void home_route_ack(struct home *h, struct app_worker *w, const struct app_reque
 	if (find_callee(h, q, &c))
 		return;
 	t = target_of(&c.v[0], false);
-	app_forward_opts(w, q, &opts);
+	app_forward_opts(w, q, false, &opts);
 	proxy_forward_stateless(stack_proxy(w->stack), q->r, &t, &opts, now);
 }

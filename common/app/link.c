@@ -31,11 +31,19 @@ static uint64_t bit(enum sip_hdr_kind k)
 	return (uint64_t)1 << k;
 }
 
-/* RFC 3261 22.3: credentials for another realm than ours go on. */
-static bool only_our_credentials(const struct sip_msg *m)
+/* RFC 3261 22.3: credentials for us are used up here, whether they were asked for or not; those
+ * for another realm go on. */
+static bool all_credentials_are_ours(const struct app_worker *w, const struct sip_msg *m)
 {
 	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_PROXY_AUTHORIZATION);
-	return h && !sip_msg_next(m, h);
+	struct span realm = span_str(w->conf->auth.realm);
+	for (; h; h = sip_msg_next(m, h)) {
+		struct sip_credentials c;
+		if (sip_credentials_parse(sip_hdr_value(m, h), &c) < 0 ||
+		    !span_eq(c.realm, realm))
+			return false;
+	}
+	return true;
 }
 
 /* The user part as it stands in a URI (RFC 3261 25.1: unreserved and user-unreserved pass). */
@@ -60,22 +68,23 @@ static struct span escape_user(struct span user)
 	return span_of(out, n);
 }
 
-void app_forward_opts(const struct app_worker *w, const struct app_request *q,
+void app_forward_opts(const struct app_worker *w, const struct app_request *q, bool to_trusted,
 		      struct proxy_opts *ret_opts)
 {
+	const uint64_t asserted = bit(SIP_HDR_P_ASSERTED_IDENTITY);
 	const struct sip_msg *m = q->r->msg;
-	struct span user = escape_user(q->user);
-	bool insider = q->marks & APP_MARK_INSIDER;
+	bool shown = to_trusted || !sip_msg_has_token(m, SIP_HDR_PRIVACY, SPAN("id"));
 	*ret_opts = (struct proxy_opts){0};
-	if (insider)
+	if (all_credentials_are_ours(w, m))
+		ret_opts->strip = bit(SIP_HDR_PROXY_AUTHORIZATION);
+	if (q->marks & APP_MARK_INSIDER) {
+		ret_opts->strip |= shown ? 0 : asserted;
 		return;
-	ret_opts->strip = bit(SIP_HDR_P_ASSERTED_IDENTITY) | bit(SIP_HDR_P_PREFERRED_IDENTITY);
-	if (!(q->marks & APP_MARK_AUTHENTICATED))
+	}
+	ret_opts->strip |= asserted | bit(SIP_HDR_P_PREFERRED_IDENTITY);
+	if (!(q->marks & APP_MARK_AUTHENTICATED) || !shown)
 		return;
-	if (only_our_credentials(m))
-		ret_opts->strip |= bit(SIP_HDR_PROXY_AUTHORIZATION);
-	if (!sip_msg_has_token(m, SIP_HDR_PRIVACY, SPAN("id")))
-		ret_opts->lines =
-			arena_printf(sip_arena(), "P-Asserted-Identity: <sip:%.*s@%s>\r\n",
-				     SPAN_FMT(user), w->conf->domain);
+	struct span user = escape_user(q->user);
+	ret_opts->lines = arena_printf(sip_arena(), "P-Asserted-Identity: <sip:%.*s@%s>\r\n",
+				       SPAN_FMT(user), w->conf->domain);
 }

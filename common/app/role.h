@@ -87,8 +87,9 @@ bool app_is_domain(const struct conf *c, struct span host);
 void app_reply(struct app_worker *w, const struct app_request *q, unsigned status,
 	       const char *reason, struct span lines);
 /* What is taken off and added when a request of ours goes on (RFC 3325, RFC 3261 22.3):
- * insiders' marks of outsiders, credentials that were for us; the identity that was proved. */
-void app_forward_opts(const struct app_worker *w, const struct app_request *q,
+ * insiders' marks of outsiders, credentials that were for us; the identity that was proved.
+ * to_trusted: an identity that its owner keeps private (Privacy: id) may go there. */
+void app_forward_opts(const struct app_worker *w, const struct app_request *q, bool to_trusted,
 		      struct proxy_opts *ret_opts);
 
 #endif
