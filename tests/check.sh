@@ -39,7 +39,7 @@ END
 count() {
 	awk '
 	/^[0-9]+%: Checks: / { gsub(",", ""); p += $3 - $5 - $7; f += $5 + $7 }
-	/^[a-z_]+: [0-9]+ (inputs|scenarios|allocations)/ { p++ }
+	/^(oom )?[a-z_]+: [0-9]+ (inputs|allocations)/ { p++ }
 	/^=+ .*(passed|failed|error|skipped)|^[0-9]+ (passed|failed|error|skipped)/ {
 		for (i = 2; i <= NF; i++) {
 			if ($i ~ /^passed/ || $i ~ /^xfailed/) p += $(i - 1)
@@ -62,9 +62,9 @@ run() {
 	[ $status != 124 ] || printf '   out of time'
 	printf '\n'
 	if [ $status != 0 ] || [ "$f" != 0 ]; then
-		grep -E '(error:|warning:|Sanitizer|runtime error|:[FE]:|^FAILED|^ERROR|\*\*\*)' "$log" | head -n 30
+		grep -vE "^(gcc|clang|cc|ar) " "$log" | grep -E '(error:|warning:|Sanitizer|runtime error|:[FE]:|^FAILED|^ERROR|\*\*\*)' "$log" | head -n 30
 		printf -- '-- the end of %s\n' "$log"
-		tail -n 40 "$log" | cut -c 1-300
+		grep -vE "^(gcc|clang|cc|ar) " "$log" | tail -n 40 | cut -c 1-300
 		printf -- '--\n'
 	fi
 }

@@ -48,8 +48,8 @@ struct sip_uri {
 	struct sip_params params;
 	struct span headers; /* behind "?", p NULL without */
 };
-/* No white space around.  0; -EINVAL; -EPROTONOSUPPORT for a well-formed URI of another scheme (raw
- * and scheme are set). */
+/* No white space around.  0; -EINVAL; -EPROTONOSUPPORT for a well-formed URI of another scheme
+ * (raw and scheme are set). */
 int sip_uri_parse(struct span text, struct sip_uri *ret);
 /* User part with escapes undone, in the arena: -EINVAL for an escape that is none, or %00. */
 int sip_uri_user(const struct sip_uri *u, struct span *ret_user);
@@ -104,8 +104,9 @@ struct sip_credentials {
 	struct span username, realm, nonce, uri, response, algorithm, cnonce, qop, nc, opaque;
 	bool userhash;
 };
-/* Authorization or Proxy-Authorization; quoted values have their quotes and escapes undone.  p NULL
- * for what is not there.  The same name twice is refused.  0; -EINVAL; -EPROTONOSUPPORT for another scheme than Digest; -ENOMEM. */
+/* Authorization or Proxy-Authorization; quoted values have their quotes and escapes undone.  p
+ * NULL for what is not there.  The same name twice is refused.  0; -EINVAL; -EPROTONOSUPPORT
+ * for another scheme than Digest; -ENOMEM. */
 int sip_credentials_parse(struct span value, struct sip_credentials *ret);
 
 /* Frequent ones, taken from the index.  Each 0, -ENOENT without the field, -EINVAL, -ENOMEM. */

@@ -67,9 +67,9 @@ int stack_group_start(struct stack_group *g);
 void stack_group_drain(struct stack_group *g);
 /* Stops the threads and waits for them. */
 void stack_group_stop(struct stack_group *g);
-/* After the stop, from the thread that stopped it: what was handed to the workers meanwhile (the
- * store's answers, sends, messages) is dealt with, and what is queued to be sent leaves.  How
- * much there was. */
+/* After the stop, from the thread that stopped it: what was handed to the workers meanwhile
+ * (the store's answers, sends, messages) is dealt with, and what is queued to be sent leaves.
+ * How much there was. */
 unsigned stack_group_finish(struct stack_group *g);
 void stack_group_free(struct stack_group *g);
 unsigned stack_group_size(const struct stack_group *g);
