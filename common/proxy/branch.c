@@ -127,6 +127,17 @@ bool proxy_is_loop(const struct proxy *p, const struct sip_msg *m, uint64_t loop
 	return false;
 }
 
+uint64_t proxy_route_mac(const struct proxy *p, uint64_t dialog_mac, struct span user)
+{
+	struct mac h;
+	if (!user.n)
+		return dialog_mac;
+	mac_init(&h, &p->route_key);
+	mac_add_u64(&h, dialog_mac);
+	mac_add(&h, user);
+	return mac_final(&h);
+}
+
 uint64_t proxy_dialog_mac(const struct proxy *p, struct span call_id, struct span tag)
 {
 	struct mac h;

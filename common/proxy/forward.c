@@ -9,8 +9,7 @@ enum {
 		   1 << SIP_HDR_MAX_FORWARDS
 };
 
-/* 16.6 step 4 asks for what makes a dialog; RFC 6665 4.3 adds the NOTIFY that makes one. */
-static bool makes_dialog(const struct proxy_request *r)
+bool proxy_makes_dialog(const struct proxy_request *r)
 {
 	switch (r->msg->method) {
 	case SIP_NOTIFY:
@@ -47,7 +46,7 @@ void proxy_plan_init(const struct proxy *p, struct proxy_plan *pl,
 		.undo_strict = r->undo_strict,
 		.has_route = r->has_route,
 		.record_route =
-			p->conf.record_route && !opts->no_record_route && makes_dialog(r),
+			p->conf.record_route && !opts->no_record_route && proxy_makes_dialog(r),
 		.uri_parsed = &r->uri,
 		.route_parsed = r->has_route ? &r->route_uri : NULL,
 	};
@@ -126,8 +125,9 @@ static void add_via(const struct proxy *p, const struct proxy_plan *pl,
 	proxy_text_add(t, SPAN("\r\n"));
 }
 
-static void add_record_line(struct proxy_text *t, const struct proxy_local *l, struct span user,
-			    bool sips, uint64_t mac)
+static void add_record_line(const struct proxy *p, const struct proxy_plan *pl,
+			    struct proxy_text *t, const struct proxy_local *l, struct span user,
+			    bool sips)
 {
 	proxy_text_add(t, sips ? SPAN("Record-Route: <sips:") : SPAN("Record-Route: <sip:"));
 	if (user.n) {
@@ -140,7 +140,7 @@ static void add_record_line(struct proxy_text *t, const struct proxy_local *l, s
 		proxy_text_add(t, span_str(sip_transport_uri(l->transport)));
 	}
 	proxy_text_add(t, SPAN(";lr;ev="));
-	proxy_text_hex(t, mac);
+	proxy_text_hex(t, proxy_route_mac(p, pl->dialog_mac, user));
 	proxy_text_add(t, SPAN(">\r\n"));
 }
 
@@ -152,9 +152,9 @@ static void add_record_route(const struct proxy *p, const struct proxy_plan *pl,
 	bool sips = span_istarts(leg->uri, SPAN("sips:"));
 	const struct proxy_local *in = p->ops.local(p->ops.arg, pl->listener);
 	bool two = in && (in != out || leg->record_user.n || pl->record_user.n);
-	add_record_line(t, out, leg->record_user, sips, pl->dialog_mac);
+	add_record_line(p, pl, t, out, leg->record_user, sips);
 	if (two)
-		add_record_line(t, in, pl->record_user, sips, pl->dialog_mac);
+		add_record_line(p, pl, t, in, pl->record_user, sips);
 }
 
 /* Takes the first n values, and the last one, out of Route, whichever fields they are in. */

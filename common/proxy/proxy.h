@@ -78,6 +78,9 @@ struct proxy_request {
 				 * through */
 	struct span route_user; /* user part of the last own Route removed (a flow token), p
 				 * NULL without */
+	bool user_of_dialog;	/* which we wrote for this dialog: its MAC is good */
+	bool forged_token;	/* in a dialog, with a user part in an own Route that we did not
+				 * write for it (RFC 5626 5.3: 403) */
 	uint32_t max_breadth;	/* Max-Breadth, at most the configured one */
 	uint32_t max_forwards;	/* as received; the configured one where there is none */
 };
@@ -94,6 +97,10 @@ struct proxy_fault {
 int proxy_validate(struct proxy *p, const struct sip_msg *m, const struct sip_via *top,
 		   const struct sip_flow *src, struct proxy_request *ret_r,
 		   struct proxy_fault *ret_fault);
+
+/* Would Record-Route be written (16.6 step 4)?  For what makes a dialog; RFC 6665 4.3 adds the
+ * NOTIFY that makes one. */
+bool proxy_makes_dialog(const struct proxy_request *r);
 
 /* ---- stateful: 16.5 to 16.10 ---- */
 

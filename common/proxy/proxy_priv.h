@@ -62,9 +62,10 @@ void proxy_branch_make(const struct proxy *p, uint64_t request_mac, uint64_t loo
 bool proxy_branch_verify(const struct proxy *p, struct span branch, uint64_t request_mac);
 /* True when a Via of ours in m says that this very request was here before. */
 bool proxy_is_loop(const struct proxy *p, const struct sip_msg *m, uint64_t loop_mac);
-/* The MAC in our Record-Route: binds it to the dialog by Call-ID and the tag of who began it.
- */
+/* The dialog by Call-ID and the tag of who began it. */
 uint64_t proxy_dialog_mac(const struct proxy *p, struct span call_id, struct span tag);
+/* The MAC in our Record-Route: binds it, and the flow token in it, to the dialog. */
+uint64_t proxy_route_mac(const struct proxy *p, uint64_t dialog_mac, struct span user);
 
 /* ---- route.c: 16.4 ---- */
 

@@ -116,6 +116,16 @@ static bool recursed(struct branch *b, const struct sip_msg *m, msec now)
 	return true;
 }
 
+/* True when the role has bindings to take it out of. */
+static bool tell_flow_failed(struct branch *b)
+{
+	struct proxy_call *c = b->call;
+	if (!c->hooks || !c->hooks->flow_failed)
+		return false;
+	c->hooks->flow_failed(c->hooks_arg, b->tag, &b->flow);
+	return true;
+}
+
 static void failure(struct branch *b, const struct sip_msg *m, msec now)
 {
 	struct proxy_call *c = b->call;
@@ -124,13 +134,16 @@ static void failure(struct branch *b, const struct sip_msg *m, msec now)
 	b->client = NULL;
 	if (status == 503 && proxy_branch_fail_over(b, now))
 		return;
-	if (status == 430 && c->hooks && c->hooks->flow_failed)
-		c->hooks->flow_failed(c->hooks_arg, b->tag, &b->flow);
+	bool flow_failed = status == 430 && tell_flow_failed(b);
 	if (recursed(b, m, now))
 		return;
 	proxy_branch_set_state(b, BRANCH_DONE);
 	if (c->final)
 		return;
+	if (flow_failed) { /* 430 is said between proxies alone (RFC 5626 11.5) */
+		proxy_call_offer(c, 480, NULL);
+		return;
+	}
 	/* We asked for that 487, the caller did not: to the caller the device gave no answer.
 	 */
 	if (status == 487 && b->cancelled && !c->cancelled) {
@@ -175,10 +188,10 @@ static void on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
 	txn_forget(t);
 	b->client = NULL;
 	if (!proxy_branch_fail_over(b, now)) {
-		if (b->has_flow && why == TXN_FAIL_TRANSPORT && c->hooks &&
-		    c->hooks->flow_failed)
-			c->hooks->flow_failed(c->hooks_arg, b->tag, &b->flow);
-		proxy_branch_end(b, why == TXN_FAIL_TIMEOUT ? 408 : 503);
+		unsigned status = why == TXN_FAIL_TIMEOUT ? 408 : 503;
+		if (b->has_flow && why == TXN_FAIL_TRANSPORT)
+			status = tell_flow_failed(b) ? 480 : 430;
+		proxy_branch_end(b, status);
 	}
 	proxy_call_step(c, now);
 	arena_leave(sip_arena(), scope);

@@ -47,17 +47,22 @@ static bool is_ours(const struct proxy *p, const struct sip_uri *u)
 	return u->host.p && p->ops.is_local(p->ops.arg, u->host, u->port);
 }
 
+static bool is_mac_of(const struct proxy *p, const struct proxy_request *r,
+		      const struct sip_uri *u, struct span tag, uint64_t got)
+{
+	uint64_t dialog = proxy_dialog_mac(p, r->msg->call_id, tag);
+	return mac_equal(got, proxy_route_mac(p, dialog, u->user));
+}
+
 /* Either side may be who began the dialog. */
 static bool mac_is_good(const struct proxy *p, const struct proxy_request *r,
 			const struct sip_uri *u)
 {
 	const struct sip_param *ev = sip_uri_param(u, SPAN("ev"));
-	struct span call_id = r->msg->call_id;
 	uint64_t got;
 	if (!ev || mac_unhex(ev->value, &got) || !r->to_tag.p)
 		return false;
-	return mac_equal(got, proxy_dialog_mac(p, call_id, r->from_tag)) ||
-	       mac_equal(got, proxy_dialog_mac(p, call_id, r->to_tag));
+	return is_mac_of(p, r, u, r->from_tag, got) || is_mac_of(p, r, u, r->to_tag, got);
 }
 
 /* 16.4, second paragraph: the Request-URI is what we put into Record-Route; the last Route
@@ -77,6 +82,7 @@ static int undo_strict(const struct proxy *p, struct proxy_request *r)
 	if (sip_nameaddr_parse(last, &na) || !na.uri.host.p)
 		return -EINVAL;
 	r->route_user = r->uri.user;
+	r->user_of_dialog = r->route_user.n > 0;
 	r->undo_strict = true;
 	r->from_dialog_route = true;
 	r->uri_text = na.uri_text;
@@ -121,6 +127,16 @@ static int undo_maddr(const struct proxy *p, struct proxy_request *r)
 	return sip_uri_parse(r->uri_text, &r->uri);
 }
 
+/* The last one says where the request goes on. */
+static void take_own(const struct proxy *p, struct proxy_request *r, const struct sip_uri *u)
+{
+	bool good = (u->user.n || !r->from_dialog_route) && mac_is_good(p, r, u);
+	r->route_user = u->user;
+	r->user_of_dialog = good && u->user.n;
+	r->from_dialog_route |= good;
+	r->forged_token |= !good && u->user.n && r->to_tag.p && sip_uri_param(u, SPAN("ev"));
+}
+
 /* 16.4, last paragraph; all of ours are taken, since two are written where transports differ
  * (RFC 5658). */
 static int own_routes(const struct proxy *p, struct proxy_request *r)
@@ -150,9 +166,7 @@ static int own_routes(const struct proxy *p, struct proxy_request *r)
 			break;
 		}
 		r->own_routes++;
-		r->route_user = na.uri.user;
-		if (!r->from_dialog_route && mac_is_good(p, r, &na.uri))
-			r->from_dialog_route = true;
+		take_own(p, r, &na.uri);
 	}
 	return 0;
 }

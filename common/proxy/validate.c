@@ -103,6 +103,7 @@ int proxy_validate(struct proxy *p, const struct sip_msg *m, const struct sip_vi
 	r->top = *top;
 	r->uri_text = m->uri;
 	r->has_route = r->undo_strict = r->from_dialog_route = false;
+	r->user_of_dialog = r->forged_token = false;
 	r->route_text = r->route_user = span_of(NULL, 0);
 	r->own_routes = 0;
 	int rc = check_uri(p, r, ret_fault);

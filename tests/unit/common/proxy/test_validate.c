@@ -155,9 +155,68 @@ START_TEST(a_token_in_our_own_route_is_handed_to_the_role)
 			 0);
 	ck_assert_uint_eq(req.own_routes, 2);
 	ck_assert(is(req.route_user, "tok2"));
+	ck_assert(!req.user_of_dialog && !req.forged_token);
 	ck_assert(req.has_route);
 	ck_assert(is(req.route_uri.host, "10.0.0.7"));
 	ck_assert(!req.from_dialog_route);
+	end();
+}
+END_TEST
+
+/* The user and ev of the nth Record-Route that was sent. */
+static void written(unsigned nth, char user[32], char ev[17])
+{
+	const char *rr = w->sent[0].text;
+	for (unsigned i = 0; i <= nth; i++)
+		ck_assert_ptr_nonnull(rr = strstr(rr + 1, "Record-Route: <sip:"));
+	ck_assert_int_eq(sscanf(rr, "Record-Route: <sip:%31[^@]@%*[^>]", user), 1);
+	memcpy(ev, strstr(rr, ";ev=") + 4, 16);
+	ev[16] = 0;
+}
+
+static const char *route(const char *user, const char *ev)
+{
+	static char more[2][256], n;
+	n = !n;
+	snprintf(more[(int)n], sizeof(more[0]), "Route: <sip:%s@192.0.2.1;lr;ev=%s>\r\n", user,
+		 ev);
+	return more[(int)n];
+}
+
+static int validate_in_dialog(const char *more)
+{
+	to = "<sip:bob@example.com>;tag=b";
+	int rc = validate("BYE", "sip:bob@10.0.0.2", more);
+	to = "<sip:bob@example.com>";
+	return rc;
+}
+
+START_TEST(a_token_counts_only_in_the_dialog_that_it_was_written_for)
+{
+	struct proxy_target t = {.record_user = SPAN("tokb")};
+	struct proxy_opts opts = {.record_user = SPAN("toka")};
+	char user[2][32], ev[2][17], both[512];
+	start();
+	ck_assert_int_eq(validate("INVITE", "sip:bob@10.0.0.2", ""), 0);
+	t.uri = req.uri_text;
+	ck_assert_int_eq(proxy_forward(w->p, &req, &t, 1, &opts, w->now), 0);
+	written(0, user[0], ev[0]);
+	written(1, user[1], ev[1]);
+	ck_assert_str_eq(user[0], "tokb");
+	ck_assert_str_eq(user[1], "toka");
+
+	ck_assert_int_eq(validate_in_dialog(route("tokb", ev[0])), 0);
+	ck_assert(req.from_dialog_route && req.user_of_dialog && !req.forged_token);
+	ck_assert(is(req.route_user, "tokb"));
+
+	ck_assert_int_eq(validate_in_dialog(route("tokc", ev[0])), 0);
+	ck_assert(!req.from_dialog_route && !req.user_of_dialog && req.forged_token);
+	ck_assert_int_eq(validate_in_dialog(route("toka", ev[0])), 0);
+	ck_assert(!req.from_dialog_route && req.forged_token);
+
+	snprintf(both, sizeof(both), "%s%s", route("toka", ev[1]), route("tokc", ev[1]));
+	ck_assert_int_eq(validate_in_dialog(both), 0);
+	ck_assert(req.from_dialog_route && !req.user_of_dialog && req.forged_token);
 	end();
 }
 END_TEST
@@ -244,6 +303,8 @@ UNIT_MAIN("proxy validate", a_plain_request_passes_as_it_is,
 	  max_forwards_0_is_483_unless_the_request_is_for_this_server,
 	  a_request_that_may_go_no_further_is_not_forwarded_by_any_way, bad_numbers_are_400,
 	  max_breadth_is_never_more_than_configured, every_option_of_proxy_require_is_told,
-	  a_token_in_our_own_route_is_handed_to_the_role, only_a_good_mac_makes_a_dialog_route,
+	  a_token_in_our_own_route_is_handed_to_the_role,
+	  a_token_counts_only_in_the_dialog_that_it_was_written_for,
+	  only_a_good_mac_makes_a_dialog_route,
 	  a_request_uri_of_ours_without_a_good_mac_is_no_strict_route, a_bad_route_is_400,
 	  maddr_of_somebody_else_stays, a_full_arena_is_500_and_nothing_worse)
