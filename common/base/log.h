@@ -19,7 +19,7 @@ struct log_field {
 
 #define LOG_S(k, s)   ((struct log_field){.key = (k), .value = (s)})
 #define LOG_STR(k, s) ((struct log_field){.key = (k), .value = span_str(s)})
-#define LOG_N(k, v)   ((struct log_field){.key = (k), .number = (int64_t)(v), .is_number = true})
+#define LOG_N(k, v)   ((struct log_field){.key = (k), .is_number = 1, .number = (int64_t)(v)})
 
 /* log_event(LOG_INFO, "registered", LOG_S("aor", aor), LOG_N("bindings", n)) */
 #define log_event(level, event, ...)                                                       \

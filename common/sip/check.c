@@ -4,7 +4,7 @@
  * (CSeq, Call-ID, Content-Length, single fields), schemes (16.3 step 2 answers 416), values
  * that only a UA needs (Date, Accept, Content-Type ...).
  */
-#include "common/sip/values_priv.h"
+#include "common/sip/sip_priv.h"
 
 #include <errno.h>
 

@@ -4,7 +4,7 @@
  * last of two equal names; after it a comparison: a field that the two read differently is
  * refused.
  */
-#include "common/sip/values_priv.h"
+#include "common/sip/sip_priv.h"
 
 #include <errno.h>
 #include <osipparser2/headers/osip_authorization.h>

@@ -2,7 +2,7 @@
  * name-addr and addr-spec with parameters: RFC 3261 20.10, 25.1 (From, To, Contact, Route ...).
  * Spans into the text as it came; a display name that was folded is unfolded in the arena.
  */
-#include "common/sip/values_priv.h"
+#include "common/sip/sip_priv.h"
 
 #include <errno.h>
 

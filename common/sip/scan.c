@@ -4,7 +4,7 @@
  * where phones are and no reading can differ: "_" in a host name, "#" in a user, and the
  * characters of C_GEN in a parameter's value.
  */
-#include "common/sip/values_priv.h"
+#include "common/sip/sip_priv.h"
 
 #include <errno.h>
 

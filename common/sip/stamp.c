@@ -4,7 +4,7 @@
  */
 #include "common/sip/stamp.h"
 
-#include "common/sip/values_priv.h"
+#include "common/sip/sip_priv.h"
 
 #include <errno.h>
 

@@ -3,7 +3,7 @@
  * as it came, escapes left alone; docs/decisions/0002-values.md says why libosip2 does not do
  * this one.  Of other schemes only the characters are checked.
  */
-#include "common/sip/values_priv.h"
+#include "common/sip/sip_priv.h"
 
 #include <errno.h>
 

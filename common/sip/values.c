@@ -3,7 +3,7 @@
  * seconds), and the fields that are asked for on every message.  RFC 3261 sections 20 and 25.1.
  * Not here: URIs (uri.c), Via (via.c), name-addr (nameaddr.c), credentials (credentials.c).
  */
-#include "common/sip/values_priv.h"
+#include "common/sip/sip_priv.h"
 
 #include <errno.h>
 #include <osipparser2/osip_parser.h>

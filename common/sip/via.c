@@ -2,7 +2,7 @@
  * Via: RFC 3261 20.42 and 25.1, rport (RFC 3581), alias (RFC 5923), received= with an IPv6
  * address with or without brackets (RFC 5118 4.5).  Spans into the text as it came.
  */
-#include "common/sip/values_priv.h"
+#include "common/sip/sip_priv.h"
 
 #include <errno.h>
 

@@ -27,8 +27,9 @@ struct vector {
 	enum vector_outcome outcome;
 	unsigned status;    /* REFUSE: of the answer */
 	const char *reason; /* REFUSE and DROP: part of the reason, NULL: any */
-	unsigned element;   /* ACCEPT: what a combined server must answer to it for its content,
-			     * 0 when it depends on the configuration (or nothing: a response) */
+	/* ACCEPT: what a combined server must answer to it for its content; 0 when it depends
+	 * on the configuration (or nothing: a response). */
+	unsigned element;
 	const char *note;
 	const char *text;
 };
