@@ -102,7 +102,8 @@ static bool claims_our_domain(const struct app_worker *w, const struct sip_msg *
 {
 	struct sip_nameaddr from;
 	return sip_msg_from(m, &from) == 0 && from.uri.scheme != SIP_SCHEME_OTHER &&
-	       app_is_local(w, from.uri.host, from.uri.port);
+	       (app_is_domain(w->conf, from.uri.host) || /* whatever the port */
+		app_is_local(w, from.uri.host, from.uri.port));
 }
 
 static bool must_prove(const struct app_worker *w, const struct app_request *q)
