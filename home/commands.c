@@ -163,6 +163,50 @@ static int run_user_import(void *arg, int argc, char **argv, struct span in,
 	return r < 0 ? r : e;
 }
 
+struct names {
+	struct span user;
+	char *p; /* names with a NUL behind each */
+	size_t n;
+	bool failed;
+};
+
+/* Under the lock: a copy. */
+static bool gather_alias(void *arg, struct span alias, struct span user)
+{
+	struct names *v = arg;
+	if (!span_eq(user, v->user))
+		return true;
+	char *p = realloc(v->p, v->n + alias.n + 1);
+	if (!p) {
+		v->failed = true;
+		return false;
+	}
+	memcpy(p + v->n, alias.p, alias.n);
+	p[v->n + alias.n] = '\0';
+	v->p = p;
+	v->n += alias.n + 1;
+	return true;
+}
+
+/* A name must not come to somebody else who is given the user's name later. */
+static int remove_aliases(struct home *h, struct span user, struct durable *d)
+{
+	struct names v = {.user = user};
+	int r = 0;
+	dir_alias_each(h->records, time_wall_ms(), gather_alias, &v);
+	for (size_t at = 0; at < v.n && !v.failed && r == 0; at += strlen(v.p + at) + 1) {
+		durable_expect(d);
+		r = dir_alias_remove(h->records, span_str(v.p + at), time_wall_ms(),
+				     durable_done, d);
+		if (r < 0)
+			durable_done(d, 0);
+		if (r == -ENOENT)
+			r = 0;
+	}
+	free(v.p);
+	return v.failed ? -ENOMEM : r;
+}
+
 static int run_user_remove(void *arg, int argc, char **argv, struct span secret,
 			   struct admin_reply *out)
 {
@@ -172,23 +216,31 @@ static int run_user_remove(void *arg, int argc, char **argv, struct span secret,
 	(void)argc;
 	(void)secret;
 	durable_expect(&d);
-	int r = durable_end(
-		&d, dir_user_remove(h->records, name, time_wall_ms(), durable_done, &d));
+	int r = dir_user_remove(h->records, name, time_wall_ms(), durable_done, &d);
+	if (r < 0)
+		durable_done(&d, 0);
 	if (r == 0)
-		reg_drop(h->reg, name, span_of(NULL, 0), time_wall_ms(), NULL, NULL);
-	return report(out, r, "removed");
+		r = remove_aliases(h, name, &d);
+	if (r == 0) {
+		durable_expect(&d);
+		int n = reg_drop(h->reg, name, span_of(NULL, 0), time_wall_ms(), durable_done,
+				 &d);
+		if (n <= 0)
+			durable_done(&d, 0);
+		r = n < 0 ? n : 0;
+	}
+	int e = durable_wait(&d, 0);
+	return report(out, r < 0 ? r : e, "removed");
 }
 
-static int run_user_redirect(void *arg, int argc, char **argv, struct span secret,
-			     struct admin_reply *out)
+/* Reads "on" or "off", has `change` do it to the user's record, and writes that. */
+static int user_switch(struct home *h, char **argv, struct admin_reply *out,
+		       void (*change)(struct dir_user *u, bool on))
 {
-	struct home *h = arg;
 	struct durable d = DURABLE_INIT;
 	struct dir_user u;
 	struct span name = span_str(argv[0]);
 	bool on = strcmp(argv[1], "on") == 0;
-	(void)argc;
-	(void)secret;
 	if (!on && strcmp(argv[1], "off") != 0) {
 		admin_printf(out, "on or off\n");
 		return -EINVAL;
@@ -196,18 +248,63 @@ static int run_user_redirect(void *arg, int argc, char **argv, struct span secre
 	int r = dir_user_get(h->records, name, time_wall_ms(), &u);
 	if (r < 0)
 		return report(out, r, "");
-	u.flags = on ? u.flags | DIR_REDIRECT : u.flags & ~(uint32_t)DIR_REDIRECT;
+	change(&u, on);
 	durable_expect(&d);
 	r = durable_end(&d,
 			dir_user_put(h->records, name, &u, time_wall_ms(), durable_done, &d));
 	return report(out, r, "changed");
 }
 
+static uint32_t with_bit(uint32_t bits, uint32_t b, bool on)
+{
+	return on ? bits | b : bits & ~b;
+}
+
+static void set_redirect(struct dir_user *u, bool on)
+{
+	u->flags = with_bit(u->flags, DIR_REDIRECT, on);
+}
+
+static void set_enabled(struct dir_user *u, bool on)
+{
+	u->flags = with_bit(u->flags, DIR_DISABLED, !on);
+}
+
+static void set_outbound(struct dir_user *u, bool on)
+{
+	u->permissions = with_bit(u->permissions, DIR_MAY_CALL_OUT, on);
+}
+
+static int run_user_redirect(void *arg, int argc, char **argv, struct span secret,
+			     struct admin_reply *out)
+{
+	(void)argc;
+	(void)secret;
+	return user_switch(arg, argv, out, set_redirect);
+}
+
+static int run_user_enabled(void *arg, int argc, char **argv, struct span secret,
+			    struct admin_reply *out)
+{
+	(void)argc;
+	(void)secret;
+	return user_switch(arg, argv, out, set_enabled);
+}
+
+static int run_user_outbound(void *arg, int argc, char **argv, struct span secret,
+			     struct admin_reply *out)
+{
+	(void)argc;
+	(void)secret;
+	return user_switch(arg, argv, out, set_outbound);
+}
+
 static bool show_user(void *arg, struct span name, const struct dir_user *u)
 {
-	admin_printf(arg, "%.*s%s%s\n", SPAN_FMT(name),
+	admin_printf(arg, "%.*s%s%s%s\n", SPAN_FMT(name),
 		     u->flags & DIR_REDIRECT ? " redirect" : "",
-		     u->flags & DIR_DISABLED ? " disabled" : "");
+		     u->flags & DIR_DISABLED ? " disabled" : "",
+		     u->permissions & DIR_MAY_CALL_OUT ? "" : " no-outbound");
 	return true;
 }
 
@@ -330,12 +427,20 @@ const struct admin_command home_commands[HOME_COMMANDS] = {
 	 .run = run_user_import},
 	{.name = "user remove",
 	 .args = "NAME",
-	 .help = "a user and his registrations",
+	 .help = "a user, his aliases and registrations",
 	 .run = run_user_remove},
 	{.name = "user redirect",
 	 .args = "NAME ON",
 	 .help = "on: callers are redirected (302); off",
 	 .run = run_user_redirect},
+	{.name = "user outbound",
+	 .args = "NAME ON",
+	 .help = "on: may call other domains; off",
+	 .run = run_user_outbound},
+	{.name = "user enabled",
+	 .args = "NAME ON",
+	 .help = "off: neither registers, calls nor is called; on",
+	 .run = run_user_enabled},
 	{.name = "user list", .args = "", .help = "all users", .run = run_user_list},
 	{.name = "alias add",
 	 .args = "ALIAS NAME",

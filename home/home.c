@@ -136,6 +136,14 @@ static bool prove(struct home *h, struct app_worker *w, struct app_request *q, m
 	return true;
 }
 
+static void outbound_denied(struct home *h, struct app_worker *w, const struct app_request *q)
+{
+	home_count(&h->counters.outbound_denied);
+	log_event(LOG_INFO, "outbound-denied", LOG_S("user", q->user),
+		  LOG_S("call-id", q->r->msg->call_id));
+	app_reply(w, q, 403, "Other Domains Not Permitted", SPAN(""));
+}
+
 static void home_request(void *state, struct app_worker *w, const struct app_request *in,
 			 msec now)
 {
@@ -154,6 +162,8 @@ static void home_request(void *state, struct app_worker *w, const struct app_req
 		return;
 	if (own)
 		home_route(h, w, &q, now);
+	else if ((q.marks & APP_MARK_AUTHENTICATED) && !home_may_call_out(h, w, &q))
+		outbound_denied(h, w, &q);
 	else
 		app_link(w, APP_EDGE, &q, now);
 }
@@ -177,6 +187,8 @@ static void home_metrics(void *state, struct metrics_out *o)
 	one(o, "auth_locks_total", "Sources locked", guard_locks(h->guard));
 	one(o, "identity_refused_total", "From that is not the authenticated user",
 	    c->identity_refused);
+	one(o, "outbound_denied_total", "Requests of users who may not call other domains",
+	    c->outbound_denied);
 	one(o, "user_not_found_total", "Requests for unknown users", c->not_found);
 	one(o, "user_unavailable_total", "Requests for users without a device", c->unavailable);
 	one(o, "redirects_total", "Requests answered with 302", c->redirected);

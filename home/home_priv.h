@@ -11,8 +11,8 @@
 #include "home/registrar/registrar.h"
 
 struct home_counters {
-	_Atomic uint64_t challenged, auth_failed, auth_locked, identity_refused, not_found,
-		unavailable, redirected, forked, registers;
+	_Atomic uint64_t challenged, auth_failed, auth_locked, identity_refused,
+		outbound_denied, not_found, unavailable, redirected, forked, registers;
 };
 
 struct home {
@@ -34,6 +34,8 @@ static inline void home_count(_Atomic uint64_t *n)
  * has been answered (challenge, 400, 403). */
 bool home_authenticate(struct home *h, struct app_worker *w, const struct app_request *q,
 		       enum auth_side side, struct span *ret_user, msec now);
+/* May whoever sends call other domains, himself or by a 3xx? */
+bool home_may_call_out(struct home *h, const struct app_worker *w, const struct app_request *q);
 /* A user name, alias resolved, in the arena; -ENOENT. */
 int home_resolve(struct home *h, struct span name, struct span *ret_user, struct dir_user *ret);
 /* The user of a SIP URI of our domain: -ENOENT when it is none of ours. */
@@ -48,7 +50,7 @@ void home_route_ack(struct home *h, struct app_worker *w, const struct app_reque
 		    msec now);
 
 /* commands.c */
-enum { HOME_COMMANDS = 11 };
+enum { HOME_COMMANDS = 13 };
 extern const struct admin_command home_commands[HOME_COMMANDS];
 
 #endif

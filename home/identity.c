@@ -29,6 +29,18 @@ int home_user_of(struct home *h, const struct app_worker *w, const struct sip_ur
 	return home_resolve(h, name, ret_user, NULL);
 }
 
+bool home_may_call_out(struct home *h, const struct app_worker *w, const struct app_request *q)
+{
+	struct dir_user u;
+	if (!w->conf->edge.outbound)
+		return false;
+	if (q->marks & APP_MARK_INSIDER)
+		return true;
+	return (q->marks & APP_MARK_AUTHENTICATED) &&
+	       dir_user_get(h->records, q->user, time_wall_ms(), &u) == 0 &&
+	       (u.permissions & DIR_MAY_CALL_OUT);
+}
+
 static bool find_keys(void *arg, struct span name, struct auth_ha1 *ret)
 {
 	struct home *h = arg;

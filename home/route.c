@@ -51,7 +51,9 @@ static bool wants_redirect(const struct app_worker *w, const struct app_request 
 	const struct sip_msg *m = q->r->msg;
 	if (m->method == SIP_MESSAGE)
 		return false;
-	if (sip_msg_has_token(m, SIP_HDR_REQUEST_DISPOSITION, SPAN("redirect")))
+	/* A stranger who asks is not told where our users are. */
+	if ((q->marks & (APP_MARK_INSIDER | APP_MARK_AUTHENTICATED)) &&
+	    sip_msg_has_token(m, SIP_HDR_REQUEST_DISPOSITION, SPAN("redirect")))
 		return true;
 	switch (w->conf->proxy.redirect) {
 	case CONF_REDIRECT_NEVER:
@@ -88,12 +90,12 @@ static void flow_failed(void *arg, uint64_t tag, const struct sip_flow *f)
 	reg_flow_failed(h->reg, tag, f, time_wall_ms());
 }
 
-/* A device may send an insider's call elsewhere, as the insider could have called there
- * himself, but not back to our own users: their devices are not what a Contact names. */
+/* A device may send a call wherever its caller may call himself. */
 static bool may_follow(void *arg, const struct sip_uri *target)
 {
-	const struct home *h = arg;
-	return !span_ieq(target->host, span_str(h->domain));
+	(void)arg;
+	(void)target;
+	return true;
 }
 
 static const struct proxy_hooks hooks_outsider = {.flow_failed = flow_failed};
@@ -118,8 +120,8 @@ static void fork_to(struct home *h, struct app_worker *w, const struct app_reque
 	for (int i = 0; i < c->n; i++)
 		t[i] = target_of(&c->v[i], q->r->msg->method == SIP_MESSAGE);
 	app_forward_opts(w, q, false, &opts);
-	opts.hooks = q->marks & (APP_MARK_INSIDER | APP_MARK_AUTHENTICATED) ? &hooks_insider
-									    : &hooks_outsider;
+	opts.hooks = w->conf->proxy.recurse && home_may_call_out(h, w, q) ? &hooks_insider
+									  : &hooks_outsider;
 	opts.hooks_arg = h;
 	home_count(&h->counters.forked);
 	log_event(LOG_INFO, "forked", LOG_S("method", q->r->msg->method_text),

@@ -17,13 +17,16 @@ static bool in_target_set(const struct proxy_call *c, const struct sip_uri *u)
 	return false;
 }
 
-/* 16.5: a sips request is followed to sips alone. */
+/* 16.5: a sips request is followed to sips alone.  A name of ours, whichever it is, would come
+ * back to us from nobody. */
 static bool may_follow(const struct proxy_call *c, const struct sip_nameaddr *na)
 {
 	bool sips = span_istarts(c->plan.m->uri, SPAN("sips:"));
 	if (c->nbranches >= c->p->conf.max_targets || !c->hooks || !c->hooks->may_follow)
 		return false;
 	if (na->uri.scheme != SIP_SCHEME_SIPS && (sips || na->uri.scheme != SIP_SCHEME_SIP))
+		return false;
+	if (c->p->ops.is_local(c->p->ops.arg, na->uri.host, na->uri.port))
 		return false;
 	return !na->uri.headers.n && !in_target_set(c, &na->uri) &&
 	       c->hooks->may_follow(c->hooks_arg, &na->uri);

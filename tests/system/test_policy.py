@@ -76,3 +76,74 @@ def test_a_callers_private_identity_goes_to_an_administered_route_alone(start):
 		assert got.all("p-asserted-identity") == shown
 		who.reply(got, 200)
 		alice.expect(200)
+
+
+def test_a_stranger_cannot_ask_where_our_users_are(server):
+	"""RFC 3841: the caller's wish for a redirect is granted to callers that we know."""
+	bob, = registered(server, "bob")
+	stranger = server.phone("carl", domain="elsewhere.example")
+	m = stranger.request("INVITE", "sip:bob@example.org", [("Request-Disposition", "redirect")])
+	bob.reply(bob.expect("INVITE"), 486)
+	stranger.ack(m, stranger.expect(486))
+
+
+# ---- what an operator allows ----
+
+def test_a_user_may_be_kept_from_calling_other_domains(start):
+	s = start({"proxy": {"recurse": True}}, users=["alice", "bob"])
+	alice, bob = registered(s, "alice", "bob")
+	target = s.phone("target")
+	away = f"sip:x@{target.local}"
+	s.ctl("user", "outbound", "alice", "off")
+	assert "alice no-outbound" in s.ctl("user", "list").splitlines()
+	m, r = alice.answered(alice.request("INVITE", away), 403)
+	alice.ack(m, r)
+	m = alice.invite("bob")
+	bob.reply(bob.expect("INVITE"), 302, [("Contact", f"<{away}>")])
+	alice.ack(m, alice.expect(302))
+	target.expect_nothing(0.1)
+	s.ctl("user", "outbound", "alice", "on")
+	m, r = alice.answered(alice.request("MESSAGE", away, body="x"), 407)
+	alice.again(m, r)
+	target.reply(target.expect("MESSAGE"), 200)
+	alice.expect(200)
+	assert s.metric("outbound_denied_total") == 1
+
+
+def test_a_302_to_another_name_of_ours_is_not_followed(start):
+	s = start({"proxy": {"recurse": True}, "aliases": ["alias.example"]},
+		users=["alice", "bob", "carol"])
+	alice, bob, carol = registered(s, "alice", "bob", "carol")
+	for host in ("alias.example", f"{s.address}:{s.port}"):
+		m = alice.invite("bob")
+		bob.reply(bob.expect("INVITE"), 302, [("Contact", f"<sip:carol@{host}>")])
+		bob.expect("ACK")
+		alice.ack(m, alice.expect(302))
+	carol.expect_nothing(0.1)
+
+
+def test_a_disabled_user_is_as_if_he_were_not_there(server):
+	alice, bob = registered(server, "alice", "bob")
+	server.ctl("user", "enabled", "bob", "off")
+	alice.answered(alice.request("MESSAGE", "sip:bob@example.org", body="x"), 404)
+	bob.register(want=401)
+	server.ctl("user", "enabled", "bob", "on")
+	bob.register()
+	alice.answered(alice.request("OPTIONS", "sip:bob@example.org"), 407)
+	assert server.ctl_raw("user", "enabled", "nobody", "off").returncode == 1
+	assert server.ctl_raw("user", "enabled", "bob", "maybe").returncode == 1
+
+
+def test_a_removed_users_aliases_go_to_nobody_else(start):
+	"""Neither they nor his phones may wait for the next one of the same name."""
+	s = start(users=["bob", "carol"], store="sqlite")
+	bob, = registered(s, "bob")
+	s.ctl("alias", "add", "100", "bob")
+	s.ctl("alias", "add", "200", "carol")
+	s.ctl("user", "remove", "bob")
+	assert s.ctl("alias", "list").split() == ["200", "carol"]
+	s.restart()
+	s.add_user("bob", "another")
+	assert s.ctl("alias", "list").split() == ["200", "carol"]
+	assert s.registrations() == []
+	s.add_user("100")
