@@ -82,7 +82,7 @@ def merged(base, over):
 class Server:
 	"""config: laid over the default; listeners: list of (transport, address or None, extra)."""
 
-	def __init__(self, config=None, users=(), workers=1, listeners=None, start=True,
+	def __init__(self, config=None, users=(), workers=None, listeners=None, start=True,
 			store="memory", address=None):
 		self.dir = pathlib.Path(tempfile.mkdtemp(prefix="eaves-"))
 		self.address = address or own_address()
@@ -97,7 +97,7 @@ class Server:
 			"domain": DOMAIN,
 			"data_dir": str(self.dir),
 			"store": store,
-			"workers": workers,
+			"workers": workers or int(os.environ.get("EAVES_WORKERS", "1")),
 			"listeners": self._listeners(listeners or [("udp",), ("tcp",)]),
 			"admin": {"http": "%s:%d" % self.http},
 		}, config or {})
