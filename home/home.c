@@ -30,6 +30,12 @@ static struct reg_conf reg_conf_from(const struct home *h, const struct conf *c)
 	r.expires_max_s = c->registrar.expires_max_s;
 	r.contacts_per_user = c->registrar.contacts_per_user;
 	r.contact_bytes = c->registrar.contact_bytes;
+	r.flow_timer_s = c->registrar.flow_timer_s;
+	r.service_route = c->registrar.service_route;
+	r.no_gruu = !c->registrar.gruu;
+	r.no_outbound = !c->registrar.outbound;
+	r.path_strict = c->registrar.path_strict;
+	r.strict = c->registrar.strict;
 	return r;
 }
 

@@ -81,18 +81,17 @@ static bool requires_unknown(const struct sip_msg *m, struct span *ret_lines)
 {
 	static const char *const known[] = {"path", "outbound", "gruu"};
 	struct sip_list_it it = {0};
-	struct span token;
+	struct span token, all = {NULL, 0};
 	while (sip_list_next(m, SIP_HDR_REQUIRE, &it, &token)) {
 		bool found = false;
 		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 			found |= span_ieq(token, span_str(known[i]));
-		if (!found) {
-			*ret_lines = arena_printf(sip_arena(), "Unsupported: %.*s\r\n",
-						  SPAN_FMT(token));
-			return true;
-		}
+		if (!found)
+			all = arena_printf(sip_arena(), "%.*s%s%.*s", SPAN_FMT(all),
+					   all.n ? ", " : "", SPAN_FMT(token));
 	}
-	return false;
+	*ret_lines = arena_printf(sip_arena(), "Unsupported: %.*s\r\n", SPAN_FMT(all));
+	return all.n > 0;
 }
 
 void home_register(struct home *h, struct app_worker *w, const struct app_request *q, msec now)

@@ -118,6 +118,22 @@ static int check_timers(const struct conf *c, struct conf_fault *f)
 	return 0;
 }
 
+/* Goes into answers as it stands: "<sip:...;lr>", or several with commas. */
+static int check_registrar(const struct conf *c, struct conf_fault *f)
+{
+	const char *p = c->registrar.service_route;
+
+	if (!p)
+		return 0;
+	if ((strncmp(p, "<sip:", 5) != 0 && strncmp(p, "<sips:", 6) != 0) ||
+	    p[strlen(p) - 1] != '>')
+		return fault(f, "is no <sip:...>", "registrar.service_route");
+	for (; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return fault(f, "has control characters", "registrar.service_route");
+	return 0;
+}
+
 static int check_auth(const struct conf *c, struct conf_fault *f)
 {
 	if (!c->auth.md5 && !c->auth.sha256)
@@ -205,6 +221,8 @@ int conf_check(struct conf *c, struct conf_fault *ret_fault)
 		rc = check_listener(c, i, ret_fault);
 	if (rc == 0)
 		rc = check_timers(c, ret_fault);
+	if (rc == 0)
+		rc = check_registrar(c, ret_fault);
 	if (rc == 0)
 		rc = check_auth(c, ret_fault);
 	if (rc == 0)

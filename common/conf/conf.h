@@ -71,8 +71,9 @@ struct conf {
 	} proxy;
 	struct {
 		uint32_t expires_min_s, expires_max_s, expires_default_s, contacts_per_user,
-			contact_bytes;
-		bool gruu, outbound;
+			contact_bytes, flow_timer_s;
+		bool gruu, outbound, path_strict, strict;
+		char *service_route; /* "<sip:edge.example.org;lr>"; NULL: none */
 	} registrar;
 	struct {
 		char *realm; /* NULL in the file: the domain */

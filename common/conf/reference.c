@@ -77,12 +77,31 @@ static bool same_listeners(const struct conf *a, const struct conf *b)
 	for (unsigned i = 0; i < a->listeners_count; i++) {
 		const struct conf_listener *x = &a->listeners[i], *y = &b->listeners[i];
 
-		/* policy and advertise follow a reload: they are looked up by index */
+		/* policy follows a reload: it is looked up by index */
 		if (x->transport != y->transport || !addr_equal(&x->addr, &y->addr) ||
-		    x->mutual_tls != y->mutual_tls)
+		    x->mutual_tls != y->mutual_tls || !same_text(x->advertise, y->advertise))
 			return false;
 	}
 	return true;
+}
+
+/* Of these the redirect alone follows a reload. */
+static bool same_proxy(const struct conf *a, const struct conf *b)
+{
+	return a->proxy.record_route == b->proxy.record_route &&
+	       a->proxy.recurse == b->proxy.recurse &&
+	       a->proxy.max_breadth == b->proxy.max_breadth &&
+	       a->proxy.max_targets == b->proxy.max_targets;
+}
+
+static bool same_auth(const struct conf *a, const struct conf *b)
+{
+	return a->auth.md5 == b->auth.md5 && a->auth.sha256 == b->auth.sha256 &&
+	       a->auth.replay_check == b->auth.replay_check &&
+	       a->auth.nonce_life_s == b->auth.nonce_life_s &&
+	       a->auth.lock_failures == b->auth.lock_failures &&
+	       a->auth.lock_window_s == b->auth.lock_window_s &&
+	       a->auth.lock_s == b->auth.lock_s;
 }
 
 const char *conf_needs_restart(const struct conf *old, const struct conf *new_conf)
@@ -103,6 +122,10 @@ const char *conf_needs_restart(const struct conf *old, const struct conf *new_co
 		return "records_max";
 	if (!same_text(old->auth.realm, new_conf->auth.realm))
 		return "auth.realm";
+	if (!same_auth(old, new_conf))
+		return "auth";
+	if (!same_proxy(old, new_conf))
+		return "proxy (other than proxy.redirect)";
 	if (memcmp(&old->limits, &new_conf->limits, sizeof(old->limits)) != 0)
 		return "limits";
 	if (memcmp(&old->net, &new_conf->net, sizeof(old->net)) != 0)

@@ -73,10 +73,14 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	N(expires_min_s, 60, 1, 86400, "s", "Shortest registration; shorter ones get 423.") \
 	N(expires_max_s, 7200, 1, 604800, "s", "Longest registration; longer ones are cut.") \
 	N(expires_default_s, 3600, 1, 604800, "s", "Registration that names no time.") \
-	N(contacts_per_user, 10, 1, 100, "", "Devices of one user.") \
-	N(contact_bytes, 1024, 64, 8192, "bytes", "Longest contact with its Path.") \
+	N(contacts_per_user, 10, 1, 64, "", "Devices of one user.") \
+	N(contact_bytes, 1024, 64, 4096, "bytes", "Longest contact with its parameters.") \
 	B(gruu, true, "RFC 5627 GRUUs for devices that ask.") \
-	B(outbound, true, "RFC 5626 outbound for devices that ask.")
+	B(outbound, true, "RFC 5626 outbound for devices that ask.") \
+	N(flow_timer_s, 0, 0, 3600, "s", "Flow-Timer told to devices that use outbound; 0: none.") \
+	S(service_route, 255, "Service-Route (RFC 3608) told to devices, `<sip:edge.example.org;lr>`; without: none.") \
+	B(path_strict, false, "Refuse a Path that the device does not support (RFC 3327 5.3).") \
+	B(strict, false, "503 for a registration that could not be made durable, instead of going on with 200.")
 #define KEYS_AUTH(N, B, S, R, E, W, L, P) \
 	S(realm, 255, "Digest realm; without: the domain.  Changing it voids every stored password.") \
 	B(md5, true, "Offer MD5 (old phones have nothing else).") \

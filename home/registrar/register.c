@@ -25,8 +25,9 @@ static int check_require(struct reg_work *w)
 	struct span v, unknown = {NULL, 0};
 
 	while (sip_list_next(w->msg, SIP_HDR_REQUIRE, &it, &v)) {
-		if (span_ieq(v, SPAN("path")) || span_ieq(v, SPAN("outbound")) ||
-		    span_ieq(v, SPAN("gruu")) || v.n == 0)
+		if (v.n == 0 || span_ieq(v, SPAN("path")) ||
+		    (span_ieq(v, SPAN("outbound")) && !w->conf->no_outbound) ||
+		    (span_ieq(v, SPAN("gruu")) && !w->conf->no_gruu))
 			continue;
 		unknown = arena_printf(sip_arena(), "%.*s%s%.*s", SPAN_FMT(unknown),
 				       unknown.n ? ", " : "", SPAN_FMT(v));
@@ -110,12 +111,13 @@ static int read_request(struct reg_work *w, const struct sip_flow *flow)
 	if (rc < 0)
 		return rc;
 	w->sup_path = supports(w->msg, SPAN("path"));
-	w->sup_outbound = supports(w->msg, SPAN("outbound"));
-	w->sup_gruu = supports(w->msg, SPAN("gruu"));
+	w->sup_outbound = !w->conf->no_outbound && supports(w->msg, SPAN("outbound"));
+	w->sup_gruu = !w->conf->no_gruu && supports(w->msg, SPAN("gruu"));
 	read_hops(w, flow);
 	rc = read_path(w);
 	if (rc < 0)
 		return rc;
+	w->first_hop_outbound &= !w->conf->no_outbound;
 	read_agent(w);
 
 	struct span v = sip_msg_value(w->msg, SIP_HDR_EXPIRES);

@@ -26,6 +26,7 @@ struct reg_conf {
 	uint32_t contact_bytes;	    /* 512, one Contact value; more: 400 */
 	uint32_t flow_timer_s;	    /* Flow-Timer in answers to outbound UAs; 0: none */
 	const char *service_route;  /* value of Service-Route ("<sip:...;lr>"), or NULL */
+	bool no_gruu, no_outbound;  /* as if we knew nothing of RFC 5627, 5626 */
 	bool path_strict;	    /* RFC 3327 5.3: Path without Supported: path is 420 */
 	bool strict;		    /* a binding that could not be made durable: 503, not 200 */
 };

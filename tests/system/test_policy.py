@@ -147,3 +147,33 @@ def test_a_removed_users_aliases_go_to_nobody_else(start):
 	assert s.ctl("alias", "list").split() == ["200", "carol"]
 	assert s.registrations() == []
 	s.add_user("100")
+
+
+# ---- settings ----
+
+def test_the_registrars_settings_reach_the_phone(start):
+	"""And follow a reload."""
+	s = start({"registrar": {"service_route": "<sip:edge.example.org;lr>", "flow_timer_s": 90}},
+		users=["alice"])
+	alice = s.phone("alice")
+	device = alice.contact + ';+sip.instance="<urn:uuid:1>";reg-id=1'
+	both = [("Supported", "outbound, gruu")]
+	r = alice.register(contact=device, headers=both)
+	assert r.get("service-route") == "<sip:edge.example.org;lr>"
+	assert (r.get("flow-timer"), r.get("require")) == ("90", "outbound")
+	assert param(r.get("contact"), "pub-gruu")
+	s.config["registrar"] = {"gruu": False, "outbound": False}
+	s.write_config()
+	s.ctl("reload")
+	r = alice.register(contact=device, headers=both)
+	assert r.all("service-route") + r.all("flow-timer") + r.all("require") == []
+	assert "gruu" not in r.get("contact")
+	r = alice.register(want=420, headers=[("Require", "x, path, y")])
+	assert r.list("unsupported") == ["x", "y"]
+
+
+def test_a_reload_says_what_it_cannot_do(server):
+	server.config["auth"] = {"md5": False}
+	server.write_config()
+	r = server.ctl_raw("reload")
+	assert r.returncode == 1 and "auth cannot change without a restart" in r.stdout + r.stderr

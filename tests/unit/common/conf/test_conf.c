@@ -195,6 +195,10 @@ START_TEST(keys_that_depend_on_each_other_are_checked)
 	parse_fails(MINIMAL "registrar:\n  expires_max_s: 100\n",
 		    "t.yaml:4: registrar.expires_default_s", "expires_max_s");
 	parse_fails(MINIMAL "timers: {t1_ms: 5000}\n", "t.yaml:4: ", "t2_ms");
+	parse_fails(MINIMAL "registrar: {service_route: \"sip:e;lr\"}\n",
+		    "t.yaml:4: ", "<sip:...>");
+	parse_fails(MINIMAL "registrar: {service_route: \"<sip:e>\\r\\n<x>\"}\n",
+		    "t.yaml:4: ", "control");
 	parse_fails(MINIMAL "auth: {md5: off, sha256: off}\n", "t.yaml:4: ", "both");
 	parse_fails(MINIMAL "edge:\n  trusted:\n    - {}\n", "t.yaml:6: ", "either");
 	parse_fails(MINIMAL "edge:\n  trusted:\n    - {network: 10.0.0.0/33}\n",
@@ -308,17 +312,34 @@ START_TEST(a_reload_tells_what_needs_a_restart)
 	struct conf *port = parse_ok("domain: example.test\nlisteners:\n"
 				     "  - {transport: udp, address: 127.0.0.1, port: 5070}\n");
 	struct conf *idle = parse_ok(MINIMAL "net: {idle_s: 7}\n");
+	struct conf *md5 = parse_ok(MINIMAL "auth: {md5: false}\n");
+	struct conf *lock = parse_ok(MINIMAL "auth: {lock_failures: 3}\n");
+	struct conf *recurse = parse_ok(MINIMAL "proxy: {recurse: true}\n");
+	struct conf *redirect = parse_ok(MINIMAL "proxy: {redirect: always}\n");
+	struct conf *name = parse_ok("domain: example.test\nlisteners:\n"
+				     "  - {transport: udp, address: 127.0.0.1, "
+				     "advertise: sip.example.test}\n");
 
 	ck_assert_ptr_null(conf_needs_restart(a, a));
 	ck_assert_ptr_null(conf_needs_restart(a, same));
 	ck_assert_str_eq(conf_needs_restart(a, workers), "workers");
 	ck_assert_str_eq(conf_needs_restart(a, port), "listeners");
 	ck_assert_str_eq(conf_needs_restart(a, idle), "net");
+	ck_assert_str_eq(conf_needs_restart(a, md5), "auth");
+	ck_assert_str_eq(conf_needs_restart(a, lock), "auth");
+	ck_assert_ptr_nonnull(conf_needs_restart(a, recurse));
+	ck_assert_ptr_null(conf_needs_restart(a, redirect));
+	ck_assert_str_eq(conf_needs_restart(a, name), "listeners");
 	conf_free(a);
 	conf_free(same);
 	conf_free(workers);
 	conf_free(port);
 	conf_free(idle);
+	conf_free(md5);
+	conf_free(lock);
+	conf_free(recurse);
+	conf_free(redirect);
+	conf_free(name);
 }
 END_TEST
 

@@ -96,6 +96,26 @@ START_TEST(rfc5626_6_a_flow_of_the_same_instance_and_reg_id_is_replaced)
 }
 END_TEST
 
+START_TEST(outbound_and_gruu_that_are_switched_off_are_unknown)
+{
+	struct reg_conf conf = reg_conf_default;
+	conf.domain = "example.com";
+	conf.no_outbound = conf.no_gruu = true;
+	start_with(&conf, records_new(NULL, 1, 100));
+	tcp(5);
+	ck_assert_uint_eq(reg_alice(1, "Supported: outbound, gruu\r\n"
+				       "Contact: <sip:a@10.0.0.4>;reg-id=1;" INSTANCE "\r\n"),
+			  200);
+	ck_assert_str_eq(answered("Require"), "");
+	ck_assert_str_eq(answered("Contact"), "<sip:a@10.0.0.4>;expires=3600;" INSTANCE);
+	ck_assert_int_eq(lookup(T0), 1);
+	ck_assert_uint_eq(target[0].reg_id, 0);
+	ck_assert_uint_eq(reg_alice(2, "Require: gruu, path, outbound\r\n"), 420);
+	ck_assert_str_eq(answer.lines, "Unsupported: gruu, outbound\r\n");
+	stop();
+}
+END_TEST
+
 START_TEST(rfc5626_7_of_several_flows_of_an_instance_the_newest_is_chosen)
 {
 	start();
@@ -256,6 +276,7 @@ UNIT_MAIN("home/registrar outbound",
 	  rfc3327_5_3_strict_refuses_path_without_support,
 	  a_path_that_is_none_or_too_long_is_400,
 	  rfc5626_6_a_flow_of_the_same_instance_and_reg_id_is_replaced,
+	  outbound_and_gruu_that_are_switched_off_are_unknown,
 	  rfc5626_7_of_several_flows_of_an_instance_the_newest_is_chosen,
 	  rfc5626_6_without_ob_in_the_first_path_it_is_439,
 	  rfc5626_6_reg_id_without_instance_is_ignored_and_two_flows_at_once_are_400,
