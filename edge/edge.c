@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 struct edge {
-	_Atomic uint64_t to_home, outbound, relay_denied, in_dialog, own_options;
+	_Atomic uint64_t to_home, outbound, relay_denied, in_dialog, own_options, flow_failed,
+		flow_forged;
 };
 
 static int edge_start(const struct app_services *sv, void **ret_state, char *ret_error)
@@ -148,6 +149,37 @@ static bool is_ours(const struct app_worker *w, const struct proxy_request *r)
 	return r->uri.scheme != SIP_SCHEME_OTHER && app_is_local(w, r->uri.host, r->uri.port);
 }
 
+/* RFC 5626 5.3: over the flow that was recorded when the dialog began.  False: there is none,
+ * or a GRUU says better where the phone is. */
+static bool by_flow(struct edge *e, struct app_worker *w, const struct app_request *q, msec now)
+{
+	struct proxy_target t = {.uri = q->r->uri_text,
+				 .q = 1000,
+				 .has_flow = true,
+				 .flags = PROXY_TARGET_KEEP_URI};
+	struct proxy_opts opts;
+	if (is_ours(w, q->r) && sip_uri_param(&q->r->uri, SPAN("gr")))
+		return false;
+	switch (app_flow_of(w, q->r, &t.flow)) {
+	case APP_FLOW_NONE:
+		return false;
+	case APP_FLOW_FORGED:
+		count(&e->flow_forged);
+		app_reply(w, q, 403, "Forged Flow Token", SPAN(""));
+		return true;
+	case APP_FLOW_FAILED:
+		count(&e->flow_failed);
+		app_reply(w, q, 430, "Flow Failed", SPAN(""));
+		return true;
+	case APP_FLOW_GOOD:
+		break;
+	}
+	count(&e->in_dialog);
+	app_forward_opts(w, q, false, &opts);
+	proxy_forward(stack_proxy(w->stack), q->r, &t, 1, &opts, now);
+	return true;
+}
+
 static void edge_request(void *state, struct app_worker *w, const struct app_request *in,
 			 msec now)
 {
@@ -157,6 +189,8 @@ static void edge_request(void *state, struct app_worker *w, const struct app_req
 	bool ours = is_ours(w, r), elsewhere = !ours || r->has_route;
 	if (r->from_dialog_route)
 		q.marks |= APP_MARK_IN_DIALOG;
+	if (by_flow(e, w, &q, now))
+		return;
 	if (elsewhere && (q.marks & APP_MARK_IN_DIALOG)) {
 		count(&e->in_dialog);
 		forward(w, &q, now);
@@ -179,6 +213,8 @@ static void edge_ack(void *state, struct app_worker *w, const struct app_request
 		count(&e->relay_denied);
 		return;
 	}
+	if (by_flow(e, w, q, now))
+		return;
 	if (is_ours(w, q->r) && !q->r->has_route && app_has_role(w->app, APP_HOME)) {
 		app_link(w, APP_HOME, q, now); /* a GRUU */
 		return;
@@ -202,6 +238,10 @@ static void edge_metrics(void *state, struct metrics_out *o)
 	one(o, "edge_outbound_total", "Requests let out to other domains", &e->outbound);
 	one(o, "edge_in_dialog_total", "Requests inside a dialog", &e->in_dialog);
 	one(o, "edge_relay_denied_total", "Requests of outsiders for others", &e->relay_denied);
+	one(o, "edge_flow_failed_total", "Requests in dialogs whose phone's flow is gone",
+	    &e->flow_failed);
+	one(o, "edge_flow_forged_total", "Requests with flow tokens that we did not write",
+	    &e->flow_forged);
 	one(o, "edge_options_total", "OPTIONS answered by the server itself", &e->own_options);
 }
 

@@ -39,6 +39,11 @@ static struct reg_conf reg_conf_from(const struct home *h, const struct conf *c)
 	return r;
 }
 
+static bool flow_alive(void *arg, const struct sip_flow *f)
+{
+	return app_flow_alive(arg, f);
+}
+
 static int wire(struct home *h, const struct app_services *sv)
 {
 	const struct conf *c = sv->conf;
@@ -46,7 +51,7 @@ static int wire(struct home *h, const struct app_services *sv)
 	struct mac_key reg_key = mac_derive_key(sv->secret, "registrar");
 	struct auth_conf ac = auth_conf_default;
 	struct guard_conf gc = guard_conf_default;
-	uint64_t boot;
+	struct reg_ops ops = {.flow_alive = flow_alive, .arg = sv->app};
 	h->records = sv->records;
 	h->domain = strdup(c->domain);
 	h->realm = strdup(c->auth.realm ? c->auth.realm : c->domain);
@@ -61,12 +66,9 @@ static int wire(struct home *h, const struct app_services *sv)
 	gc.window_s = c->auth.lock_window_s;
 	gc.lock_s = c->auth.lock_s;
 	struct reg_conf rc = reg_conf_from(h, c);
-	do
-		mac_random(&boot, sizeof(boot));
-	while (!boot);
 	h->auth = auth_new(&ac, &nonce_key);
 	h->guard = guard_new(&gc);
-	h->reg = reg_new(&rc, NULL, sv->records, &reg_key, boot);
+	h->reg = reg_new(&rc, &ops, sv->records, &reg_key, sv->boot);
 	return h->auth && h->guard && h->reg ? 0 : -ENOMEM;
 }
 

@@ -102,14 +102,19 @@ static const struct proxy_hooks hooks_outsider = {.flow_failed = flow_failed};
 static const struct proxy_hooks hooks_insider = {.flow_failed = flow_failed,
 						 .may_follow = may_follow};
 
-static struct proxy_target target_of(const struct reg_target *t, bool all_at_once)
+static struct proxy_target target_of(const struct app_worker *w, const struct app_request *q,
+				     const struct reg_target *t)
 {
-	return (struct proxy_target){.uri = t->uri,
-				     .route = t->route,
-				     .q = all_at_once ? 1000 : t->q,
-				     .has_flow = t->has_flow,
-				     .flow = t->flow,
-				     .tag = t->tag};
+	bool recorded = t->has_flow && proxy_makes_dialog(q->r);
+	return (struct proxy_target){
+		.uri = t->uri,
+		.route = t->route,
+		.record_user =
+			recorded ? app_flow_token(w, &t->flow, t->reg_id != 0) : SPAN(""),
+		.q = q->r->msg->method == SIP_MESSAGE ? 1000 : t->q,
+		.has_flow = t->has_flow,
+		.flow = t->flow,
+		.tag = t->tag};
 }
 
 static void fork_to(struct home *h, struct app_worker *w, const struct app_request *q,
@@ -118,7 +123,7 @@ static void fork_to(struct home *h, struct app_worker *w, const struct app_reque
 	struct proxy_target t[REG_CONTACTS_MAX];
 	struct proxy_opts opts;
 	for (int i = 0; i < c->n; i++)
-		t[i] = target_of(&c->v[i], q->r->msg->method == SIP_MESSAGE);
+		t[i] = target_of(w, q, &c->v[i]);
 	app_forward_opts(w, q, false, &opts);
 	opts.hooks = w->conf->proxy.recurse && home_may_call_out(h, w, q) ? &hooks_insider
 									  : &hooks_outsider;
@@ -156,7 +161,7 @@ void home_route_ack(struct home *h, struct app_worker *w, const struct app_reque
 	struct proxy_target t;
 	if (find_callee(h, q, &c))
 		return;
-	t = target_of(&c.v[0], false);
+	t = target_of(w, q, &c.v[0]);
 	app_forward_opts(w, q, false, &opts);
 	proxy_forward_stateless(stack_proxy(w->stack), q->r, &t, &opts, now);
 }

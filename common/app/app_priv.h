@@ -5,6 +5,7 @@
 #define EAVES_APP_PRIV_H
 
 #include "common/app/role.h"
+#include "common/flow/token.h"
 #include "common/net/tls.h"
 #include "common/store/store.h"
 
@@ -44,6 +45,8 @@ struct app {
 	struct stack_group *stacks;
 	struct app_names names;
 	unsigned char secret[APP_SECRET_BYTES];
+	uint64_t boot;
+	struct flow_keys flows;
 	const struct app_role *role[APP_ROLE_COUNT];
 	void *role_state[APP_ROLE_COUNT];
 	struct app_worker_slot *worker;
@@ -73,6 +76,8 @@ int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX]);
 int app_reload(struct app *a, char ret_error[APP_ERROR_MAX]);
 /* Reads the certificates named in c: the first time, or anew. */
 int app_tls_apply(struct app *a, const struct conf *c, char *ret_error);
+/* flows.c: the user part of the Record-Route that faces the caller; may be empty. */
+struct span app_caller_token(const struct app_worker *w, const struct app_request *q);
 /* names.c */
 int app_names_find(struct app_names *n, const struct conf *c);
 /* status.c: commands and metrics of the process itself. */

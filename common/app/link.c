@@ -74,7 +74,7 @@ void app_forward_opts(const struct app_worker *w, const struct app_request *q, b
 	const uint64_t asserted = bit(SIP_HDR_P_ASSERTED_IDENTITY);
 	const struct sip_msg *m = q->r->msg;
 	bool shown = to_trusted || !sip_msg_has_token(m, SIP_HDR_PRIVACY, SPAN("id"));
-	*ret_opts = (struct proxy_opts){0};
+	*ret_opts = (struct proxy_opts){.record_user = app_caller_token(w, q)};
 	if (all_credentials_are_ours(w, m))
 		ret_opts->strip = bit(SIP_HDR_PROXY_AUTHORIZATION);
 	if (q->marks & APP_MARK_INSIDER) {

@@ -47,6 +47,7 @@ struct app_services {
 	struct records *records;
 	bool durable; /* records have a store behind them */
 	struct span secret;
+	uint64_t boot; /* identity of this start of the process, not 0 */
 	struct app *app;
 };
 
@@ -86,6 +87,23 @@ bool app_is_domain(const struct conf *c, struct span host);
 /* A shorthand for stack_reply. */
 void app_reply(struct app_worker *w, const struct app_request *q, unsigned status,
 	       const char *reason, struct span lines);
+/* ---- flows (RFC 5626): flows.c ---- */
+
+/* The user part of a Record-Route that faces a target with a flow, in the arena; may be empty.
+ * outbound: over this flow or not at all. */
+struct span app_flow_token(const struct app_worker *w, const struct sip_flow *f, bool outbound);
+/* Does the connection exist?  Thread-safe. */
+bool app_flow_alive(const struct app *a, const struct sip_flow *f);
+enum app_flow {
+	APP_FLOW_NONE,	 /* goes where Route and Request-URI say */
+	APP_FLOW_GOOD,	 /* goes over *ret */
+	APP_FLOW_FAILED, /* 430 */
+	APP_FLOW_FORGED, /* 403 */
+};
+/* What the Route of a request in a dialog says of the flow to its other side (5.3). */
+enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request *r,
+			  struct sip_flow *ret);
+
 /* What is taken off and added when a request of ours goes on (RFC 3325, RFC 3261 22.3):
  * insiders' marks of outsiders, credentials that were for us; the identity that was proved.
  * to_trusted: an identity that its owner keeps private (Privacy: id) may go there. */

@@ -191,6 +191,7 @@ static int start_roles(struct app *a, char ret_error[APP_ERROR_MAX])
 		.records = a->records,
 		.durable = a->store != NULL,
 		.secret = span_of((const char *)a->secret, sizeof(a->secret)),
+		.boot = a->boot,
 		.app = a,
 	};
 	for (int k = 0; k < APP_ROLE_COUNT; k++) {
@@ -256,6 +257,10 @@ int app_setup(struct app *a, char ret_error[APP_ERROR_MAX])
 		return r;
 	if ((r = app_secret_load(a, ret_error)) < 0)
 		return r;
+	do
+		mac_random(&a->boot, sizeof(a->boot));
+	while (!a->boot);
+	flow_keys_init(&a->flows, span_of((const char *)a->secret, sizeof(a->secret)), a->boot);
 	if ((r = app_names_find(&a->names, a->conf->conf)) < 0) {
 		snprintf(ret_error, APP_ERROR_MAX,
 			 "no address to advertise for a listener on all addresses: set "

@@ -316,6 +316,11 @@ void stack_group_free(struct stack_group *g)
 	free(g);
 }
 
+bool stack_flow_alive(const struct stack_group *g, const struct sip_flow *f)
+{
+	return f->worker < g->n && net_flow_alive(g->worker[f->worker]->net, f);
+}
+
 unsigned stack_group_size(const struct stack_group *g)
 {
 	return g->n;

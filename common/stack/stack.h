@@ -72,6 +72,8 @@ void stack_group_stop(struct stack_group *g);
  * How much there was. */
 unsigned stack_group_finish(struct stack_group *g);
 void stack_group_free(struct stack_group *g);
+/* Can something still be sent over the connection?  From any thread. */
+bool stack_flow_alive(const struct stack_group *g, const struct sip_flow *f);
 unsigned stack_group_size(const struct stack_group *g);
 struct stack *stack_group_worker(struct stack_group *g, unsigned i);
 

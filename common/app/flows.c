@@ -1,0 +1,111 @@
+/*
+ * Flows in Record-Route (RFC 5626 5.3): whose flow is recorded, and what a token that comes
+ * back means.  A phone on a connection or behind a NAT is reached inside its dialogs by the way
+ * that it came; a phone on UDP that is where its Contact says costs nothing here.
+ */
+#include "common/app/app_priv.h"
+
+#include <errno.h>
+
+struct span app_flow_token(const struct app_worker *w, const struct sip_flow *f, bool outbound)
+{
+	char *text =
+		w->conf->proxy.record_route ? arena_alloc(sip_arena(), FLOW_TOKEN_MAX) : NULL;
+	if (!text)
+		return SPAN("");
+	return span_of(text,
+		       flow_token_write(&w->app->flows, f, outbound ? FLOW_OUTBOUND : 0, text));
+}
+
+/* Not by way of another proxy, whose part it is to reach its phone. */
+static bool has_one_via(const struct sip_msg *m)
+{
+	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_VIA);
+	struct span v = sip_hdr_value(m, h);
+	return !sip_msg_next(m, h) && !memchr(v.p, ',', v.n);
+}
+
+/* The sent-by of a Via as text; empty for IPv6, which has several spellings. */
+static struct span sent_by(const struct sip_via *v)
+{
+	struct span s = v->host;
+	const char *end = v->raw.p + v->raw.n;
+	if (v->host_is_ipv6)
+		return SPAN("");
+	if (!v->port)
+		return s;
+	for (s.n++; s.p + s.n < end && s.p[s.n] >= '0' && s.p[s.n] <= '9';)
+		s.n++;
+	return s;
+}
+
+/* The request came from its sent-by, and Contact has that very text: seen without parsing. */
+static bool plainly_direct(const struct proxy_request *r)
+{
+	struct span contact = sip_msg_value(r->msg, SIP_HDR_CONTACT), by = sent_by(&r->top);
+	uint16_t port = r->top.port ? r->top.port : 5060;
+	if ((r->top.received.p && !span_ieq(r->top.received, r->top.host)) ||
+	    (r->top.has_rport && r->top.rport != port) || !by.n || !contact.n)
+		return false;
+	const char *at = memmem(contact.p, contact.n, by.p, by.n), *end = at + by.n;
+	if (!at || at == contact.p || (at[-1] != '@' && at[-1] != ':'))
+		return false;
+	return end == contact.p + contact.n || *end == '>' || *end == ';';
+}
+
+/* Is the caller to be reached by the flow that his request came over? */
+static bool needs_flow(const struct proxy_request *r, bool *ret_outbound)
+{
+	bool stream = sip_transport_reliable(r->src.transport);
+	struct sip_list_it it = {0};
+	struct sip_nameaddr na;
+	struct span v;
+	*ret_outbound = false;
+	if (!proxy_makes_dialog(r) || !has_one_via(r->msg) || (!stream && plainly_direct(r)))
+		return false;
+	if (!sip_list_next(r->msg, SIP_HDR_CONTACT, &it, &v) ||
+	    sip_nameaddr_parse(v, &na) < 0 || !na.uri.host.p)
+		return stream;
+	*ret_outbound = sip_uri_param(&na.uri, SPAN("ob")) != NULL;
+	return stream || *ret_outbound || flow_behind_nat(&r->src, &na.uri, r->top.has_rport);
+}
+
+struct span app_caller_token(const struct app_worker *w, const struct app_request *q)
+{
+	bool outbound;
+	if (!needs_flow(q->r, &outbound))
+		return SPAN("");
+	return app_flow_token(w, &q->r->src, outbound);
+}
+
+bool app_flow_alive(const struct app *a, const struct sip_flow *f)
+{
+	return a->stacks && stack_flow_alive(a->stacks, f);
+}
+
+static bool usable(const struct app_worker *w, const struct sip_flow *f)
+{
+	const struct proxy_local *l = stack_local(w->stack, f->listener);
+	if (!l || l->transport != f->transport)
+		return false;
+	return !sip_transport_reliable(f->transport) || app_flow_alive(w->app, f);
+}
+
+enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request *r,
+			  struct sip_flow *ret)
+{
+	unsigned flags = 0;
+	if (r->forged_token)
+		return APP_FLOW_FORGED;
+	if (!r->user_of_dialog)
+		return APP_FLOW_NONE;
+	int rc = flow_token_read(&w->app->flows, r->route_user, ret, &flags);
+	if (rc < 0 && rc != -ESTALE)
+		return APP_FLOW_FORGED;
+	if (rc < 0 || !usable(w, ret))
+		return flags & FLOW_OUTBOUND ? APP_FLOW_FAILED : APP_FLOW_NONE;
+	/* 5.3.1: of one value alone it is the sender's own that it came back by. */
+	if (r->own_routes < 2 && !r->undo_strict && sip_flow_equal(ret, &r->src))
+		return APP_FLOW_NONE;
+	return APP_FLOW_GOOD;
+}
