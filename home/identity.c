@@ -63,39 +63,59 @@ static void challenge(struct home *h, struct app_worker *w, const struct app_req
 	app_reply(w, q, side == AUTH_UAS ? 401 : 407, NULL, lines);
 }
 
+static const struct span nobody = {NULL, 0};
+
 static void failed(struct home *h, const struct app_request *q, struct span user, msec now)
 {
+	const struct addr *from = &q->r->src.remote;
 	char source[ADDR_TEXT_MAX];
-	size_t n = addr_text(&q->r->src.remote, source);
+	size_t n = addr_text(from, source);
 	home_count(&h->counters.auth_failed);
 	log_event(LOG_INFO, "auth-failed", LOG_S("user", user),
 		  LOG_S("source", span_of(source, n)));
-	if (guard_failed(h->guard, &q->r->src.remote, now))
+	if (guard_failed(h->guard, from, nobody, now))
 		log_event(LOG_WARN, "source-locked", LOG_S("source", span_of(source, n)));
+	if (guard_failed(h->guard, from, user, now))
+		log_event(LOG_WARN, "user-locked", LOG_S("user", user),
+			  LOG_S("source", span_of(source, n)));
+}
+
+static bool refuse_locked(struct home *h, struct app_worker *w, const struct app_request *q,
+			  struct span user, msec now)
+{
+	if (!guard_locked(h->guard, &q->r->src.remote, user, now))
+		return false;
+	home_count(&h->counters.auth_locked);
+	app_reply(w, q, 403, "Too Many Failures", SPAN(""));
+	return true;
 }
 
 bool home_authenticate(struct home *h, struct app_worker *w, const struct app_request *q,
 		       enum auth_side side, struct span *ret_user, msec now)
 {
 	struct span user = {NULL, 0};
-	if (guard_locked(h->guard, &q->r->src.remote, now)) {
-		home_count(&h->counters.auth_locked);
-		app_reply(w, q, 403, "Too Many Failures", SPAN(""));
+	if (refuse_locked(h, w, q, nobody, now))
 		return false;
-	}
-	switch (auth_check(h->auth, q->r->msg, side, find_keys, h, time_wall_ms(), &user)) {
+	enum auth_result r =
+		auth_check(h->auth, q->r->msg, side, find_keys, h, time_wall_ms(), &user);
+	/* Right or wrong, the answer is the same. */
+	if (user.p && refuse_locked(h, w, q, user, now))
+		return false;
+	switch (r) {
 	case AUTH_OK:
-		guard_passed(h->guard, &q->r->src.remote, now);
+		guard_passed(h->guard, &q->r->src.remote, nobody, now);
+		guard_passed(h->guard, &q->r->src.remote, user, now);
 		*ret_user = user;
 		return true;
 	case AUTH_REPEAT:
 		/* REGISTER is idempotent and keeps no transaction: its retransmission is
-		 * answered again. */
+		 * answered again.  Of another request the answer, one without a transaction,
+		 * was lost: stale, since the password is right and needs no asking for. */
 		if (side == AUTH_UAS) {
 			*ret_user = user;
 			return true;
 		}
-		challenge(h, w, q, side, false);
+		challenge(h, w, q, side, true);
 		return false;
 	case AUTH_NONE:
 		challenge(h, w, q, side, false);

@@ -1,7 +1,7 @@
 /*
- * Failures by source, in buckets of eight (a table that cannot grow): a full bucket forgets the
- * source that has the least against it.  IPv6 sources are counted by /64, since a host has one
- * of these at least.
+ * Failures by source, or source and user, in buckets of eight (a table that cannot grow): a
+ * full bucket forgets the source that has the least against it.  IPv6 sources are counted by
+ * /64, since a host has one of these at least.
  */
 #include "common/auth/guard.h"
 
@@ -66,8 +66,9 @@ void guard_free(struct guard *g)
 }
 
 /* A keyed hash of what is counted; never 0.  A mapped IPv4 address is that IPv4 address. */
-static uint64_t source_of(const struct guard *g, const struct addr *a)
+static uint64_t source_of(const struct guard *g, const struct addr *a, struct span user)
 {
+	struct mac m;
 	struct span s;
 	uint64_t v;
 
@@ -77,7 +78,11 @@ static uint64_t source_of(const struct guard *g, const struct addr *a)
 		s = span_of((const char *)&a->in6.sin6_addr + 12, 4);
 	else
 		s = span_of((const char *)&a->in6.sin6_addr, 8);
-	v = mac_span(&g->key, s);
+	mac_init(&m, &g->key);
+	mac_add(&m, s);
+	if (user.p)
+		mac_add(&m, user);
+	v = mac_final(&m);
 	return v ? v : 1;
 }
 
@@ -132,7 +137,7 @@ static struct entry *make_room(struct guard *g, struct entry *b, msec now)
 	return least;
 }
 
-bool guard_locked(struct guard *g, const struct addr *src, msec now)
+bool guard_locked(struct guard *g, const struct addr *src, struct span user, msec now)
 {
 	pthread_mutex_t *lock;
 	struct entry *b, *e;
@@ -141,7 +146,7 @@ bool guard_locked(struct guard *g, const struct addr *src, msec now)
 
 	if (atomic_load_explicit(&g->used, memory_order_relaxed) == 0)
 		return false;
-	source = source_of(g, src);
+	source = source_of(g, src, user);
 	b = bucket_of(g, source, &lock);
 	pthread_mutex_lock(lock);
 	e = find(b, source);
@@ -174,7 +179,7 @@ static bool count_failure(struct guard *g, struct entry *b, uint64_t source, mse
 	return true;
 }
 
-bool guard_failed(struct guard *g, const struct addr *src, msec now)
+bool guard_failed(struct guard *g, const struct addr *src, struct span user, msec now)
 {
 	pthread_mutex_t *lock;
 	struct entry *b;
@@ -183,7 +188,7 @@ bool guard_failed(struct guard *g, const struct addr *src, msec now)
 
 	if (g->conf.failures == 0)
 		return false;
-	source = source_of(g, src);
+	source = source_of(g, src, user);
 	b = bucket_of(g, source, &lock);
 	pthread_mutex_lock(lock);
 	locked = count_failure(g, b, source, now);
@@ -193,7 +198,7 @@ bool guard_failed(struct guard *g, const struct addr *src, msec now)
 	return locked;
 }
 
-void guard_passed(struct guard *g, const struct addr *src, msec now)
+void guard_passed(struct guard *g, const struct addr *src, struct span user, msec now)
 {
 	pthread_mutex_t *lock;
 	struct entry *b, *e;
@@ -201,7 +206,7 @@ void guard_passed(struct guard *g, const struct addr *src, msec now)
 
 	if (atomic_load_explicit(&g->used, memory_order_relaxed) == 0)
 		return;
-	source = source_of(g, src);
+	source = source_of(g, src, user);
 	b = bucket_of(g, source, &lock);
 	pthread_mutex_lock(lock);
 	e = find(b, source);

@@ -1,7 +1,8 @@
 /*
- * Guard against guessing: failures are counted by source (IPv4 address, IPv6 /64) and user name
- * in a bounded table; a source with too many is refused for a while, whatever it sends.
- * Thread-safe.
+ * Guard against guessing: failures are counted by source (IPv4 address, IPv6 /64), and once
+ * more by source and user name, in a bounded table; what has too many is refused for a while. A
+ * success clears its own counts alone: who has a password of his own cannot guess another's
+ * between two successes.  Thread-safe.
  */
 #ifndef EAVES_AUTH_GUARD_H
 #define EAVES_AUTH_GUARD_H
@@ -19,11 +20,12 @@ struct guard_conf {
 extern const struct guard_conf guard_conf_default;
 struct guard *guard_new(const struct guard_conf *c);
 void guard_free(struct guard *g);
-bool guard_locked(struct guard *g, const struct addr *src, msec now);
-/* A failed attempt; true when this one locks the source (log it once). */
-bool guard_failed(struct guard *g, const struct addr *src, msec now);
+/* user: p NULL for the source as a whole. */
+bool guard_locked(struct guard *g, const struct addr *src, struct span user, msec now);
+/* A failed attempt; true when this one locks (log it once). */
+bool guard_failed(struct guard *g, const struct addr *src, struct span user, msec now);
 /* A success clears the count. */
-void guard_passed(struct guard *g, const struct addr *src, msec now);
+void guard_passed(struct guard *g, const struct addr *src, struct span user, msec now);
 uint64_t guard_locks(const struct guard *g);
 
 #endif

@@ -177,3 +177,37 @@ def test_a_reload_says_what_it_cannot_do(server):
 	server.write_config()
 	r = server.ctl_raw("reload")
 	assert r.returncode == 1 and "auth cannot change without a restart" in r.stdout + r.stderr
+
+
+# ---- guessing ----
+
+def guess(phone, user, password):
+	"""One try as `user`; the final status."""
+	m = phone.request("REGISTER", "sip:example.org", to=f"<sip:{user}@example.org>",
+		frm=f"<sip:{user}@example.org>;tag=1")
+	phone.user, phone.password = user, password
+	phone.again(m, phone.expect(401))
+	return phone.next().status
+
+
+def test_a_password_of_his_own_gives_nobody_more_guesses(start):
+	s = start({"auth": {"lock_failures": 4}}, users=["alice", "mallory"])
+	mallory = s.phone("mallory")
+	for _ in range(4):
+		assert guess(mallory, "alice", "wrong") == 401
+		assert guess(mallory, "mallory", "secret-of-mallory") == 200
+	for password in ("wrong", "secret-of-alice"):
+		assert guess(mallory, "alice", password) == 403
+	assert guess(mallory, "mallory", "secret-of-mallory") == 200
+	s.phone("alice").register()
+	assert s.log_count("event=user-locked user=alice") == 1
+
+
+def test_a_repeated_request_whose_answer_was_lost_is_asked_without_a_new_password(server):
+	alice, = registered(server, "alice")
+	m, _ = alice.answered(alice.request("MESSAGE", "sip:nobody@example.org", body="x"), 404)
+	alice.send(m.raw)
+	r = alice.expect(407)
+	assert all(c.get("stale") == "true" for c in challenges(r))
+	alice.again(m, r)
+	alice.expect(404)
