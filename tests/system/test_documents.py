@@ -1,0 +1,96 @@
+"""The documents say what is so: names of tests, targets, commands, metrics and keys in them exist."""
+import re
+import subprocess
+
+import pytest
+
+from eaves import BIN, ROOT
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+
+
+def text_of(name):
+	return (ROOT / "docs" / name).read_text()
+
+
+def names_of_tests():
+	names = {f.name for f in (ROOT / "tests/replay").glob("*.replay")}
+	for f in (ROOT / "tests/unit").rglob("*.c"):
+		names.update(re.findall(r"START_TEST\((\w+)\)", f.read_text()))
+	for f in (ROOT / "tests/system").glob("test_*.py"):
+		names.update(re.findall(r"^def (test_\w+)", f.read_text(), re.M))
+	return names
+
+
+def test_every_test_named_in_conformance_exists():
+	shown = re.findall(r"^\|[^|]*\|[^|]*\|([^|]*)\|$", text_of("conformance.md"), re.M)
+	named = {n for cell in shown for n in re.findall(r"`([^`]+)`", cell)}
+	assert len(named) > 60
+	assert sorted(named - names_of_tests()) == []
+
+
+def test_every_row_of_conformance_names_a_test():
+	rows = re.findall(r"^\| *(\d[^|]*)\|([^|]*)\|([^|]*)\|$", text_of("conformance.md"), re.M)
+	assert [r[0] for r in rows if "`" not in r[2]] == []
+
+
+def test_configuration_page_is_up_to_date():
+	r = subprocess.run([str(BIN / "eaves-combined"), "--reference"], capture_output=True, text=True)
+	assert text_of("configuration.md") == r.stdout, "make reference"
+
+
+def test_every_target_in_building_exists():
+	cells = re.findall(r"^\| (`make[^|]*)\|", text_of("building.md"), re.M)
+	targets = {t for c in cells for t in re.findall(r"`make ([a-z][\w/-]*)", c)}
+	known = subprocess.run(["make", "-qpRr", "-C", str(ROOT)], capture_output=True, text=True).stdout
+	phony = set(re.findall(r"^([\w/-]+):", known, re.M))
+	assert len(targets) > 15
+	assert sorted(targets - phony) == []
+
+
+def test_operating_names_every_metric_and_no_other(server):
+	families = set(re.findall(r"^# TYPE eaves_(\w+)", server.get("/metrics")[1], re.M))
+	page = text_of("operating.md")
+	table = page[page.index("## Metrics"):page.index("Worth an alarm")]
+	named = set(re.findall(r"`(\w+)`", table)) - {"eaves_"}
+	assert sorted(families - named) == [], "not in docs/operating.md"
+	store = {n for n in named if n.startswith("store_")}  # sqlite alone has these
+	assert sorted(named - families - store) == [], "only in docs/operating.md"
+
+
+def test_operating_names_every_command(server):
+	page = text_of("operating.md")
+	for line in server.ctl("help").splitlines():
+		words = re.match(r"((?:[a-z]+ )*[a-z]+)", line).group(1).strip()
+		assert f"`{words}" in page, f"eavesctl {words} is not in docs/operating.md"
+
+
+def test_operating_names_every_event_of_the_log():
+	events = set()
+	for folder in ("common", "edge", "home"):
+		for f in (ROOT / folder).rglob("*.c"):
+			events.update(re.findall(r'log_event\(\s*LOG_(?:INFO|WARN|ERROR),\s*"([\w-]+)"', f.read_text()))
+	page = text_of("operating.md")
+	assert sorted(e for e in events if f"`{e}`" not in page) == []
+
+
+def test_keys_named_in_operating_exist():
+	keys, section = set(), ""
+	for line in text_of("configuration.md").splitlines():
+		if m := re.match(r"## `([\w.]+)`", line):
+			section = m.group(1) + "."
+		elif line.startswith("## "):
+			section = ""
+		elif m := re.match(r"\| `(\w+)` \|", line):
+			keys.add(section + m.group(1))
+	sections = {k.split(".")[0] for k in keys if "." in k}
+	page = text_of("operating.md")
+	named = re.findall(r"`((?:%s)\.\w+)[:`]" % "|".join(sections), page)
+	named = set(named) - {"admin.sock"}  # a file
+	assert named and sorted(named - keys) == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS], ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+	links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+	assert [x for x in links if not (page.parent / x).exists()] == []
