@@ -1,0 +1,118 @@
+"""Who means harm gets nowhere, and who does not notices nothing."""
+import os
+import random
+import socket
+
+from phone import hang_up, talk
+from sip import build, token
+
+
+def test_a_flood_of_garbage_does_not_disturb_a_call(server_n):
+	alice, bob = server_n.phone("alice"), server_n.phone("bob", transport="tcp")
+	alice.register()
+	bob.register()
+	a, b = talk(alice, bob)
+	dice = random.Random(1)
+	good = build("INVITE sip:bob@example.org SIP/2.0", [("Via", alice.via()), ("Max-Forwards", "70"),
+		("From", "<sip:x@x.example>;tag=1"), ("To", "<sip:bob@example.org>"), ("Call-ID", "x"),
+		("CSeq", "1 INVITE")])
+	noise = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+	for i in range(3000):
+		data = bytearray(good)
+		for _ in range(dice.randrange(1, 12)):
+			data[dice.randrange(len(data))] = dice.randrange(256)
+		noise.sendto(bytes(data) if i % 3 else os.urandom(dice.randrange(1, 1400)),
+			server_n.where["udp"])
+		if i % 1000 == 0:
+			a.request("INFO")
+			bob.reply(bob.wait_for("INFO"), 200)
+			alice.expect(200)
+	noise.close()
+	for p in (alice, bob):
+		p.inbox = [m for m in p.inbox if m.method != "INVITE"]
+	a.request("BYE")
+	bob.reply(bob.wait_for("BYE"), 200)
+	alice.expect(200)
+	assert server_n.metric("messages_refused_total") > 100
+
+
+def test_many_idle_connections_do_not_keep_a_phone_out(start):
+	s = start({"net": {"connections_per_source": 100}}, users=["alice", "bob"])
+	idle = [socket.create_connection(s.where["tcp"], source_address=(f"127.8.{i // 100}.1", 0))
+		for i in range(500)]
+	alice, bob = s.phone("alice", transport="tcp"), s.phone("bob")
+	alice.register()
+	bob.register()
+	hang_up(*talk(alice, bob))
+	assert s.metric("connections") == 501
+	for c in idle:
+		c.close()
+
+
+def test_idle_connections_give_way_when_the_table_is_full(start):
+	s = start({"net": {"connections": 32, "message_ms": 200}}, users=["alice"])
+	idle = [socket.create_connection(s.where["tcp"], source_address=(f"127.8.9.{i + 1}", 0))
+		for i in range(32)]
+	s.wait_metric("connections", 32)
+	waiting = s.phone("x")
+	waiting.expect_nothing(0.3)
+	s.phone("alice", transport="tcp").register()
+	for c in idle:
+		c.close()
+
+
+def test_an_amplification_is_refused_to_a_source_that_proved_nothing(server):
+	"""No answer much larger than its request, but for challenges."""
+	p = server.phone("x", domain="elsewhere.example")
+	for method in ("INVITE", "MESSAGE", "SUBSCRIBE"):
+		m = p.request(method, "sip:nobody@example.org", sdp=False)
+		r = p.next()
+		assert len(r.raw) <= len(m.raw) + 100
+
+
+def test_a_fork_cannot_be_made_to_multiply(start):
+	"""RFC 5393: two users whose contacts name each other."""
+	s = start(users=["alice", "bob", "carol"])
+	caller = s.phone("carol")
+	caller.register()
+	for user, other in (("alice", "bob"), ("bob", "alice")):
+		p = s.phone(user)
+		p.register(contact=", ".join(f"<sip:{other}@example.org;x={i}>" for i in range(5)))
+	m = caller.request("MESSAGE", "sip:alice@example.org", body="boom")
+	caller.again(m, caller.expect(407))
+	r = caller.next(15)
+	assert r is not None and r.status >= 400
+	assert s.metric("requests_forwarded_total") < 200
+
+
+def test_a_register_flood_does_not_grow_the_server(start):
+	s = start({"registrar": {"contacts_per_user": 5}}, users=["alice"])
+	alice = s.phone("alice")
+	for i in range(30):
+		r = alice.register(want=200 if i < 5 else 403, contact=f"<sip:a@192.0.2.{i + 1}>")
+	assert len(s.registrations()) == 5
+
+
+def test_transactions_beyond_the_limit_are_refused_and_the_rest_go_on(start):
+	s = start({"net": {"transactions": 100}}, users=["alice", "bob"])
+	bob = s.phone("bob")
+	bob.register()
+	carl = s.phone("carl", domain="elsewhere.example")
+	for i in range(80):
+		carl.request("INVITE", "sip:bob@example.org")
+	refused = 0
+	while (m := carl.next(0.3)) is not None:
+		refused += m.status in (500, 503)
+	assert refused > 0
+	s.phone("alice").register()
+	assert s.metric("transactions") <= 100
+
+
+def test_a_long_call_id_and_many_headers_are_within_limits_or_refused(server):
+	p = server.phone("x", domain="elsewhere.example")
+	for extra in ([("X-A", "1")] * 200, [("X-A", "y" * 5000)], [("Route", ", ".join(
+			["<sip:a;lr>"] * 100))]):
+		p.request("OPTIONS", "sip:example.org", extra)
+		assert p.next().status in (400, 413, 431, 513)
+	p.request("OPTIONS", "sip:example.org", call_id="c" * 1000)
+	assert p.next().status in (200, 400)
