@@ -202,6 +202,25 @@ void net_free(struct net *n)
 	free(n);
 }
 
+int net_listener_taken(const struct net_listener *l)
+{
+	int on = 1, r = 0, family = l->addr.sa.sa_family;
+	bool udp = l->transport == SIP_TRANSPORT_UDP;
+	int fd = socket(family, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	/* For streams: connections that linger are no listener. */
+	if (!udp)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(fd, &l->addr.sa, addr_len(&l->addr)) < 0 && errno == EADDRINUSE)
+		r = -EADDRINUSE;
+	close(fd);
+	return r;
+}
+
 const struct addr *net_listener_addr(const struct net *n, unsigned i)
 {
 	return i < n->nlisteners ? &n->listener[i].addr : NULL;

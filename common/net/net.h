@@ -81,6 +81,9 @@ struct net_counters {
 struct net *net_new(struct loop *l, uint16_t worker, const struct net_conf *c,
 		    const struct net_ops *ops, struct net_tls *tls, unsigned *ret_listener);
 void net_free(struct net *n);
+/* -EADDRINUSE when somebody listens there already, a server of the same user included: with
+ * SO_REUSEPORT net_new() would share the port with it.  Before the first net_new().  Else 0. */
+int net_listener_taken(const struct net_listener *l);
 /* The address bound (after port 0). */
 const struct addr *net_listener_addr(const struct net *n, unsigned i);
 

@@ -98,13 +98,26 @@ static struct stack *stack_free(struct stack *s)
 	return NULL;
 }
 
+static bool listener_taken(const struct stack_conf *c, unsigned *ret_at)
+{
+	for (unsigned i = 0; i < c->net.nlisteners; i++)
+		if (net_listener_taken(&c->net.listener[i]) < 0) {
+			*ret_at = i;
+			return true;
+		}
+	return false;
+}
+
 static int open_net(struct stack *s, char *ret_error)
 {
 	struct stack_conf *c = &s->group->conf;
 	struct net_ops ops = stack_net_ops;
 	unsigned at = 0;
 	ops.arg = s;
-	s->net = net_new(s->loop, (uint16_t)s->index, &c->net, &ops, c->tls, &at);
+	if (s->index == 0 && listener_taken(c, &at))
+		errno = EADDRINUSE;
+	else
+		s->net = net_new(s->loop, (uint16_t)s->index, &c->net, &ops, c->tls, &at);
 	if (!s->net) {
 		char text[ADDR_TEXT_MAX];
 		int error = errno;

@@ -103,7 +103,11 @@ static void on_closed(void *arg, const struct sip_flow *f)
 static void side_start(struct side *s, struct loop *l, const struct net_conf *c,
 		       struct net_tls *tls)
 {
-	struct net_ops ops = {on_message, on_broken, on_failed, on_closed, s};
+	struct net_ops ops = {.message = on_message,
+			      .broken = on_broken,
+			      .failed = on_failed,
+			      .closed = on_closed,
+			      .arg = s};
 	unsigned at = 0;
 
 	memset(s, 0, sizeof(*s));

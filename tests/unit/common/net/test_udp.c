@@ -270,6 +270,25 @@ START_TEST(two_workers_share_a_listener)
 }
 END_TEST
 
+START_TEST(a_port_of_another_server_is_taken_though_it_could_be_shared)
+{
+	static const enum sip_transport transports[] = {SIP_TRANSPORT_UDP, SIP_TRANSPORT_TCP};
+
+	for (int i = 0; i < 2; i++) {
+		struct net_conf c = conf_with(transports[i], "127.0.0.1");
+
+		l = loop_new(0);
+		ck_assert_int_eq(net_listener_taken(&c.listener[0]), 0);
+		side_start(&a, l, &c, NULL);
+		c.listener[0].addr = *net_listener_addr(a.net, 0);
+		ck_assert_int_eq(net_listener_taken(&c.listener[0]), -EADDRINUSE);
+		side_stop(&a);
+		loop_free(l);
+		ck_assert_int_eq(net_listener_taken(&c.listener[0]), 0);
+	}
+}
+END_TEST
+
 START_TEST(a_listener_that_cannot_be_opened_is_named)
 {
 	struct net_conf c = conf_with(SIP_TRANSPORT_UDP, "127.0.0.1");
@@ -299,4 +318,5 @@ UNIT_MAIN("udp", a_datagram_and_its_answer_over_ipv4, a_datagram_and_its_answer_
 	  many_unreachable_sends_do_not_stop_the_others,
 	  an_error_at_once_is_told_after_the_send_not_in_it, what_cannot_be_sent_is_refused,
 	  a_datagram_leaves_from_the_listener_that_the_flow_names, two_workers_share_a_listener,
+	  a_port_of_another_server_is_taken_though_it_could_be_shared,
 	  a_listener_that_cannot_be_opened_is_named)
