@@ -77,6 +77,8 @@ void app_forward_opts(const struct app_worker *w, const struct app_request *q, b
 	*ret_opts = (struct proxy_opts){.record_user = app_caller_token(w, q)};
 	if (all_credentials_are_ours(w, m))
 		ret_opts->strip = bit(SIP_HDR_PROXY_AUTHORIZATION);
+	if (!to_trusted) /* nobody has proved what it says */
+		ret_opts->strip_responses = asserted;
 	if (q->marks & APP_MARK_INSIDER) {
 		ret_opts->strip |= shown ? 0 : asserted;
 		return;

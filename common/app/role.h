@@ -106,7 +106,8 @@ enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request
 
 /* What is taken off and added when a request of ours goes on (RFC 3325, RFC 3261 22.3):
  * insiders' marks of outsiders, credentials that were for us; the identity that was proved.
- * to_trusted: an identity that its owner keeps private (Privacy: id) may go there. */
+ * to_trusted: an identity that its owner keeps private (Privacy: id) may go there, and one
+ * that is asserted there is believed. */
 void app_forward_opts(const struct app_worker *w, const struct app_request *q, bool to_trusted,
 		      struct proxy_opts *ret_opts);
 

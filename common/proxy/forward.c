@@ -36,6 +36,7 @@ void proxy_plan_init(const struct proxy *p, struct proxy_plan *pl,
 		.record_user = opts->record_user,
 		.strip = opts->strip & ~(uint64_t)NO_STRIP &
 			 ~(UINT64_C(1) << SIP_HDR_MAX_BREADTH),
+		.strip_responses = opts->strip_responses & ~(uint64_t)NO_STRIP,
 		.request_mac = proxy_request_mac(p, r->msg, &r->top, r->from_tag),
 		.loop_mac = r->loop_mac,
 		.max_forwards =
@@ -192,7 +193,7 @@ static void drop_routes(struct sip_splice *s, const struct sip_msg *m, unsigned 
 	}
 }
 
-static void strip(struct sip_splice *s, const struct sip_msg *m, uint64_t bits)
+void proxy_strip(struct sip_splice *s, const struct sip_msg *m, uint64_t bits)
 {
 	for (; bits; bits &= bits - 1) {
 		unsigned k = (unsigned)__builtin_ctzll(bits);
@@ -296,6 +297,6 @@ int proxy_edit(const struct proxy *p, const struct proxy_plan *pl, const struct 
 	if (drop || pl->undo_strict)
 		drop_routes(s, pl->m, drop, pl->undo_strict);
 	if (pl->strip)
-		strip(s, pl->m, pl->strip);
+		proxy_strip(s, pl->m, pl->strip);
 	return via.overflow || record.overflow || more.overflow || s->overflow ? -EOVERFLOW : 0;
 }

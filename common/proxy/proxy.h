@@ -134,8 +134,9 @@ struct proxy_hooks {
 };
 
 struct proxy_opts {
-	struct span lines;	 /* header lines that the role adds to the forwarded request */
-	uint64_t strip;		 /* bit (1 << enum sip_hdr_kind): fields not to be forwarded */
+	struct span lines;	  /* header lines that the role adds to the forwarded request */
+	uint64_t strip;		  /* bit (1 << enum sip_hdr_kind): fields not to be forwarded */
+	uint64_t strip_responses; /* the same, of what comes back */
 	struct span record_user; /* user part of the Record-Route value that faces the caller */
 	bool no_record_route;
 	const struct proxy_hooks *hooks; /* may be NULL */

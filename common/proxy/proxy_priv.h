@@ -83,7 +83,7 @@ struct proxy_plan {
 	struct span uri;	 /* Request-URI after 16.4 */
 	struct span lines;
 	struct span record_user; /* user part of the Record-Route towards the caller */
-	uint64_t strip;
+	uint64_t strip, strip_responses;
 	uint64_t request_mac, loop_mac, dialog_mac;
 	uint32_t max_forwards; /* to be written */
 	uint32_t breadth;      /* 0: no Max-Breadth (ACK, CANCEL) */
@@ -118,6 +118,8 @@ int proxy_next_hop(const struct proxy_plan *pl, const struct proxy_leg *leg,
  */
 int proxy_edit(const struct proxy *p, const struct proxy_plan *pl, const struct proxy_leg *leg,
 	       struct sip_splice *s, struct proxy_scratch *sc);
+/* Takes all fields of the kinds in bits out. */
+void proxy_strip(struct sip_splice *s, const struct sip_msg *m, uint64_t bits);
 /* 483 or 440 when the request may not be forwarded to `parallel` targets at once, else 0. */
 unsigned proxy_may_forward(const struct proxy *p, const struct proxy_request *r,
 			   unsigned parallel);
@@ -208,7 +210,7 @@ extern const struct txn_client_user proxy_client_user;
 /* Begins the splice of a response: our Via taken off.  False: there is no other. */
 bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s);
 /* The response as it goes on: without our Via.  NULL: out of memory or no other Via. */
-struct bytes *proxy_response_bytes(const struct sip_msg *m);
+struct bytes *proxy_response_bytes(const struct proxy_call *c, const struct sip_msg *m);
 /* Step 6's order: lower is better. */
 unsigned proxy_status_rank(unsigned status);
 /* Takes the reference on `bytes` (NULL: a status of our own). */

@@ -70,6 +70,7 @@ bool proxy_recurse(struct branch *from, const struct sip_msg *m, struct bytes **
 	*ret_rest = NULL;
 	sip_splice_init(&s, m);
 	sip_splice_remove_first_value(&s, SIP_HDR_VIA);
+	proxy_strip(&s, m, c->plan.strip_responses);
 	for (const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_CONTACT); h;
 	     h = sip_msg_next(m, h))
 		sip_splice_remove_hdr(&s, h);

@@ -25,10 +25,14 @@ bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s)
 	return true;
 }
 
-struct bytes *proxy_response_bytes(const struct sip_msg *m)
+struct bytes *proxy_response_bytes(const struct proxy_call *c, const struct sip_msg *m)
 {
 	struct sip_splice s;
-	return proxy_take_via(m, &s) ? sip_splice_bytes(&s) : NULL;
+	if (!proxy_take_via(m, &s))
+		return NULL;
+	if (c->plan.strip_responses)
+		proxy_strip(&s, m, c->plan.strip_responses);
+	return sip_splice_bytes(&s);
 }
 
 /* Steps 2 and 5: timer C again, and everything but 100 goes on at once. */
@@ -42,7 +46,7 @@ static void provisional(struct branch *b, const struct sip_msg *m, msec now)
 		wheel_arm(c->p->w, &b->timer_c, now + c->p->conf.timer_c_ms);
 	if (c->final || !c->server)
 		return;
-	struct bytes *out = proxy_response_bytes(m);
+	struct bytes *out = proxy_response_bytes(c, m);
 	if (!out)
 		return;
 	txn_respond(c->server, m->status, out, now);
@@ -78,7 +82,7 @@ static void success(struct branch *b, const struct sip_msg *m, msec now)
 		if (c->final)
 			return;
 		c->stop = true;
-		proxy_call_offer(c, m->status, proxy_response_bytes(m));
+		proxy_call_offer(c, m->status, proxy_response_bytes(c, m));
 		proxy_call_send_best(c, now);
 		return;
 	}
@@ -87,7 +91,7 @@ static void success(struct branch *b, const struct sip_msg *m, msec now)
 		stray_2xx(c, m);
 		return;
 	}
-	struct bytes *out = proxy_response_bytes(m);
+	struct bytes *out = proxy_response_bytes(c, m);
 	if (!out)
 		return; /* it comes again (RFC 3261 13.3.1.4), and finds memory or not */
 	proxy_branch_set_state(b, BRANCH_ACCEPTED);
@@ -150,7 +154,7 @@ static void failure(struct branch *b, const struct sip_msg *m, msec now)
 		proxy_call_offer(c, 408, NULL);
 		return;
 	}
-	struct bytes *out = proxy_response_bytes(m);
+	struct bytes *out = proxy_response_bytes(c, m);
 	if ((status == 401 || status == 407) && out && c->nbranches > 1)
 		b->challenge = bytes_ref(out);
 	proxy_call_offer(c, out ? status : 500, out);

@@ -78,6 +78,24 @@ def test_a_callers_private_identity_goes_to_an_administered_route_alone(start):
 		alice.expect(200)
 
 
+def test_what_a_phone_asserts_in_its_answer_is_not_believed(start):
+	"""RFC 3325 5: of a response as of a request."""
+	s = start(users=["alice", "bob"])
+	alice, bob, gateway = s.phone("alice"), s.phone("bob"), s.phone("gateway")
+	s.config["edge"] = {"routes": [{"domain": "pstn.example", "uri": f"sip:{gateway.local}"}]}
+	s.write_config()
+	s.ctl("reload")
+	bob.register()
+	for uri, who, shown in (("sip:bob@example.org", bob, 0), ("sip:1@pstn.example", gateway, 1)):
+		alice.invite(uri)
+		m = who.expect("INVITE")
+		for status in (180, 200):
+			who.reply(m, status, [("P-Asserted-Identity", "<sip:boss@example.org>")])
+			r = alice.expect(status)
+			assert len(r.all("p-asserted-identity")) == shown
+			assert r.get("contact") and len(r.list("via")) == 1
+
+
 def test_a_stranger_cannot_ask_where_our_users_are(server):
 	"""RFC 3841: the caller's wish for a redirect is granted to callers that we know."""
 	bob, = registered(server, "bob")
