@@ -184,6 +184,16 @@ def test_busy_port_is_named_and_a_way_out_shown(terminal):
 	assert terminal.env["EAVES_PORT"] in server.said and "EAVES_PORT=" in server.said
 
 
+def test_two_servers_do_not_share_a_port(terminal):
+	first = terminal("deploy/demo.sh")
+	first.wait_for("Ctrl-C")
+	second = terminal(f"env EAVES_RUN=run2 EAVES_HTTP_PORT={free_port('127.0.0.1')} deploy/demo.sh")
+	assert second.end() == 1
+	assert "Address already in use" in second.said
+	first.type("\x03")
+	assert first.end() == 0
+
+
 def test_phone_without_a_server_says_what_to_do(terminal):
 	phone = terminal("deploy/demo-phone.sh alice")
 	assert phone.end() == 1
