@@ -1,25 +1,33 @@
 /*
- * Which connections live, for other threads to ask (the registrar chooses among flows of all
- * workers).  One writer, the worker; sets of a few ways by the connection's number, which are
- * given in sequence, so sets fill evenly.  A connection that found its set full is counted
- * instead, and while there is one, an unknown connection is taken for alive.
+ * Connections by identity.  An identity is a slot and a serial number: the slot is looked at
+ * straight, the serial tells whether it is still the same connection.  The worker writes;
+ * other threads may ask whether a connection lives (the registrar chooses among the flows of
+ * all workers).
  */
 #include "common/net/net_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum { WAYS = 4 };
+enum { SLOT_BITS = 22 };
+#define SLOT_MASK ((UINT64_C(1) << SLOT_BITS) - 1)
 
-int live_init(struct live *l, size_t conns_max)
+struct live_slot {
+	_Atomic uint64_t conn; /* its identity; 0: free */
+	union {
+		struct conn *c;
+		uint32_t next_free;
+	};
+};
+
+int live_init(struct live *l, uint32_t max)
 {
-	size_t sets = 16;
-
-	while (sets * WAYS < conns_max * 2)
-		sets *= 2;
-	l->mask = sets - 1;
-	atomic_init(&l->unlisted, 0);
-	l->v = calloc(sets * WAYS, sizeof(*l->v));
+	/* Flow tokens outlive us: an identity must not come again after a restart. */
+	l->serial = time_wall_ms();
+	l->size = max < SLOT_MASK ? max : SLOT_MASK;
+	l->used = 0;
+	l->free = l->size;
+	l->v = calloc(l->size + (size_t)1, sizeof(*l->v));
 	return l->v ? 0 : -ENOMEM;
 }
 
@@ -28,45 +36,51 @@ void live_done(struct live *l)
 	free(l->v);
 }
 
-static _Atomic uint64_t *set_of(const struct live *l, uint64_t conn)
+uint64_t live_add(struct live *l, struct conn *c)
 {
-	return &l->v[(conn & l->mask) * WAYS];
+	uint32_t slot = l->free;
+
+	if (slot < l->size)
+		l->free = l->v[slot].next_free;
+	else if (l->used < l->size)
+		slot = l->used++;
+	else
+		return 0;
+	uint64_t conn = l->serial++ << SLOT_BITS | slot;
+	l->v[slot].c = c;
+	atomic_store_explicit(&l->v[slot].conn, conn, memory_order_relaxed);
+	return conn;
 }
 
-static bool replace(struct live *l, uint64_t conn, uint64_t from, uint64_t to)
+static struct live_slot *slot_of(const struct live *l, uint64_t conn)
 {
-	_Atomic uint64_t *set = set_of(l, conn);
+	uint64_t slot = conn & SLOT_MASK;
 
-	for (unsigned i = 0; i < WAYS; i++) {
-		if (atomic_load_explicit(&set[i], memory_order_relaxed) != from)
-			continue;
-		atomic_store_explicit(&set[i], to, memory_order_relaxed);
-		return true;
-	}
-	return false;
+	if (!conn || slot >= l->size ||
+	    atomic_load_explicit(&l->v[slot].conn, memory_order_relaxed) != conn)
+		return NULL;
+	return &l->v[slot];
 }
 
-void live_add(struct live *l, uint64_t conn)
-{
-	if (!replace(l, conn, 0, conn))
-		atomic_fetch_add_explicit(&l->unlisted, 1, memory_order_relaxed);
-}
-
-/* Once for each live_add(). */
 void live_remove(struct live *l, uint64_t conn)
 {
-	if (!replace(l, conn, conn, 0))
-		atomic_fetch_sub_explicit(&l->unlisted, 1, memory_order_relaxed);
+	struct live_slot *s = slot_of(l, conn);
+
+	if (!s)
+		return;
+	atomic_store_explicit(&s->conn, 0, memory_order_relaxed);
+	s->next_free = l->free;
+	l->free = (uint32_t)(conn & SLOT_MASK);
+}
+
+struct conn *live_find(const struct live *l, uint64_t conn)
+{
+	const struct live_slot *s = slot_of(l, conn);
+
+	return s ? s->c : NULL;
 }
 
 bool net_flow_alive(const struct net *n, const struct sip_flow *f)
 {
-	const _Atomic uint64_t *set = set_of(&n->live, f->conn);
-
-	if (!f->conn || f->worker != n->worker)
-		return false;
-	for (unsigned i = 0; i < WAYS; i++)
-		if (atomic_load_explicit(&set[i], memory_order_relaxed) == f->conn)
-			return true;
-	return atomic_load_explicit(&n->live.unlisted, memory_order_relaxed) > 0;
+	return f->worker == n->worker && slot_of(&n->live, f->conn);
 }

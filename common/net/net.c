@@ -165,8 +165,6 @@ struct net *net_new(struct loop *l, uint16_t worker, const struct net_conf *c,
 	n->tls = tls;
 	n->worker = worker;
 	n->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	/* Flow tokens outlive us: an identity must not come again after a restart. */
-	n->next_conn = time_wall_ms() << 20;
 	list_init(&n->all);
 	list_init(&n->dirty);
 	list_init(&n->dead);
@@ -286,14 +284,6 @@ int net_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, i
 		break;
 	}
 	return -ENOTSUP;
-}
-
-void net_alias(struct net *n, const struct sip_flow *f, const struct addr *addr)
-{
-	struct conn *c = conn_of(n, f);
-
-	if (c && !c->ours)
-		table_know(c, addr);
 }
 
 void net_close(struct net *n, const struct sip_flow *f)

@@ -100,13 +100,8 @@ const struct addr *net_listener_addr(const struct net *n, unsigned i);
  */
 int net_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, int niov,
 	     const char *tls_host, uint64_t id);
-/* RFC 5923: connection f->conn, opened by the peer, may be used for requests to `addr` (its
- * certificate, or its alias parameter on TCP from a trusted side, was checked by the caller).
- */
-void net_alias(struct net *n, const struct sip_flow *f, const struct addr *addr);
 /* Can something still be sent over f->conn?  From any thread; a moment later it may be
- * otherwise. Yes, for certain, while it can; no, but for a table that overflowed, when it
- * cannot. */
+ * otherwise. */
 bool net_flow_alive(const struct net *n, const struct sip_flow *f);
 /* Writes what is queued (for message_ms at most), then closes; nothing more is read from it and
  * net_send gives -ENOTCONN. */

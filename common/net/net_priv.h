@@ -58,10 +58,12 @@ struct hash {
 	size_t mask;
 };
 
+struct conn;
+struct live_slot;
 struct live {
-	size_t mask;
-	_Atomic uint64_t *v; /* connections, in sets; 0: free */
-	_Atomic uint32_t unlisted;
+	uint64_t serial;
+	uint32_t size, used, free; /* slots: all, ever used, first free one (size: none) */
+	struct live_slot *v;
 };
 
 struct net {
@@ -83,8 +85,7 @@ struct net {
 	unsigned nlost;
 	struct lost lost[LOST_MAX];
 
-	uint64_t next_conn;
-	struct hash by_id, by_addr, by_source;
+	struct hash by_addr, by_source;
 	struct live live;
 	struct list all, dirty, dead;
 	struct list fresh; /* accepted, no message yet, oldest first */
@@ -141,9 +142,9 @@ struct conn {
 	int fd, error;
 	struct event ev_read, ev_write;
 	struct sip_flow flow;
-	struct hash_node by_id, by_addr;
+	struct hash_node by_addr;
 	struct addr known_as; /* in by_addr under this */
-	bool is_known, in_table;
+	bool is_known;
 	struct list all, dirty, fresh; /* fresh: see struct net */
 	struct source *source;
 	struct wheel_timer timer;
@@ -206,7 +207,7 @@ void conn_out_free(struct conn *c);
 
 int table_init(struct net *n);
 void table_done(struct net *n);
-void table_add(struct conn *c);
+int table_add(struct conn *c);	   /* gives it its identity; -ENOBUFS */
 void table_remove(struct conn *c); /* from both */
 struct conn *table_find(struct net *n, uint64_t id);
 void table_know(struct conn *c, const struct addr *a);
@@ -219,10 +220,12 @@ void source_give(struct net *n, struct source *s);
 
 /* ---- live.c ---- */
 
-int live_init(struct live *l, size_t conns_max);
+int live_init(struct live *l, uint32_t max);
 void live_done(struct live *l);
-void live_add(struct live *l, uint64_t conn);
+/* Its identity, higher than all before; 0: there are max already. */
+uint64_t live_add(struct live *l, struct conn *c);
 void live_remove(struct live *l, uint64_t conn);
+struct conn *live_find(const struct live *l, uint64_t conn);
 
 /* ---- tls.c ---- */
 

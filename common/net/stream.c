@@ -180,7 +180,10 @@ struct conn *conn_new(struct net *n, int fd, const struct sip_flow *f)
 	event_assign(&c->ev_write, n->base, fd, EV_WRITE, on_writable, c);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof(unacked_ms));
-	table_add(c);
+	if (table_add(c) < 0) {
+		free(c);
+		return NULL;
+	}
 	return c;
 }
 

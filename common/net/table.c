@@ -1,6 +1,6 @@
 /*
- * Where connections are found: by identity, and by the address that they may be used for (RFC
- * 5923); and how many each source has.  Chained tables whose size is fixed at the start, from
+ * Where connections are found: by identity (live.c), and by the address that they were opened
+ * to; and how many each source has.  Chained tables whose size is fixed at the start, from
  * the limit of connections.
  */
 #include "common/net/net_priv.h"
@@ -45,8 +45,7 @@ static void hash_remove(struct hash *h, uint64_t key, struct hash_node *node)
 
 int table_init(struct net *n)
 {
-	if (hash_init(&n->by_id, n->conf.conns_max) < 0 ||
-	    hash_init(&n->by_addr, n->conf.conns_max / 4) < 0 ||
+	if (hash_init(&n->by_addr, n->conf.conns_max / 4) < 0 ||
 	    hash_init(&n->by_source, n->conf.conns_max / 4) < 0 ||
 	    live_init(&n->live, n->conf.conns_max) < 0)
 		return -ENOMEM;
@@ -55,22 +54,21 @@ int table_init(struct net *n)
 
 void table_done(struct net *n)
 {
-	free(n->by_id.bucket);
 	free(n->by_addr.bucket);
 	free(n->by_source.bucket);
 	live_done(&n->live);
 }
 
-void table_add(struct conn *c)
+int table_add(struct conn *c)
 {
 	struct net *n = c->net;
 
-	c->flow.conn = n->next_conn++;
-	hash_insert(&n->by_id, c->flow.conn, &c->by_id);
-	live_add(&n->live, c->flow.conn);
-	c->in_table = true;
+	c->flow.conn = live_add(&n->live, c);
+	if (!c->flow.conn)
+		return -ENOBUFS;
 	list_append(&n->all, &c->all);
 	counter_inc(&n->count.conns);
+	return 0;
 }
 
 static void forget_addr(struct conn *c)
@@ -82,23 +80,13 @@ static void forget_addr(struct conn *c)
 
 void table_remove(struct conn *c)
 {
-	if (!c->in_table)
-		return;
-	c->in_table = false;
 	forget_addr(c);
 	live_remove(&c->net->live, c->flow.conn);
-	hash_remove(&c->net->by_id, c->flow.conn, &c->by_id);
 }
 
 struct conn *table_find(struct net *n, uint64_t id)
 {
-	for (struct hash_node *p = n->by_id.bucket[id & n->by_id.mask]; p; p = p->next) {
-		struct conn *c = container_of(p, struct conn, by_id);
-
-		if (c->flow.conn == id)
-			return c;
-	}
-	return NULL;
+	return live_find(&n->live, id);
 }
 
 void table_know(struct conn *c, const struct addr *a)

@@ -271,31 +271,6 @@ START_TEST(a_connection_to_an_address_is_used_again)
 }
 END_TEST
 
-START_TEST(a_connection_opened_by_the_peer_is_used_only_under_its_alias)
-{
-	struct sip_flow back;
-	int fd;
-
-	start();
-	fd = dial_b();
-	put(fd, ping, strlen(ping));
-	rig_until(l, b.nheard == 1);
-	back = flow_to(SIP_TRANSPORT_TCP, net_listener_addr(a.net, 0));
-	net_alias(b.net, &b.heard[0].flow, &back.remote);
-	ck_assert_int_eq(send_text(&b, &back, "ALIAS", NULL, 0), 0);
-	char buf[16];
-	ck_assert_int_eq(get(l, fd, buf, sizeof(buf)), 5);
-	ck_assert_uint_eq(net_counters(b.net)->connected, 0);
-	/* The alias ends with its connection. */
-	close(fd);
-	rig_until(l, b.nclosed == 1);
-	ck_assert_int_eq(send_text(&b, &back, ping, NULL, 0), 0);
-	rig_until(l, a.nheard == 1);
-	ck_assert_uint_eq(net_counters(b.net)->connected, 1);
-	stop();
-}
-END_TEST
-
 START_TEST(sending_over_a_connection_that_is_gone_says_so)
 {
 	struct sip_flow gone;
@@ -344,34 +319,29 @@ START_TEST(a_connection_is_alive_until_nothing_can_be_sent_over_it)
 }
 END_TEST
 
-START_TEST(who_lives_is_known_for_as_many_connections_as_may_be)
+START_TEST(an_identity_finds_its_connection_and_never_another)
 {
+	struct conn *c = calloc(4, sizeof(*c));
 	struct live t;
+	uint64_t id[4], late;
 
-	ck_assert_int_eq(live_init(&t, 1000), 0);
-	for (uint64_t i = 1; i <= 100000; i++) { /* some stay, 1 of 100 */
-		live_add(&t, i);
-		if (i > 10 && (i - 10) % 100)
-			live_remove(&t, i - 10);
-	}
-	ck_assert_uint_eq(t.unlisted, 0);
+	ck_assert_int_eq(live_init(&t, 3), 0);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_uint_ne(id[i] = live_add(&t, &c[i]), 0);
+	ck_assert_uint_eq(live_add(&t, &c[3]), 0); /* full */
+	live_remove(&t, id[1]);
+	live_remove(&t, id[1]);
+	late = live_add(&t, &c[3]);
+	ck_assert_uint_gt(late, id[2]);
+	ck_assert_ptr_eq(live_find(&t, late), &c[3]);
+	ck_assert_ptr_null(live_find(&t, id[1]));
+	ck_assert_ptr_eq(live_find(&t, id[0]), &c[0]);
+	ck_assert_ptr_eq(live_find(&t, id[2]), &c[2]);
+	ck_assert_ptr_null(live_find(&t, 0));
+	ck_assert_ptr_null(live_find(&t, UINT64_MAX));
+	ck_assert_uint_eq(live_add(&t, &c[1]), 0);
 	live_done(&t);
-}
-END_TEST
-
-START_TEST(a_full_set_makes_unknown_connections_alive_until_it_has_room)
-{
-	struct live t;
-
-	ck_assert_int_eq(live_init(&t, 1), 0);
-	uint64_t step = t.mask + 1;
-	for (uint64_t i = 1; i <= 5; i++)
-		live_add(&t, i * step);
-	ck_assert_uint_eq(t.unlisted, 1);
-	for (uint64_t i = 5; i >= 1; i--)
-		live_remove(&t, i * step);
-	ck_assert_uint_eq(t.unlisted, 0);
-	live_done(&t);
+	free(c);
 }
 END_TEST
 
@@ -446,11 +416,9 @@ UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer
 	  a_refused_connection_fails_all_that_waited_for_it,
 	  an_unreachable_network_is_told_after_the_send_not_in_it,
 	  a_connection_to_an_address_is_used_again,
-	  a_connection_opened_by_the_peer_is_used_only_under_its_alias,
 	  sending_over_a_connection_that_is_gone_says_so,
 	  a_connection_is_alive_until_nothing_can_be_sent_over_it,
-	  who_lives_is_known_for_as_many_connections_as_may_be,
-	  a_full_set_makes_unknown_connections_alive_until_it_has_room,
+	  an_identity_finds_its_connection_and_never_another,
 	  identities_of_connections_never_come_again,
 	  close_writes_what_is_queued_and_reads_no_more,
 	  draining_keeps_connections_and_refuses_new_ones)
