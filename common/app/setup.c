@@ -124,6 +124,7 @@ static void stack_from(struct stack_conf *s, const struct app *a)
 		.proxy = proxy_conf_default,
 		.dns = dns_conf_default,
 		.secret = span_of((const char *)a->secret, sizeof(a->secret)),
+		.alias_marks = APP_MARK_INSIDER,
 		.handover_max = 65536,
 	};
 	if (s->workers > STACK_WORKERS_MAX)

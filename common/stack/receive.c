@@ -156,6 +156,24 @@ void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 	arena_reset(&s->arena);
 }
 
+/* RFC 5923: the peer will take requests by the connection that it opened.  Believed of a
+ * verified certificate, whose names it is then good for, and of insiders.  The address is where
+ * the connection comes from, with the port of sent-by. */
+static void note_alias(struct stack *s, const struct sip_flow *f, const struct net_peer *peer,
+		       uint32_t marks)
+{
+	const struct sip_hdr *h = sip_msg_first(&s->msg, SIP_HDR_VIA);
+	struct addr at = f->remote;
+	struct sip_via top;
+	if ((!peer && !(marks & s->group->conf.alias_marks)) || !s->msg.is_request || !h)
+		return;
+	struct span v = sip_hdr_value(&s->msg, h);
+	if (!memmem(v.p, v.n, "alias", 5) || sip_msg_top_via(&s->msg, &top) < 0 || !top.alias)
+		return;
+	addr_set_port(&at, top.port ? top.port : sip_transport_port(f->transport));
+	stack_reuse_alias(s->group->reuse, f, &at, peer);
+}
+
 static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n, size_t cap,
 		       const struct net_peer *peer)
 {
@@ -170,6 +188,8 @@ static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n,
 		return;
 	}
 	uint32_t marks = s->group->user.classify(s->user_arg, f, peer);
+	if (stream)
+		note_alias(s, f, peer, marks);
 	unsigned owner = owner_of(s, s->msg.call_id);
 	if (owner == s->index)
 		stack_deliver(s, f, buf, n, cap, marks, true);

@@ -138,19 +138,13 @@ static void run_send(struct loop_work *w)
 	free(h);
 }
 
-/* The peer's own connection from the very address that is meant.  Where the certificate must be
- * good for a name, that does not do. */
+/* The peer's own connection from the very address that is meant, or under its alias. */
 static bool has_opened(struct stack *s, const struct sip_flow *to, struct sip_flow *ret)
 {
-	struct addr a;
 	if (to->conn || !sip_transport_reliable(to->transport))
 		return false;
-	if (to->name) {
-		const char *name = locate_name(s->locate, to->name);
-		if (!name || addr_parse(&a, span_str(name), 0) < 0)
-			return false;
-	}
-	return stack_reuse_find(s->group->reuse, to, ret);
+	const char *name = to->name ? locate_name(s->locate, to->name) : NULL;
+	return (name || !to->name) && stack_reuse_find(s->group->reuse, to, name, ret);
 }
 
 void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,

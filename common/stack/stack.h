@@ -47,6 +47,7 @@ struct stack_conf {
 	struct proxy_conf proxy;
 	struct dns_conf dns;
 	struct span secret;    /* of the cluster: all derived keys */
+	uint32_t alias_marks;  /* any of them: who is believed ";alias" without a certificate */
 	uint32_t handover_max; /* messages waiting for one worker; default 65536 */
 };
 

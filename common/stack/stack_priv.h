@@ -60,11 +60,17 @@ void stack_trace(const char *event, const struct sip_flow *f, struct span messag
 /* From the transport: what was sent under a wire id was not delivered. */
 void stack_send_failed(struct stack *s, uint64_t wire_id);
 
-/* reuse.c: connections that peers opened; thread-safe.  ret: the newest to that address. */
+/* reuse.c: connections that peers opened; thread-safe. */
 struct stack_reuse *stack_reuse_new(size_t connections);
 struct stack_reuse *stack_reuse_free(struct stack_reuse *r);
 void stack_reuse_add(struct stack_reuse *r, const struct sip_flow *f);
 void stack_reuse_remove(struct stack_reuse *r, const struct sip_flow *f);
-bool stack_reuse_find(struct stack_reuse *r, const struct sip_flow *to, struct sip_flow *ret);
+/* RFC 5923: requests to `at` may go by it; peer: the names in its certificate, or NULL.  In the
+ * connection's worker. */
+void stack_reuse_alias(struct stack_reuse *r, const struct sip_flow *f, const struct addr *at,
+		       const struct net_peer *peer);
+/* The newest to that address; name: what the certificate must be good for, or NULL. */
+bool stack_reuse_find(struct stack_reuse *r, const struct sip_flow *to, const char *name,
+		      struct sip_flow *ret);
 
 #endif
