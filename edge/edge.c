@@ -115,33 +115,55 @@ static void outbound(struct edge *e, struct app_worker *w, const struct app_requ
 	}
 	if (!(q->marks & inside) || !w->conf->edge.outbound) {
 		count(&e->relay_denied);
-		log_event(LOG_INFO, "relay-denied", LOG_S("uri", q->r->uri_text));
+		log_event(LOG_INFO, "relay-denied", LOG_S("uri", app_uri_shown(&q->r->uri)));
 		app_reply(w, q, 403, "Relaying Denied", SPAN(""));
 		return;
 	}
 	count(&e->outbound);
 	log_event(LOG_INFO, "outbound", LOG_S("method", q->r->msg->method_text),
-		  LOG_S("uri", q->r->uri_text), LOG_S("call-id", q->r->msg->call_id));
+		  LOG_S("uri", app_uri_shown(&q->r->uri)),
+		  LOG_S("call-id", q->r->msg->call_id));
 	forward(w, q, now);
 }
 
 /* ---- requests ---- */
 
+/* RFC 3261 8.2.2.3: nothing that a UAS would do for OPTIONS is known here. */
+static struct span required(const struct sip_msg *m)
+{
+	struct sip_list_it it = {0};
+	struct span v, all = {NULL, 0};
+	while (sip_list_next(m, SIP_HDR_REQUIRE, &it, &v))
+		all = arena_printf(sip_arena(), "%.*s%s%.*s", SPAN_FMT(all), all.n ? ", " : "",
+				   SPAN_FMT(v));
+	return all.n ? arena_printf(sip_arena(), "Unsupported: %.*s\r\n", SPAN_FMT(all)) : all;
+}
+
 static void own_request(struct edge *e, struct app_worker *w, const struct app_request *q)
 {
+	struct span unsupported;
 	if (q->r->msg->method !=
 	    SIP_OPTIONS) { /* RFC 3261 8.2.1: the server itself is no phone */
 		app_reply(w, q, 405, NULL, SPAN("Allow: OPTIONS, REGISTER\r\n"));
 		return;
 	}
 	count(&e->own_options);
+	unsupported = required(q->r->msg);
+	if (unsupported.n) {
+		app_reply(w, q, 420, NULL, unsupported);
+		return;
+	}
+	const struct conf *c = w->conf;
 	app_reply(w, q, 200, NULL,
-		  SPAN("Accept: application/sdp, text/plain\r\n"
-		       "Accept-Encoding: identity\r\n"
-		       "Accept-Language: en\r\n"
-		       "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, REFER, "
-		       "SUBSCRIBE, NOTIFY, PUBLISH, INFO, UPDATE, PRACK\r\n"
-		       "Supported: path, outbound, gruu\r\n"));
+		  arena_printf(sip_arena(),
+			       "Accept: application/sdp, text/plain\r\n"
+			       "Accept-Encoding: identity\r\n"
+			       "Accept-Language: en\r\n"
+			       "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, "
+			       "REFER, SUBSCRIBE, NOTIFY, PUBLISH, INFO, UPDATE, PRACK\r\n"
+			       "Supported: path%s%s\r\n",
+			       c->registrar.outbound ? ", outbound" : "",
+			       c->registrar.gruu ? ", gruu" : ""));
 }
 
 static bool is_ours(const struct app_worker *w, const struct proxy_request *r)

@@ -366,9 +366,21 @@ static int run_alias_list(void *arg, int argc, char **argv, struct span secret,
 
 /* ---- registrations ---- */
 
+/* What a phone says of itself goes to a terminal: as letters, not as commands to it. */
+static int harmless(struct span s, char *out, size_t room)
+{
+	size_t n = s.n < room ? s.n : room;
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		out[i] = c < ' ' || c == 0x7f || c == '"' ? '?' : s.p[i];
+	}
+	return (int)n;
+}
+
 static bool show_binding(void *arg, const struct reg_binding *b)
 {
-	char flow[ADDR_TEXT_MAX] = "-";
+	char flow[ADDR_TEXT_MAX] = "-", agent[128];
+	int agent_n = harmless(b->user_agent, agent, sizeof(agent));
 	uint64_t now = time_wall_ms();
 	uint64_t left = b->expires_ms > now ? (b->expires_ms - now) / 1000 : 0;
 	if (b->has_flow)
@@ -376,8 +388,8 @@ static bool show_binding(void *arg, const struct reg_binding *b)
 	admin_printf(arg, "%.*s %.*s q=%u.%03u expires=%llu via=%s/%s agent=\"%.*s\"\n",
 		     SPAN_FMT(b->user), SPAN_FMT(b->contact), b->q / 1000, b->q % 1000,
 		     (unsigned long long)left,
-		     b->has_flow ? sip_transport_uri(b->flow.transport) : "-", flow,
-		     SPAN_FMT(b->user_agent));
+		     b->has_flow ? sip_transport_uri(b->flow.transport) : "-", flow, agent_n,
+		     agent);
 	return true;
 }
 

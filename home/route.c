@@ -11,37 +11,59 @@ struct callee {
 	struct dir_user record;
 	struct reg_target v[REG_CONTACTS_MAX];
 	int n;
+	struct span lines; /* for the answer where he cannot be called */
 };
 
 static void not_found(struct home *h, struct app_worker *w, const struct app_request *q)
 {
 	home_count(&h->counters.not_found);
-	log_event(LOG_INFO, "user-not-found", LOG_S("uri", q->r->uri_text),
+	log_event(LOG_INFO, "user-not-found", LOG_S("uri", app_uri_shown(&q->r->uri)),
 		  LOG_S("call-id", q->r->msg->call_id));
 	app_reply(w, q, 404, NULL, SPAN(""));
 }
 
+/* RFC 3261 16.5, RFC 5630 5.4: what is asked for by a sips URI goes over TLS alone. */
+static int keep_secure(const struct app_worker *w, struct callee *c)
+{
+	int n = 0;
+	for (int i = 0; i < c->n; i++) {
+		const struct reg_target *t = &c->v[i];
+		if (span_istarts(t->uri, SPAN("sips:")) ||
+		    (t->has_flow && t->flow.transport == SIP_TRANSPORT_TLS))
+			c->v[n++] = *t;
+	}
+	if (n == 0 && c->n > 0)
+		c->lines = arena_printf(sip_arena(), "Warning: 380 %s \"SIPS Not Allowed\"\r\n",
+					w->conf->domain);
+	return n;
+}
+
 /* The user named by the Request-URI and his devices.  0, or the status to answer with. */
-static unsigned find_callee(struct home *h, const struct app_request *q, struct callee *c)
+static unsigned find_callee(struct home *h, const struct app_worker *w,
+			    const struct app_request *q, struct callee *c)
 {
 	uint64_t wall = time_wall_ms();
 	struct reg_gruu gruu;
 	struct span name;
 	int r = reg_gruu_parse(h->reg, &q->r->uri, &gruu);
+	c->user = c->lines = SPAN("");
 	if (r == -EINVAL)
 		return 404;
 	if (r == -ENOENT && sip_uri_user(&q->r->uri, &name) < 0)
 		return 404;
 	if (r == 0)
 		name = gruu.user;
-	if (home_resolve(h, name, &c->user, &c->record) < 0)
-		return 404;
+	int found = home_resolve(h, name, &c->user, &c->record);
+	if (found < 0)
+		return found == -ENOENT ? 404 : 500;
 	c->n = reg_lookup(h->reg, c->user, r == 0 ? &gruu : NULL, wall, c->v, REG_CONTACTS_MAX,
 			  NULL);
 	if (c->n == -ENOENT)
 		return 404;
 	if (c->n < 0)
 		return 500;
+	if (q->r->uri.scheme == SIP_SCHEME_SIPS)
+		c->n = keep_secure(w, c);
 	return c->n == 0 ? 480 : 0;
 }
 
@@ -138,14 +160,14 @@ static void fork_to(struct home *h, struct app_worker *w, const struct app_reque
 void home_route(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
 {
 	struct callee c;
-	unsigned status = find_callee(h, q, &c);
+	unsigned status = find_callee(h, w, q, &c);
 	if (status == 404) {
 		not_found(h, w, q);
 	} else if (status) {
 		home_count(&h->counters.unavailable);
 		log_event(LOG_INFO, "unavailable", LOG_S("user", c.user),
 			  LOG_N("status", status), LOG_S("call-id", q->r->msg->call_id));
-		app_reply(w, q, status, NULL, SPAN(""));
+		app_reply(w, q, status, NULL, c.lines);
 	} else if (wants_redirect(w, q, &c)) {
 		redirect(h, w, q, &c);
 	} else {
@@ -159,7 +181,7 @@ void home_route_ack(struct home *h, struct app_worker *w, const struct app_reque
 	struct callee c;
 	struct proxy_opts opts;
 	struct proxy_target t;
-	if (find_callee(h, q, &c))
+	if (find_callee(h, w, q, &c))
 		return;
 	t = target_of(w, q, &c.v[0]);
 	app_forward_opts(w, q, false, &opts);

@@ -26,6 +26,16 @@ void app_reply(struct app_worker *w, const struct app_request *q, unsigned statu
 	stack_reply(w->stack, q->r->msg, &q->r->top, &q->r->src, status, reason, lines);
 }
 
+struct span app_uri_shown(const struct sip_uri *u)
+{
+	const char *end = u->raw.p + u->raw.n;
+	if (!u->password.p)
+		return u->raw;
+	const char *colon = u->password.p - 1, *at = u->password.p + u->password.n;
+	return arena_printf(sip_arena(), "%.*s%.*s", (int)(colon - u->raw.p), u->raw.p,
+			    (int)(end - at), at);
+}
+
 static uint64_t bit(enum sip_hdr_kind k)
 {
 	return (uint64_t)1 << k;

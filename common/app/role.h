@@ -84,6 +84,8 @@ bool app_has_role(const struct app *a, enum app_role_kind kind);
 bool app_is_local(const struct app_worker *w, struct span host, uint16_t port);
 /* Is it the domain or one of its aliases? */
 bool app_is_domain(const struct conf *c, struct span host);
+/* A URI fit for a log: without a password. */
+struct span app_uri_shown(const struct sip_uri *u);
 /* A shorthand for stack_reply. */
 void app_reply(struct app_worker *w, const struct app_request *q, unsigned status,
 	       const char *reason, struct span lines);

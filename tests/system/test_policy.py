@@ -96,6 +96,46 @@ def test_what_a_phone_asserts_in_its_answer_is_not_believed(start):
 			assert r.get("contact") and len(r.list("via")) == 1
 
 
+def test_a_password_in_a_uri_is_not_logged(server):
+	alice, = registered(server, "alice")
+	away = server.phone("away")
+	stranger = server.phone("carl", domain="elsewhere.example")
+	alice.answered(alice.request("MESSAGE", "sip:nobody:hunter2@example.org", body="x"), 404)
+	stranger.request("MESSAGE", "sip:x:hunter2@other.example;a=b", body="x")
+	stranger.expect(403)
+	m = alice.request("MESSAGE", f"sip:x:hunter2@{away.local}", body="x")
+	alice.again(m, alice.expect(407))
+	away.reply(away.expect("MESSAGE"), 200)
+	alice.expect(200)
+	assert server.log_count("hunter2") == 0
+	assert server.log_count(r'uri="sip:x@other.example;a=b"') == 1
+
+
+def test_an_operators_terminal_gets_no_commands_from_a_phone(server):
+	alice = server.phone("alice")
+	alice.register(headers=[("User-Agent", 'x\t"y" z')])
+	line, = server.registrations("alice")
+	assert 'agent="x??y? z"' in line
+
+
+def test_a_sips_uri_is_not_answered_in_the_clear(server):
+	"""RFC 3261 16.5, RFC 5630 5.4."""
+	alice, bob = registered(server, "alice", "bob")
+	_, r = alice.answered(alice.request("MESSAGE", "sips:bob@example.org", body="x"), 480)
+	assert r.get("warning") == '380 example.org "SIPS Not Allowed"'
+	bob.expect_nothing(0.1)
+
+
+def test_options_that_require_what_we_do_not_know_are_420(start):
+	"""RFC 3261 8.2.2.3; and what is switched off is not offered (11.2)."""
+	s = start({"registrar": {"gruu": False}})
+	p = s.phone("anybody", domain="elsewhere.example")
+	p.request("OPTIONS", "sip:example.org", [("Require", "100rel, foo")])
+	assert p.expect(420).list("unsupported") == ["100rel", "foo"]
+	p.request("OPTIONS", "sip:example.org")
+	assert p.expect(200).list("supported") == ["path", "outbound"]
+
+
 def test_a_stranger_cannot_ask_where_our_users_are(server):
 	"""RFC 3841: the caller's wish for a redirect is granted to callers that we know."""
 	bob, = registered(server, "bob")
