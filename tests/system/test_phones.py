@@ -259,7 +259,16 @@ class Linphone:
 			time.sleep(0.05)
 
 	def close(self):
+		"""It is a daemon, and not our child: its own command line tells it from others."""
 		self.run("exit")
+		mine = str(self.folder / "rc").encode()
+		for pid in filter(str.isdigit, os.listdir("/proc")):
+			try:
+				with open(f"/proc/{pid}/cmdline", "rb") as f:
+					if mine in f.read().split(b"\0"):
+						os.kill(int(pid), signal.SIGKILL)
+			except OSError:
+				pass
 
 
 @pytest.fixture
