@@ -24,7 +24,7 @@ struct app_names {
 	struct span hosts[NET_LISTENERS_MAX]; /* as advertised */
 	uint16_t ports[NET_LISTENERS_MAX];
 	unsigned nlisteners;
-	char text[NET_LISTENERS_MAX][ADDR_TEXT_MAX];
+	char text[NET_LISTENERS_MAX][256]; /* as long as `advertise` may be */
 };
 
 struct app_worker_slot {

@@ -314,3 +314,14 @@ def test_uri_escapes_name_the_same_user(server):
 	alice, bob = registered(server, "alice", "bob")
 	bob.answer_everything()
 	alice.answered(alice.request("MESSAGE", "sip:%62ob@example.org", body="x"), 200)
+
+
+def test_the_advertised_name_is_in_via_and_record_route_whole(start):
+	name = "a" * 60 + "." + "b" * 60 + ".example.org"
+	server = start(users=("alice", "bob"), listeners=[("udp", None, {"advertise": name})])
+	alice, bob = server.phone("alice"), server.phone("bob")
+	bob.register()
+	alice.invite("bob")
+	invite = bob.expect("INVITE")
+	assert f" {name}:" in invite.list("via")[0]
+	assert f":{name}:" in invite.list("record-route")[0]
