@@ -110,11 +110,6 @@ def test_two_commands_come_first():
 		assert subprocess.run(["make", "-n", target[:-1]], cwd=ROOT, capture_output=True).returncode == 0
 
 
-def test_every_page_that_it_names_exists():
-	pages = re.findall(r"\]\((docs/[^)]*)\)", README)
-	assert pages and [p for p in pages if not (ROOT / p).exists()] == []
-
-
 @needs_baresip
 def test_two_commands_and_the_first_call_work_as_they_stand(terminal, tree):
 	(run, _), *_ = blocks()[0]
