@@ -97,20 +97,13 @@ static void forward(struct app_worker *w, const struct app_request *q, msec now)
 	proxy_forward(stack_proxy(w->stack), r, &t, hop ? 1 : 0, &opts, now);
 }
 
-static bool from_our_domain(const struct app_worker *w, const struct sip_msg *m)
-{
-	struct sip_nameaddr from;
-	return sip_msg_from(m, &from) == 0 && from.uri.scheme != SIP_SCHEME_OTHER &&
-	       (app_is_domain(w->conf, from.uri.host) || /* whatever the port */
-		app_is_local(w, from.uri.host, from.uri.port));
-}
-
 static void outbound(struct edge *e, struct app_worker *w, const struct app_request *q,
 		     msec now)
 {
 	const uint32_t inside = APP_MARK_INSIDER | APP_MARK_AUTHENTICATED;
-	if (!(q->marks & inside) && from_our_domain(w, q->r->msg)) {
-		app_link(w, APP_HOME, q, now); /* who claims to be ours proves it there */
+	/* Who claims to be ours proves it there; whoever hides may be ours. */
+	if (!(q->marks & inside) && app_caller(w, q->r->msg) != APP_CALLER_FOREIGN) {
+		app_link(w, APP_HOME, q, now);
 		return;
 	}
 	if (!(q->marks & inside) || !w->conf->edge.outbound) {

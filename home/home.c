@@ -106,26 +106,23 @@ static bool ours(const struct app_worker *w, const struct sip_uri *u)
 	return u->scheme != SIP_SCHEME_OTHER && app_is_local(w, u->host, u->port);
 }
 
-static bool claims_our_domain(const struct app_worker *w, const struct sip_msg *m)
-{
-	struct sip_nameaddr from;
-	return sip_msg_from(m, &from) == 0 && from.uri.scheme != SIP_SCHEME_OTHER &&
-	       (app_is_domain(w->conf, from.uri.host) || /* whatever the port */
-		app_is_local(w, from.uri.host, from.uri.port));
-}
-
-static bool must_prove(const struct app_worker *w, const struct app_request *q)
+/* own: it is for us, or for one of our users. */
+static bool must_prove(const struct app_worker *w, const struct app_request *q, bool own)
 {
 	if (q->marks & (APP_MARK_INSIDER | APP_MARK_IN_DIALOG | APP_MARK_AUTHENTICATED))
 		return false;
-	return (q->marks & APP_MARK_CHALLENGE) || claims_our_domain(w, q->r->msg);
+	return !own || (q->marks & APP_MARK_CHALLENGE) ||
+	       app_caller(w, q->r->msg) == APP_CALLER_OURS;
 }
 
-/* The identity in From is tied to the credentials: nobody speaks for somebody else. */
+/* The identity in From is tied to the credentials: nobody speaks for somebody else.  Of those
+ * who hide theirs (RFC 3323) we know it all the same. */
 static bool from_is(struct home *h, const struct app_worker *w, const struct app_request *q)
 {
 	struct sip_nameaddr from;
 	struct span user;
+	if (app_caller(w, q->r->msg) == APP_CALLER_ANONYMOUS)
+		return true;
 	return sip_msg_from(q->r->msg, &from) == 0 &&
 	       home_user_of(h, w, &from.uri, &user) == 0 && span_eq(user, q->user);
 }
@@ -166,7 +163,7 @@ static void home_request(void *state, struct app_worker *w, const struct app_req
 		home_register(h, w, &q, now);
 		return;
 	}
-	if (must_prove(w, &q) && !prove(h, w, &q, now))
+	if (must_prove(w, &q, own) && !prove(h, w, &q, now))
 		return;
 	if (own)
 		home_route(h, w, &q, now);

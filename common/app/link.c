@@ -81,7 +81,8 @@ static struct span escape_user(struct span user)
 void app_forward_opts(const struct app_worker *w, const struct app_request *q, bool to_trusted,
 		      struct proxy_opts *ret_opts)
 {
-	const uint64_t asserted = bit(SIP_HDR_P_ASSERTED_IDENTITY);
+	const uint64_t asserted =
+		bit(SIP_HDR_P_ASSERTED_IDENTITY) | bit(SIP_HDR_REMOTE_PARTY_ID);
 	const struct sip_msg *m = q->r->msg;
 	bool shown = to_trusted || !sip_msg_has_token(m, SIP_HDR_PRIVACY, SPAN("id"));
 	*ret_opts = (struct proxy_opts){.record_user = app_caller_token(w, q)};

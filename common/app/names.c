@@ -87,6 +87,9 @@ int app_names_find(struct app_names *n, const struct conf *c)
 
 bool app_is_domain(const struct conf *c, struct span host)
 {
+	/* The same name, written from the root. */
+	if (host.n > 1 && host.p[host.n - 1] == '.')
+		host.n--;
 	if (span_ieq(host, span_str(c->domain)))
 		return true;
 	for (unsigned i = 0; i < c->aliases_count; i++)
@@ -123,4 +126,16 @@ bool app_is_local(const struct app_worker *w, struct span host, uint16_t port)
 		if (span_ieq(host, n->hosts[i]))
 			return true;
 	return false;
+}
+
+enum app_caller app_caller(const struct app_worker *w, const struct sip_msg *m)
+{
+	struct sip_nameaddr from;
+	if (sip_msg_from(m, &from) < 0 || from.uri.scheme == SIP_SCHEME_OTHER)
+		return APP_CALLER_FOREIGN;
+	if (app_is_domain(w->conf, from.uri.host) || /* whatever the port */
+	    app_is_local(w, from.uri.host, from.uri.port))
+		return APP_CALLER_OURS;
+	return span_ieq(from.uri.host, SPAN("anonymous.invalid")) ? APP_CALLER_ANONYMOUS
+								  : APP_CALLER_FOREIGN;
 }

@@ -82,6 +82,9 @@ bool app_has_role(const struct app *a, enum app_role_kind kind);
 
 /* Is the host (domain, alias, listener, own address) one of ours?  Thread-safe. */
 bool app_is_local(const struct app_worker *w, struct span host, uint16_t port);
+/* Whom From claims the caller to be; anonymous: RFC 3323 4.1.1.3. */
+enum app_caller { APP_CALLER_FOREIGN, APP_CALLER_OURS, APP_CALLER_ANONYMOUS };
+enum app_caller app_caller(const struct app_worker *w, const struct sip_msg *m);
 /* Is it the domain or one of its aliases? */
 bool app_is_domain(const struct conf *c, struct span host);
 /* A URI fit for a log: without a password. */

@@ -113,6 +113,7 @@ static const char *const hdr_names[SIP_HDR_COUNT] = {
 	[SIP_HDR_ACCEPT_CONTACT] = "Accept-Contact",
 	[SIP_HDR_REPLY_TO] = "Reply-To",
 	[SIP_HDR_WARNING] = "Warning",
+	[SIP_HDR_REMOTE_PARTY_ID] = "Remote-Party-ID",
 };
 
 const char *sip_hdr_name(enum sip_hdr_kind k)
@@ -162,6 +163,7 @@ const struct sip_name_slot sip_name_slots[128] = {
 	NAME("accept-contact", 'a', 't', SIP_HDR_ACCEPT_CONTACT),
 	NAME("reply-to", 'r', 'o', SIP_HDR_REPLY_TO),
 	NAME("warning", 'w', 'g', SIP_HDR_WARNING),
+	NAME("remote-party-id", 'r', 'd', SIP_HDR_REMOTE_PARTY_ID),
 	COMPACT("v", 'v', SIP_HDR_VIA),
 	COMPACT("f", 'f', SIP_HDR_FROM),
 	COMPACT("t", 't', SIP_HDR_TO),

@@ -77,7 +77,7 @@ static inline const char *sip_scan_colon(const char *p, const char *end)
 }
 
 /* Header names in a perfect hash: see names.c. */
-#define SIP_NAME_SLOT(n, first, last) (((n)*14u + (first)*23u + (last)*3u) & 127u)
+#define SIP_NAME_SLOT(n, first, last) (((n)*3u + (first)*23u + (last)*51u) & 127u)
 struct sip_name_slot {
 	char name[22]; /* in lower case */
 	uint8_t n;

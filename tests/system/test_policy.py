@@ -96,6 +96,48 @@ def test_what_a_phone_asserts_in_its_answer_is_not_believed(start):
 			assert r.get("contact") and len(r.list("via")) == 1
 
 
+def test_a_strangers_word_of_who_he_is_is_taken_out(server):
+	"""The fields that phones show instead of From."""
+	bob, = registered(server, "bob")
+	stranger = server.phone("carl", domain="elsewhere.example")
+	fields = ("P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID")
+	stranger.request("MESSAGE", "sip:bob@example.org",
+		[(f, "<sip:boss@example.org>") for f in fields], body="x")
+	m = bob.expect("MESSAGE")
+	assert [f for f in fields if m.all(f)] == []
+	bob.reply(m, 200)
+	stranger.expect(200)
+
+
+def test_no_spelling_of_our_domain_passes_for_another(server):
+	bob, = registered(server, "bob")
+	stranger = server.phone("boss")
+	for host in ("EXAMPLE.org", "example.org.", "example.org:9",
+			f"{server.address}:{server.port}"):
+		stranger.request("MESSAGE", "sip:bob@example.org", frm=f"<sip:boss@{host}>;tag=1", body="x")
+		stranger.expect(407)
+	bob.expect_nothing(0.1)
+
+
+def test_a_user_may_hide_who_he_is(server):
+	"""RFC 3323 4.1.1.3: From says nothing, his credentials do."""
+	alice, bob = registered(server, "alice", "bob")
+	away = server.phone("away")
+	hidden = dict(frm='"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1', body="x")
+	for privacy, shown in (([], ["<sip:alice@example.org>"]), ([("Privacy", "id")], [])):
+		m = alice.request("MESSAGE", f"sip:x@{away.local}", privacy, **hidden)
+		alice.again(m, alice.expect(407))
+		got = away.expect("MESSAGE")
+		assert got.all("p-asserted-identity") == shown
+		away.reply(got, 200)
+		alice.expect(200)
+	stranger = server.phone("carl", password="wrong")
+	m = stranger.request("MESSAGE", f"sip:x@{away.local}", **hidden)
+	stranger.again(m, stranger.expect(407))
+	stranger.expect(407)
+	away.expect_nothing(0.1)
+
+
 def test_a_password_in_a_uri_is_not_logged(server):
 	alice, = registered(server, "alice")
 	away = server.phone("away")
