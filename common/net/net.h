@@ -60,6 +60,9 @@ struct net_ops {
 	/* What was sent under `id` (not 0) was not delivered: connect failed, connection lost
 	 * before it was written, or an ICMP error came for it. */
 	void (*failed)(void *arg, uint64_t id, int error);
+	/* UDP to this address did not arrive (ICMP), and it was not this net that sent there:
+	 * net_unreachable() of the one that did is to be called.  May be NULL. */
+	void (*unreachable)(void *arg, const struct addr *to, int error);
 	/* A connection that a peer opened is up (TLS: its handshake is done).  May be NULL. */
 	void (*opened)(void *arg, const struct sip_flow *f);
 	/* A connection that was up has ended.  At the end of the round too. */
@@ -103,6 +106,9 @@ int net_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, i
 /* Can something still be sent over f->conn?  From any thread; a moment later it may be
  * otherwise. */
 bool net_flow_alive(const struct net *n, const struct sip_flow *f);
+/* What was sent to this address by UDP a moment ago failed: ops->failed tells of it.  False:
+ * nothing was. */
+bool net_unreachable(struct net *n, const struct addr *to, int error);
 /* Writes what is queued (for message_ms at most), then closes; nothing more is read from it and
  * net_send gives -ENOTCONN. */
 void net_close(struct net *n, const struct sip_flow *f);

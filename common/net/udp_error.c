@@ -29,9 +29,10 @@ void udp_error_remember(struct net *n, const struct addr *to, uint64_t id)
 	*r = (struct recent){*to, id, loop_now(n->loop)};
 }
 
-static void lost_to(struct net *n, const struct addr *to, int error)
+bool net_unreachable(struct net *n, const struct addr *to, int error)
 {
 	msec now = loop_now(n->loop);
+	bool found = false;
 
 	for (unsigned i = 0; i < RECENT_MAX; i++) {
 		struct recent *r = &n->recent[i];
@@ -40,7 +41,16 @@ static void lost_to(struct net *n, const struct addr *to, int error)
 			continue;
 		net_lost(n, r->id, error);
 		r->id = 0;
+		found = true;
 	}
+	return found;
+}
+
+/* Of the sockets that share a port (SO_REUSEPORT) the kernel tells any one. */
+static void tell(struct net *n, const struct addr *to, int error)
+{
+	if (!net_unreachable(n, to, error) && n->ops.unreachable)
+		n->ops.unreachable(n->ops.arg, to, error);
 }
 
 static const struct sock_extended_err *error_of(struct msghdr *h)
@@ -80,6 +90,6 @@ void udp_error_drain(struct listener *l)
 			return;
 		e = error_of(&h);
 		if (e && is_unreachable(e))
-			lost_to(l->net, &to, -(int)e->ee_errno);
+			tell(l->net, &to, -(int)e->ee_errno);
 	}
 }

@@ -228,6 +228,11 @@ static void on_failed(void *arg, uint64_t id, int error)
 	stack_send_failed(arg, id);
 }
 
+static void on_unreachable(void *arg, const struct addr *to, int error)
+{
+	stack_unreachable(arg, to, error);
+}
+
 static void on_opened(void *arg, const struct sip_flow *f)
 {
 	struct stack *s = arg;
@@ -245,6 +250,7 @@ const struct net_ops stack_net_ops = {
 	.message = on_message,
 	.broken = on_broken,
 	.failed = on_failed,
+	.unreachable = on_unreachable,
 	.opened = on_opened,
 	.closed = on_closed,
 };

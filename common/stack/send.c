@@ -109,6 +109,35 @@ void stack_send_failed(struct stack *s, uint64_t wire_id)
 	loop_post(h->to->loop, &h->work);
 }
 
+/* An ICMP error on its way to those who may have sent there. */
+struct handed_error {
+	struct loop_work work;
+	struct stack *to;
+	struct addr addr;
+	int error;
+};
+
+static void run_error(struct loop_work *w)
+{
+	struct handed_error *h = container_of(w, struct handed_error, work);
+	net_unreachable(h->to->net, &h->addr, h->error);
+	free(h);
+}
+
+void stack_unreachable(struct stack *s, const struct addr *to, int error)
+{
+	for (unsigned i = 0; i < s->group->n; i++) {
+		struct handed_error *h = i == s->index ? NULL : malloc(sizeof(*h));
+		if (!h)
+			continue;
+		*h = (struct handed_error){.work.run = run_error,
+					   .to = s->group->worker[i],
+					   .addr = *to,
+					   .error = error};
+		loop_post(h->to->loop, &h->work);
+	}
+}
+
 static bool is_response(const struct iovec *iov)
 {
 	return iov[0].iov_len > 8 && memcmp(iov[0].iov_base, "SIP/2.0 ", 8) == 0;

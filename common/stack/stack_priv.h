@@ -60,6 +60,9 @@ void stack_trace(const char *event, const struct sip_flow *f, struct span messag
 /* From the transport: what was sent under a wire id was not delivered. */
 void stack_send_failed(struct stack *s, uint64_t wire_id);
 
+/* An ICMP error that another worker's transport may know of. */
+void stack_unreachable(struct stack *s, const struct addr *to, int error);
+
 /* reuse.c: connections that peers opened; thread-safe. */
 struct stack_reuse *stack_reuse_new(size_t connections);
 struct stack_reuse *stack_reuse_free(struct stack_reuse *r);

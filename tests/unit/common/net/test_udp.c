@@ -170,6 +170,24 @@ START_TEST(port_unreachable_fails_the_sends_to_that_address_alone)
 }
 END_TEST
 
+START_TEST(an_error_that_another_socket_of_the_port_was_told_fails_the_send)
+{
+	struct sip_flow f;
+
+	start("127.0.0.1");
+	f = to_b();
+	ck_assert(!net_unreachable(a.net, &f.remote, -ECONNREFUSED));
+	ck_assert_int_eq(send_text(&a, &f, "x", NULL, 5), 0);
+	ck_assert(!net_unreachable(b.net, &f.remote, -ECONNREFUSED));
+	ck_assert(net_unreachable(a.net, &f.remote, -ECONNREFUSED));
+	ck_assert(!net_unreachable(a.net, &f.remote, -ECONNREFUSED));
+	rig_until(l, a.nfailed == 1);
+	ck_assert_uint_eq(a.failed[0], 5);
+	ck_assert_int_eq(a.failed_error, -ECONNREFUSED);
+	stop();
+}
+END_TEST
+
 START_TEST(many_unreachable_sends_do_not_stop_the_others)
 {
 	struct sip_flow nobody, f;
@@ -315,6 +333,7 @@ UNIT_MAIN("udp", a_datagram_and_its_answer_over_ipv4, a_datagram_and_its_answer_
 	  datagrams_above_the_limit_are_counted_and_dropped,
 	  keep_alive_datagrams_are_no_messages,
 	  port_unreachable_fails_the_sends_to_that_address_alone,
+	  an_error_that_another_socket_of_the_port_was_told_fails_the_send,
 	  many_unreachable_sends_do_not_stop_the_others,
 	  an_error_at_once_is_told_after_the_send_not_in_it, what_cannot_be_sent_is_refused,
 	  a_datagram_leaves_from_the_listener_that_the_flow_names, two_workers_share_a_listener,
