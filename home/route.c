@@ -28,8 +28,8 @@ static int keep_secure(const struct app_worker *w, struct callee *c)
 	int n = 0;
 	for (int i = 0; i < c->n; i++) {
 		const struct reg_target *t = &c->v[i];
-		if (span_istarts(t->uri, SPAN("sips:")) ||
-		    (t->has_flow && t->flow.transport == SIP_TRANSPORT_TLS))
+		if (t->has_flow ? t->flow.transport == SIP_TRANSPORT_TLS
+				: span_istarts(t->uri, SPAN("sips:")))
 			c->v[n++] = *t;
 	}
 	if (n == 0 && c->n > 0)
@@ -96,7 +96,7 @@ static void redirect(struct home *h, struct app_worker *w, const struct app_requ
 		lines = arena_printf(sip_arena(), "%.*sContact: <%.*s>;q=%u.%03u\r\n",
 				     SPAN_FMT(lines), SPAN_FMT(c->v[i].uri), c->v[i].q / 1000,
 				     c->v[i].q % 1000);
-	if (!lines.n) {
+	if (!lines.n || sip_arena()->overflow) {
 		app_reply(w, q, 500, NULL, SPAN(""));
 		return;
 	}

@@ -102,6 +102,10 @@ enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request
 	int rc = flow_token_read(&w->app->flows, r->route_user, ret, &flags);
 	if (rc < 0 && rc != -ESTALE)
 		return APP_FLOW_FORGED;
+	/* RFC 5630 5.4: sips never leaves TLS; its resolution will say no. */
+	if (r->uri.scheme == SIP_SCHEME_SIPS && ret->transport != SIP_TRANSPORT_TLS &&
+	    ret->transport != SIP_TRANSPORT_WSS)
+		return APP_FLOW_NONE;
 	if (rc < 0 || !usable(w, ret))
 		return flags & FLOW_OUTBOUND ? APP_FLOW_FAILED : APP_FLOW_NONE;
 	/* 5.3.1: of one value alone it is the sender's own that it came back by. */

@@ -14,6 +14,8 @@ static void *waiting_arg;
 static struct dns_answer answer;
 static unsigned found;
 
+enum { ALL = 1 << SIP_TRANSPORT_UDP | 1 << SIP_TRANSPORT_TCP | 1 << SIP_TRANSPORT_TLS };
+
 static void make_answer(const char *name, enum dns_type type)
 {
 	struct dns_record *r = &answer.v[0];
@@ -66,6 +68,7 @@ static void on_done(void *arg, int error, const struct locate_result *r)
 {
 	(void)arg;
 	OOM_HOLDS(error || r->n > 0);
+	OOM_HOLDS(error || r->v[0].transport != SIP_TRANSPORT_TLS || r->name);
 	found += error == 0;
 }
 
@@ -78,10 +81,10 @@ static void ask(struct locate *l, const char *text)
 
 	arena_reset(&arena);
 	OOM_HOLDS(sip_uri_parse(span_str(text), &uri) == 0);
-	e = locate_start(l, &uri, 1 << SIP_TRANSPORT_UDP | 1 << SIP_TRANSPORT_TCP, 1000,
-			 on_done, NULL, &r, &q);
+	e = locate_start(l, &uri, ALL, 1000, on_done, NULL, &r, &q);
 	if (e == 1) {
 		OOM_HOLDS(r.n > 0);
+		OOM_HOLDS(r.v[0].transport != SIP_TRANSPORT_TLS || locate_name(l, r.name));
 		found++;
 	}
 	for (unsigned i = 0; i < 20 && waiting; i++) {
@@ -115,8 +118,10 @@ static int run(void)
 	later = true;
 	ask(l, "sip:example.net");
 	ask(l, "sip:host.example.net:5066;transport=tcp");
+	ask(l, "sips:host.example.net:5067");
+	ask(l, "sips:192.0.2.1");
 	locate_free(l);
-	return found == 4 ? 0 : -1;
+	return found == 6 ? 0 : -1;
 }
 
 const struct oom_scenario oom_scenario = {"locate", setup, run};

@@ -66,7 +66,11 @@ static void on_closed(void *arg, const struct sip_flow *f)
 
 static bool start(struct end *e, bool answers)
 {
-	const struct net_ops ops = {on_message, on_broken, on_failed, on_closed, e};
+	const struct net_ops ops = {.message = on_message,
+				    .broken = on_broken,
+				    .failed = on_failed,
+				    .closed = on_closed,
+				    .arg = e};
 	struct net_conf c = net_conf_default;
 	unsigned at;
 

@@ -119,6 +119,16 @@ def test_a_phone_by_udp_that_is_where_it_says_costs_no_token(server):
 	hang_up(a, b)
 
 
+def test_sips_does_not_leave_tls_by_a_token(server):
+	alice, bob = phone(server, "alice", "tcp"), phone(server, "bob", "tcp")
+	bob.register()
+	a, _ = talk(alice, bob)
+	a.target = a.target.replace("sip:", "sips:").replace(";transport=tcp", "")
+	a.request("INFO")
+	assert alice.wait_for(lambda m: (m.status or 0) >= 300)
+	bob.expect_nothing(0.1)
+
+
 def test_two_users_on_one_connection_reach_each_other(server_n):
 	"""A gateway: the flow to one side is the flow from the other."""
 	gateway = phone(server_n, "alice", "tcp")
@@ -225,6 +235,18 @@ def test_a_device_whose_connection_closed_does_not_keep_the_others_from_ringing(
 	drop(server_n, lost)
 	a, b = talk(alice, bob)
 	hang_up(a, b)
+
+
+def test_a_device_that_is_gone_by_udp_lets_the_next_one_ring_at_once(server_n):
+	"""The ICMP error counts, whichever worker the kernel tells; a serial group rings for 20 s."""
+	alice, bob = server_n.phone("alice"), server_n.phone("bob")
+	bob.register(contact=bob.contact + ";q=0.5")
+	for _ in range(6):
+		gone = phone(server_n, "bob")
+		gone.register(contact=gone.contact + ";q=1.0")
+		gone.sock.close()
+		a, b = talk(alice, bob)
+		hang_up(a, b)
 
 
 def test_the_newest_flow_of_an_instance_is_used_and_then_the_one_before(server_n):
