@@ -4,7 +4,8 @@
 # usage: tests/check.sh [STEP...]     (no step: all of them)
 set -u
 cd "$(dirname "$0")/.."
-export CK_VERBOSITY=normal LC_ALL=C MAKEFLAGS=
+export CK_VERBOSITY=normal LC_ALL=C
+unset MAKEFLAGS MAKELEVEL MFLAGS
 logs=build/check
 mkdir -p $logs
 passed=0 failed=0 skipped=0

@@ -5,6 +5,7 @@
 #include "tests/unit/common/txn/rig.h"
 
 #include <errno.h>
+#include <malloc.h>
 
 /* ---- limits and memory ---- */
 
