@@ -10,6 +10,8 @@
 #include "home/directory/directory.h"
 #include "home/registrar/registrar.h"
 
+#include <stdatomic.h>
+
 struct home_counters {
 	_Atomic uint64_t challenged, auth_failed, auth_locked, identity_refused,
 		outbound_denied, not_found, unavailable, redirected, forked, registers;
@@ -23,6 +25,7 @@ struct home {
 	char *domain; /* kept for the registrar and the realm */
 	char *realm;
 	struct home_counters counters;
+	atomic_bool store_failing; /* told once, and once that it works again */
 };
 
 static inline void home_count(_Atomic uint64_t *n)

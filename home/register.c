@@ -13,6 +13,7 @@
 /* A REGISTER whose answer waits for the store. */
 struct reg_wait {
 	struct loop_work work;
+	struct home *home;
 	struct stack *stack;
 	pthread_t thread;
 	struct sip_kept *msg;
@@ -39,6 +40,22 @@ static void run_finish(struct loop_work *work)
 	finish(container_of(work, struct reg_wait, work));
 }
 
+/* The yes goes on without the store (unless the operator wants it strict): that must be known.
+ */
+static void watch_store(struct home *h, enum reg_durable durable)
+{
+	bool failing = durable == REG_NOT_DURABLE;
+	if (durable == REG_NOTHING_WRITTEN ||
+	    atomic_exchange_explicit(&h->store_failing, failing, memory_order_relaxed) ==
+		    failing)
+		return;
+	if (failing)
+		log_event(LOG_ERROR, "store-failing",
+			  LOG_STR("what", "registrations are not durable"));
+	else
+		log_event(LOG_WARN, "store-works-again");
+}
+
 static void on_done(void *arg, const struct reg_answer *a)
 {
 	struct reg_wait *w = arg;
@@ -46,6 +63,7 @@ static void on_done(void *arg, const struct reg_answer *a)
 				       .reason = span_str(a->reason),
 				       .to_tag = span_of(w->tag, sizeof(w->tag)),
 				       .lines = a->lines};
+	watch_store(w->home, a->durable);
 	log_event(LOG_INFO, a->status == 200 ? "registered" : "register-refused",
 		  LOG_S("user", w->user), LOG_N("status", a->status),
 		  LOG_N("bindings", a->bindings));
@@ -56,13 +74,14 @@ static void on_done(void *arg, const struct reg_answer *a)
 		loop_post(stack_loop(w->stack), &w->work);
 }
 
-static struct reg_wait *wait_new(struct app_worker *w, const struct app_request *q,
-				 struct span user)
+static struct reg_wait *wait_new(struct home *h, struct app_worker *w,
+				 const struct app_request *q, struct span user)
 {
 	struct reg_wait *n = malloc(sizeof(*n) + user.n);
 	if (!n)
 		return NULL;
 	*n = (struct reg_wait){.work.run = run_finish,
+			       .home = h,
 			       .stack = w->stack,
 			       .thread = pthread_self(),
 			       .dest = q->r->src};
@@ -116,7 +135,7 @@ void home_register(struct home *h, struct app_worker *w, const struct app_reques
 		app_reply(w, q, 403, "Not Your Address Of Record", SPAN(""));
 		return;
 	}
-	struct reg_wait *n = wait_new(w, q, aor);
+	struct reg_wait *n = wait_new(h, w, q, aor);
 	if (!n) {
 		app_reply(w, q, 500, NULL, SPAN(""));
 		return;

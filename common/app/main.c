@@ -98,6 +98,7 @@ static int serve(struct app *a)
 {
 	char error[APP_ERROR_MAX] = "";
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error of the store, not the end */
 	app_raise_limits();
 	for (const struct app_role *const *r = __start_app_roles; r < __stop_app_roles; r++)
 		a->role[(*r)->kind] = *r;

@@ -203,11 +203,15 @@ static void durable(void *arg, int error)
 {
 	struct waiting *p = arg;
 
-	if (error < 0) {
+	if (error == 0) {
+		p->answer.durable = REG_DURABLE;
+	} else {
 		reg_count(&p->r->counters.not_durable, 1);
+		p->answer.durable = REG_NOT_DURABLE;
 		if (p->strict)
 			p->answer = (struct reg_answer){
 				.status = 503,
+				.durable = REG_NOT_DURABLE,
 				.reason = "Registration Not Durable",
 				.lines = SPAN("Retry-After: 5\r\n"),
 			};
@@ -293,8 +297,10 @@ static int try_once(struct reg_work *w, struct span user, reg_done done, void *a
 		return reg_refuse(w, 503, "Registrar Full");
 	}
 	count_changes(r, &changes);
-	if (n == 0)
-		durable(p, 0);
+	if (n == 0) {
+		done(arg, &p->answer);
+		free(p);
+	}
 	return 0;
 }
 

@@ -58,8 +58,10 @@ int reg_set_conf(struct reg *r, const struct reg_conf *conf);
  * Require, Unsupported, Min-Expires, Date ...), valid during the call only.  `bindings`: how
  * many the user has now.
  */
+enum reg_durable { REG_NOTHING_WRITTEN, REG_DURABLE, REG_NOT_DURABLE };
 struct reg_answer {
 	unsigned status;
+	enum reg_durable durable;
 	const char *reason;
 	struct span lines;
 	unsigned bindings;

@@ -1,5 +1,7 @@
 """Who may do what: what a dialog opens and what it does not, what is shown to whom, and what an
 operator allows a user (RFC 3261 16.4, 22.3; RFC 3325)."""
+import resource
+
 from phone import Dialog, hang_up, talk
 from sip import challenges, param
 
@@ -277,6 +279,30 @@ def test_a_reload_says_what_it_cannot_do(server):
 	server.write_config()
 	r = server.ctl_raw("reload")
 	assert r.returncode == 1 and "auth cannot change without a restart" in r.stdout + r.stderr
+
+
+def test_a_store_that_fails_is_told_once_and_the_phones_stay(start):
+	"""A limit on files stands for a full disk."""
+	s = start(users=["alice", "bob"], store="sqlite")
+	alice, bob = registered(s, "alice", "bob")
+	pid = s.process.pid
+	before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+	for _ in range(2):
+		alice.register()
+	s.ctl("registration", "list")
+	assert s.log_count("event=store-failing") == 1
+	assert s.metric("register_not_durable_total") == 2
+	resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+	alice.register()
+	s.wait_log("event=store-works-again")
+	s.config["registrar"] = {"strict": True}
+	s.write_config()
+	s.ctl("reload")
+	resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+	bob.register(want=503)
+	assert s.log_count("event=store-failing") == 2
+	resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+	bob.register()
 
 
 # ---- guessing ----
