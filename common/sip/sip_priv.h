@@ -213,5 +213,8 @@ int sip_params_add(struct sip_params *ps, struct span name, struct span value);
 /* s in the arena, NUL behind it, folds turned into blanks.  -EINVAL: a NUL or a line end
  * that is no fold inside; -ENOMEM. */
 int sip_unfold(struct span s, struct span *ret);
+/* sip_credentials_parse without its short way for the plain form: libosip2 and our scan, which
+ * must agree.  The tests compare the two. */
+int sip_credentials_parse_any(struct span value, struct sip_credentials *ret);
 
 #endif

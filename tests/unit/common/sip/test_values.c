@@ -1,5 +1,5 @@
 /*
- * Via, name-addr, credentials and small values.
+ * Via, name-addr and small values.
  */
 #include "common/sip/values.h"
 #include "tests/unit/unit.h"
@@ -32,12 +32,6 @@ static int via(const char *text, struct sip_via *v)
 static int nameaddr(const char *text, struct sip_nameaddr *na)
 {
 	return sip_nameaddr_parse(span_str(text), na);
-}
-
-static int credentials(const char *text, struct sip_credentials *c)
-{
-	arena_reset(&arena);
-	return sip_credentials_parse(span_str(text), c);
 }
 
 /* ---- Via ---- */
@@ -330,132 +324,6 @@ START_TEST(a_tag_needs_a_token)
 }
 END_TEST
 
-/* ---- credentials ---- */
-
-START_TEST(credentials_have_all_their_fields_without_quotes)
-{
-	struct sip_credentials c;
-	setup();
-	ck_assert_int_eq(
-		credentials("Digest username=\"in\\\"ga\", realm=\"elm.test\",nonce=\"n1\",\r\n"
-			    " uri=\"sip:elm.test;x=a,b\", response=\"0123456789abcdef\" ,"
-			    " algorithm=SHA-256, cnonce=\"c\", qop=auth, nc=00000001,"
-			    " opaque=\"o\", userhash=true, later=\"x\"",
-			    &c),
-		0);
-	ASSERT_SPAN(c.scheme, "Digest");
-	ASSERT_SPAN(c.username, "in\"ga");
-	ASSERT_SPAN(c.realm, "elm.test");
-	ASSERT_SPAN(c.nonce, "n1");
-	ASSERT_SPAN(c.uri, "sip:elm.test;x=a,b");
-	ASSERT_SPAN(c.response, "0123456789abcdef");
-	ASSERT_SPAN(c.algorithm, "SHA-256");
-	ASSERT_SPAN(c.cnonce, "c");
-	ASSERT_SPAN(c.qop, "auth");
-	ASSERT_SPAN(c.nc, "00000001");
-	ASSERT_SPAN(c.opaque, "o");
-	ck_assert(c.userhash);
-	done();
-}
-END_TEST
-
-START_TEST(credentials_without_fields_leave_them_null)
-{
-	struct sip_credentials c;
-	setup();
-	ck_assert_int_eq(credentials("digest username=\"inga\", realm=\"elm.test\"", &c), 0);
-	ck_assert_ptr_null(c.nonce.p);
-	ck_assert_ptr_null(c.qop.p);
-	ck_assert(!c.userhash);
-	ck_assert_int_eq(credentials("Digest username=\"inga\", nonce=\"\", response=\"\"", &c),
-			 0);
-	ck_assert_ptr_nonnull(c.nonce.p);
-	ck_assert_uint_eq(c.nonce.n, 0);
-	done();
-}
-END_TEST
-
-START_TEST(credentials_with_quotes_where_phones_put_them_are_read)
-{
-	struct sip_credentials c;
-	setup();
-	ck_assert_int_eq(
-		credentials("Digest username=\"a\", realm=\"r\", nonce=\"n\", uri=\"sip:r\","
-			    " response=\"0\", algorithm=\"MD5\", qop=\"auth\", nc=00000001",
-			    &c),
-		0);
-	ASSERT_SPAN(c.algorithm, "MD5");
-	ASSERT_SPAN(c.qop, "auth");
-	ck_assert_int_eq(credentials("Digest username = \"a\" , realm= \"r\"", &c), 0);
-	ASSERT_SPAN(c.username, "a");
-	ASSERT_SPAN(c.realm, "r");
-	done();
-}
-END_TEST
-
-START_TEST(other_schemes_of_authentication_are_not_ours)
-{
-	struct sip_credentials c;
-	setup();
-	ck_assert_int_eq(credentials("Basic YTpi", &c), -EPROTONOSUPPORT);
-	ASSERT_SPAN(c.scheme, "Basic");
-	ck_assert_int_eq(credentials("NoOneKnowsThisScheme opaque-data=here", &c),
-			 -EPROTONOSUPPORT);
-	done();
-}
-END_TEST
-
-START_TEST(credentials_that_can_be_read_in_two_ways_are_refused)
-{
-	static const char *const bad[] = {
-		"",
-		"Digest",
-		"Digest ",
-		"Digest username",
-		"Digest username=",
-		"Digest username=\"a",
-		"Digest username=\"a\" realm=\"r\"",
-		"Digest username=\"a\",",
-		"Digest username=\"a\",,realm=\"r\"",
-		"Digest username=\"a\",username=\"b\"",
-		"Digest username=\"a\",Username=\"a\"",
-		"Digest nonce=\"a\",userhash=true,userhash=false",
-		"Digest username=\"a\"x, realm=\"r\"",
-		"Digest username=\"a\r\nb\"",
-		"Digest realm=abc, username=\"x\"",	    /* libosip2: realm is "x" */
-		"Digest username=\"a\", nonce=\"n\", nc=1", /* libosip2: no nc */
-	};
-	struct sip_credentials c;
-	setup();
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(credentials(bad[i], &c) == -EINVAL, "%s", bad[i]);
-	ck_assert_int_eq(sip_credentials_parse(span_of("Digest realm=\"a\0b\"", 19), &c),
-			 -EINVAL);
-	done();
-}
-END_TEST
-
-START_TEST(credentials_in_a_full_arena_are_refused_not_cut)
-{
-	static const char text[] =
-		"Digest username=\"inga\", realm=\"elm.test\", nonce=\"n1\", "
-		"uri=\"sip:elm.test\", response=\"0123456789abcdef\"";
-	struct sip_credentials c;
-	setup();
-	size_t need;
-	ck_assert_int_eq(credentials(text, &c), 0);
-	need = arena.used_bytes;
-	for (size_t room = 0; room < need; room += 16) {
-		arena_reset(&arena);
-		ck_assert_ptr_nonnull(arena_alloc(&arena, arena.size_bytes - room));
-		ck_assert_int_eq(sip_credentials_parse(SPAN(text), &c), -ENOMEM);
-	}
-	sip_values_use_arena(NULL);
-	ck_assert_int_eq(sip_credentials_parse(SPAN(text), &c), -ENOMEM);
-	arena_done(&arena);
-}
-END_TEST
-
 /* ---- small values ---- */
 
 START_TEST(qvalues_are_thousandths)
@@ -541,10 +409,4 @@ UNIT_MAIN("sip values", via_has_all_its_parts, via_may_be_as_short_as_rfc2543_ha
 	  nameaddr_of_another_scheme_is_sound, star_with_more_behind_it_is_a_display_name,
 	  instance_values_keep_their_quotes, what_is_no_nameaddr_is_refused,
 	  a_value_of_64_kb_ends_at_the_limit_of_parameters, a_tag_needs_a_token,
-	  credentials_have_all_their_fields_without_quotes,
-	  credentials_without_fields_leave_them_null,
-	  credentials_with_quotes_where_phones_put_them_are_read,
-	  other_schemes_of_authentication_are_not_ours,
-	  credentials_that_can_be_read_in_two_ways_are_refused,
-	  credentials_in_a_full_arena_are_refused_not_cut, qvalues_are_thousandths,
-	  delta_seconds_saturate, frequent_values_come_from_the_index)
+	  qvalues_are_thousandths, delta_seconds_saturate, frequent_values_come_from_the_index)
