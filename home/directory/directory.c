@@ -5,6 +5,7 @@
 #include "home/directory/directory.h"
 
 #include "common/base/arena.h"
+#include "proto/flat.h"
 #include "proto/records.pb-c.h"
 
 #include <errno.h>
@@ -44,13 +45,8 @@ static bool name_sound(struct span s)
 
 /* ---- bodies ---- */
 
-static bool read_user(struct span body, struct dir_user *ret)
+static bool take_user(const Eaves__User *u, struct dir_user *ret)
 {
-	char room[UNPACK_BYTES] __attribute__((aligned(16)));
-	struct arena a = {.base = room, .size_bytes = sizeof(room)};
-	ProtobufCAllocator alloc = {pb_alloc, pb_free, &a};
-	const Eaves__User *u = eaves__user__unpack(&alloc, body.n, (const uint8_t *)body.p);
-
 	if (!u)
 		return false;
 	*ret = (struct dir_user){.flags = u->flags, .permissions = u->permissions};
@@ -61,6 +57,19 @@ static bool read_user(struct span body, struct dir_user *ret)
 	if (ret->ha1.has_sha256)
 		memcpy(ret->ha1.sha256, u->ha1_sha256.data, sizeof(ret->ha1.sha256));
 	return true;
+}
+
+static bool read_user(struct span body, struct dir_user *ret)
+{
+	char room[UNPACK_BYTES] __attribute__((aligned(16)));
+	struct arena a = {.base = room, .size_bytes = sizeof(room)};
+	ProtobufCAllocator alloc = {pb_alloc, pb_free, &a};
+	const uint8_t *p = (const uint8_t *)body.p;
+	Eaves__User flat;
+
+	if (flat_unpack(&eaves__user__descriptor, p, body.n, &flat.base))
+		return take_user(&flat, ret);
+	return take_user(eaves__user__unpack(&alloc, body.n, p), ret);
 }
 
 static size_t write_user(const struct dir_user *u, uint8_t out[BODY_MAX])

@@ -141,7 +141,7 @@ void reg_flow_failed(struct reg *r, uint64_t tag, const struct sip_flow *f, uint
 		if (reg_load(r, user, wall_ms, &s) < 0)
 			return;
 		for (unsigned i = 0; i < s.n; i++)
-			if (s.v[i].tag == tag)
+			if (reg_tag(r, &s, &s.v[i]) == tag)
 				judge(&s.v[i], f, wall_ms);
 		rc = reg_store(r, &s, wall_ms, NULL, NULL, &n);
 	}

@@ -4,6 +4,8 @@
  */
 #include "home/registrar/reg_priv.h"
 
+#include "proto/flat.h"
+
 #include <errno.h>
 
 static void *pb_alloc(void *arena, size_t n)
@@ -17,14 +19,49 @@ static void pb_free(void *arena, void *p)
 	(void)p;
 }
 
+/* Eight bytes at a time; the high bit of a byte tells, exactly. */
+#define EACH(c) (0x0101010101010101u * (uint64_t)(c))
+
+static uint64_t is_zero(uint64_t w)
+{
+	return ~((w & EACH(0x7f)) + EACH(0x7f)) & ~w & EACH(0x80);
+}
+
+/* Below c, which is at most 0x80. */
+static uint64_t is_below(uint64_t w, unsigned c)
+{
+	return ~((w & EACH(0x7f)) + EACH(0x80 - c)) & ~w & EACH(0x80);
+}
+
+static uint64_t bad_in_uri(uint64_t w)
+{
+	return is_below(w, 0x21) | is_zero(w ^ EACH(0x7f)) | is_zero(w ^ EACH('<')) |
+	       is_zero(w ^ EACH('>')) | is_zero(w ^ EACH('"'));
+}
+
+static uint64_t bad_in_line(uint64_t w)
+{
+	return (is_below(w, 0x20) & ~is_zero(w ^ EACH('\t'))) | is_zero(w ^ EACH(0x7f));
+}
+
+/* The last word is filled up with something that is sound. */
+static bool all_sound(const void *p, size_t n, uint64_t (*bad)(uint64_t w))
+{
+	uint64_t w;
+	for (; n >= 8; n -= 8, p = (const char *)p + 8) {
+		memcpy(&w, p, 8);
+		if (bad(w))
+			return false;
+	}
+	w = EACH('x');
+	if (n)
+		memcpy(&w, p, n);
+	return !bad(w);
+}
+
 bool reg_uri_sound(struct span s)
 {
-	unsigned bad = s.n == 0;
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		bad |= (c <= ' ') | (c == 0x7f) | (c == '<') | (c == '>') | (c == '"');
-	}
-	return !bad;
+	return s.n > 0 && all_sound(s.p, s.n, bad_in_uri);
 }
 
 bool reg_instance_sound(struct span s)
@@ -37,10 +74,7 @@ bool reg_instance_sound(struct span s)
 /* Fit for a header line. */
 static bool line_sound(ProtobufCBinaryData d)
 {
-	unsigned bad = 0;
-	for (size_t i = 0; i < d.len; i++)
-		bad |= (d.data[i] < ' ' && d.data[i] != '\t') | (d.data[i] == 0x7f);
-	return !bad;
+	return all_sound(d.data, d.len, bad_in_line);
 }
 
 /* A body is from the store or another node, and goes into requests and answers: no less is
@@ -48,8 +82,11 @@ static bool line_sound(ProtobufCBinaryData d)
 Eaves__Binding *reg_unpack(struct arena *a, struct span body)
 {
 	ProtobufCAllocator alloc = {pb_alloc, pb_free, a};
-	Eaves__Binding *b = eaves__binding__unpack(&alloc, body.n, (const uint8_t *)body.p);
+	const uint8_t *p = (const uint8_t *)body.p;
+	Eaves__Binding *b = arena_alloc(a, sizeof(*b));
 
+	if (b && !flat_unpack(&eaves__binding__descriptor, p, body.n, &b->base))
+		b = eaves__binding__unpack(&alloc, body.n, p);
 	if (!b || !reg_uri_sound(pb_span(b->contact)) || !line_sound(b->params) ||
 	    !line_sound(b->path) || b->q > 1001 ||
 	    (b->instance.len && !reg_instance_sound(pb_span(b->instance))))
@@ -57,8 +94,13 @@ Eaves__Binding *reg_unpack(struct arena *a, struct span body)
 	return b;
 }
 
+uint64_t reg_tag(const struct reg *r, const struct bindings *s, const struct binding *b)
+{
+	const struct record rec = {.kind = RECORD_BINDING, .group = s->user, .name = b->name};
+	return records_tag(r->records, &rec);
+}
+
 struct load {
-	const struct reg *r;
 	struct arena *arena;
 	struct bindings *set;
 	struct span body[2 * REG_CONTACTS_MAX];
@@ -76,7 +118,6 @@ static bool copy_record(void *arg, const struct record *rec)
 	s->v[s->n] = (struct binding){
 		.name = arena_dup(l->arena, rec->name),
 		.expires_ms = rec->expires_ms,
-		.tag = records_tag(l->r->records, rec),
 	};
 	s->n++;
 	return true;
@@ -84,7 +125,7 @@ static bool copy_record(void *arg, const struct record *rec)
 
 int reg_load(struct reg *r, struct span user, uint64_t wall_ms, struct bindings *ret)
 {
-	struct load l = {.r = r, .arena = sip_arena(), .set = ret};
+	struct load l = {.arena = sip_arena(), .set = ret};
 	unsigned kept = 0;
 
 	ret->user = user;
@@ -107,11 +148,12 @@ static int make_record(const struct bindings *s, const struct binding *b, struct
 		ret->deleted = true;
 		return 0;
 	}
-	size_t n = eaves__binding__get_packed_size(b->b);
+	size_t max = flat_pack_max(&b->b->base);
+	size_t n = max ? max : eaves__binding__get_packed_size(b->b);
 	uint8_t *p = arena_alloc(sip_arena(), n);
 	if (!p)
 		return -ENOMEM;
-	eaves__binding__pack(b->b, p);
+	n = max ? flat_pack(&b->b->base, p) : eaves__binding__pack(b->b, p);
 	ret->body = span_of((const char *)p, n);
 	ret->expires_ms = b->expires_ms;
 	return 0;

@@ -113,7 +113,7 @@ int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uin
 		t.q = b->q ? (uint16_t)(b->q - 1) : 1000;
 		t.instance = pb_span(b->instance);
 		t.reg_id = b->reg_id;
-		t.tag = s.v[i].tag;
+		t.tag = reg_tag(r, &s, &s.v[i]);
 		struct reg_target *other = rival(v, n, b, gruu != NULL);
 		if (!other && n == max)
 			continue;

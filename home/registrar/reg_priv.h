@@ -50,7 +50,6 @@ struct binding {
 	Eaves__Binding *b; /* in the arena */
 	struct span name;  /* of the record */
 	uint64_t expires_ms;
-	uint64_t tag;
 	enum reg_change change;
 	bool fresh; /* not in the table yet */
 };
@@ -75,10 +74,13 @@ static inline ProtobufCBinaryData pb_bytes(struct span s)
 bool reg_uri_sound(struct span s);
 /* "<urn:...>" likewise. */
 bool reg_instance_sound(struct span s);
-/* Unpacks a record's body into an arena; NULL when it is none or the arena is full. */
+/* Unpacks a record's body, with spans into it, into an arena; NULL when it is none or the arena
+ * is full. */
 Eaves__Binding *reg_unpack(struct arena *a, struct span body);
 /* All live bindings of a user, into the arena.  0, -ENOMEM. */
 int reg_load(struct reg *r, struct span user, uint64_t wall_ms, struct bindings *ret);
+/* Names a binding to reg_flow_failed. */
+uint64_t reg_tag(const struct reg *r, const struct bindings *s, const struct binding *b);
 /* Writes what has changed, all or nothing; as records_put.  0 also when nothing has (*ret_n 0;
  * done is not called then). */
 int reg_store(struct reg *r, struct bindings *s, uint64_t wall_ms,
