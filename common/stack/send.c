@@ -173,7 +173,8 @@ static bool has_opened(struct stack *s, const struct sip_flow *to, struct sip_fl
 	if (to->conn || !sip_transport_reliable(to->transport))
 		return false;
 	const char *name = to->name ? locate_name(s->locate, to->name) : NULL;
-	return (name || !to->name) && stack_reuse_find(s->group->reuse, to, name, ret);
+	return (name || !to->name) && stack_reuse_find(s->group->reuse, to, name, ret) &&
+	       stack_flow_alive(s->group, ret);
 }
 
 void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
