@@ -10,6 +10,7 @@ logs=build/check
 mkdir -p $logs
 passed=0 failed=0 skipped=0
 started=$SECONDS
+readonly ALL_S=3000 # whatever hangs: the end is told within the hour
 
 # ThreadSanitizer wants addresses as they were before kernels drew them from 32 bits.
 fixed=
@@ -54,6 +55,8 @@ count() {
 run() {
 	local name=$1 limit=$2 log=$logs/$1.log status=0 from=$SECONDS p f s
 	shift 2
+	local left=$((started + ALL_S - SECONDS))
+	[ "$limit" -lt $left ] || limit=$((left > 1 ? left : 1))
 	timeout -k 10 "$limit" bash -o pipefail -c "$*" >"$log" 2>&1 </dev/null || status=$?
 	read -r p f s < <(count "$log")
 	[ "$p" != 0 ] || [ "$f" != 0 ] || [ $status != 0 ] || p=1 # a step without tests of its own
