@@ -7,7 +7,31 @@
 #include <errno.h>
 #include <stdio.h>
 
-int addr_parse(struct addr *a, struct span host, uint16_t port)
+/* As inet_pton: four numbers of at most 255, no zero in front. */
+static bool parse_ipv4(struct span s, uint32_t *ret)
+{
+	uint32_t all = 0, v = 0;
+	unsigned parts = 0, digits = 0;
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned d = (unsigned char)s.p[i] - (unsigned)'0';
+		if (d > 9) {
+			if (s.p[i] != '.' || digits == 0 || ++parts > 3)
+				return false;
+			all = all << 8 | v;
+			v = digits = 0;
+			continue;
+		}
+		v = v * 10 + d;
+		if (v > 255 || (digits > 0 && v < 10))
+			return false;
+		digits++;
+	}
+	*ret = all << 8 | v;
+	return parts == 3 && digits > 0;
+}
+
+/* IPv6, or IPv4 in brackets. */
+static int parse_other(struct addr *a, struct span host, uint16_t port)
 {
 	char text[INET6_ADDRSTRLEN];
 	if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
@@ -25,6 +49,19 @@ int addr_parse(struct addr *a, struct span host, uint16_t port)
 		return -EINVAL;
 	addr_set_port(a, port);
 	return 0;
+}
+
+int addr_parse(struct addr *a, struct span host, uint16_t port)
+{
+	uint32_t ipv4;
+	if (parse_ipv4(host, &ipv4)) {
+		memset(a, 0, sizeof(*a));
+		a->in4.sin_family = AF_INET;
+		a->in4.sin_addr.s_addr = htonl(ipv4);
+		a->in4.sin_port = htons(port);
+		return 0;
+	}
+	return parse_other(a, host, port);
 }
 
 uint16_t addr_port(const struct addr *a)

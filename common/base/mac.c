@@ -4,6 +4,7 @@
  */
 #include "common/base/mac.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -55,18 +56,33 @@ void mac_add_u64(struct mac *m, uint64_t v)
  * their framing. */
 void mac_add(struct mac *m, struct span f)
 {
+	struct mac s = *m; /* a copy can live in registers: f may not point into it */
 	uint64_t w;
 	size_t i = 0;
-	mac_add_u64(m, f.n);
+	word(&s, f.n);
 	for (; i + 8 <= f.n; i += 8) {
 		memcpy(&w, f.p + i, 8);
-		word(m, w);
+		word(&s, w);
 	}
 	if (i < f.n) {
-		w = 0;
-		memcpy(&w, f.p + i, f.n - i);
-		word(m, w);
+		if (f.n >= 8) { /* the last eight bytes, without those that are in already */
+			memcpy(&w, f.p + f.n - 8, 8);
+			w >>= 8 * (8 - (f.n - i));
+		} else {
+			w = 0;
+			memcpy(&w, f.p, f.n);
+		}
+		word(&s, w);
 	}
+	*m = s;
+}
+
+/* Eight letters to lower case at once; bytes above 0x7f stay. */
+static inline uint64_t fold8(uint64_t w)
+{
+	const uint64_t ones = 0x0101010101010101u, low = w & 0x7f * ones;
+	uint64_t from_a = low + (0x80 - 'A') * ones, above_z = low + (0x80 - 'Z' - 1) * ones;
+	return w | ((from_a ^ above_z) & ~w & 0x80 * ones) >> 2;
 }
 
 void mac_add_icase(struct mac *m, struct span f)
@@ -74,13 +90,8 @@ void mac_add_icase(struct mac *m, struct span f)
 	mac_add_u64(m, f.n);
 	for (size_t i = 0; i < f.n; i += 8) {
 		uint64_t w = 0;
-		for (size_t k = 0; k < 8 && i + k < f.n; k++) {
-			unsigned char c = (unsigned char)f.p[i + k];
-			if (c >= 'A' && c <= 'Z')
-				c |= 0x20;
-			w |= (uint64_t)c << (8 * k);
-		}
-		word(m, w);
+		memcpy(&w, f.p + i, f.n - i < 8 ? f.n - i : 8);
+		word(m, fold8(w));
 	}
 }
 
@@ -118,11 +129,25 @@ struct mac_key mac_derive_key(struct span secret, const char *purpose)
 	return k;
 }
 
+/* The eight digits of v, the first in the lowest byte: a digit a byte, then what is above 9
+ * moved on to the letters. */
+static uint64_t hex8(uint32_t v)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t w = __builtin_bswap32(v);
+	w = (w | w << 16) & 0x0000ffff0000ffffu;
+	w = (w | w << 8) & 0x00ff00ff00ff00ffu;
+	w = (w >> 4 & 0x0f * ones) | (w & 0x0f * ones) << 8;
+	uint64_t letters = (w + 6 * ones) >> 4 & ones;
+	return htole64(w + '0' * ones + letters * ('a' - '0' - 10));
+}
+
 void mac_hex(uint64_t v, char out[16])
 {
-	static const char digits[] = "0123456789abcdef";
-	for (int i = 15; i >= 0; i--, v >>= 4)
-		out[i] = digits[v & 15];
+	for (int half = 0; half < 2; half++, v <<= 32) {
+		uint64_t w = hex8((uint32_t)(v >> 32));
+		memcpy(out + 8 * half, &w, 8);
+	}
 }
 
 int mac_unhex(struct span s, uint64_t *ret_v)

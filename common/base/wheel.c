@@ -11,6 +11,8 @@ void wheel_init(struct wheel *w, msec now)
 {
 	w->now = now;
 	w->armed = 0;
+	for (int i = 0; i < WHEEL_SLOTS / 64; i++)
+		w->busy[i] = 0;
 	for (int level = 0; level < WHEEL_LEVELS; level++)
 		for (int i = 0; i < WHEEL_SLOTS; i++)
 			list_init(&w->slot[level][i]);
@@ -31,6 +33,8 @@ static void place(struct wheel *w, struct wheel_timer *t)
 		level++;
 	size_t slot = (t->due >> (WHEEL_BITS * level)) & WHEEL_MASK;
 	list_append(&w->slot[level][slot], &t->link);
+	if (level == 0)
+		w->busy[slot / 64] |= (uint64_t)1 << slot % 64;
 }
 
 void wheel_arm(struct wheel *w, struct wheel_timer *t, msec due)
@@ -85,16 +89,30 @@ static void tick(struct wheel *w)
 	}
 }
 
-/* Ticks that can be skipped: none of the lowest level's slots before that has a timer. */
-static msec idle_ticks(const struct wheel *w)
+/* The first slot from `from` on that has a timer, or WHEEL_SLOTS.  A bit may stand for timers
+ * that were stopped since: it is cleared when it is found. */
+static unsigned busy_slot(struct wheel *w, unsigned from)
 {
-	msec n = 1;
-	for (; n < WHEEL_SLOTS; n++) {
-		msec at = w->now + n;
-		if ((at & WHEEL_MASK) == 0 || !list_empty(&w->slot[0][at & WHEEL_MASK]))
-			break;
+	while (from < WHEEL_SLOTS) {
+		uint64_t bits = w->busy[from / 64] >> from % 64;
+		if (!bits) {
+			from = (from / 64 + 1) * 64;
+			continue;
+		}
+		from += (unsigned)__builtin_ctzll(bits);
+		if (!list_empty(&w->slot[0][from]))
+			return from;
+		w->busy[from / 64] &= ~((uint64_t)1 << from % 64);
 	}
-	return n;
+	return WHEEL_SLOTS;
+}
+
+/* Ticks to the next one that has something to do: a timer of the lowest level, or a cascade
+ * when that begins again. */
+static msec idle_ticks(struct wheel *w)
+{
+	unsigned at = (unsigned)(w->now & WHEEL_MASK);
+	return busy_slot(w, at + 1) - at;
 }
 
 void wheel_advance(struct wheel *w, msec now)
@@ -112,7 +130,7 @@ void wheel_advance(struct wheel *w, msec now)
 	}
 }
 
-int64_t wheel_wait(const struct wheel *w, msec now)
+int64_t wheel_wait(struct wheel *w, msec now)
 {
 	if (!w->armed)
 		return -1;

@@ -23,6 +23,7 @@ enum { WHEEL_BITS = 8, WHEEL_SLOTS = 1 << WHEEL_BITS, WHEEL_LEVELS = 4 };
 struct wheel {
 	msec now; /* everything due up to and including this has fired */
 	size_t armed;
+	uint64_t busy[WHEEL_SLOTS / 64]; /* of the lowest level: a slot may have timers */
 	struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
 };
 
@@ -41,6 +42,6 @@ static inline bool wheel_armed(const struct wheel_timer *t)
 void wheel_advance(struct wheel *w, msec now);
 /* Milliseconds until the wheel wants to be advanced (a lower bound: at most the next due timer,
  * sometimes a cascade before it), or -1 with nothing armed. */
-int64_t wheel_wait(const struct wheel *w, msec now);
+int64_t wheel_wait(struct wheel *w, msec now);
 
 #endif

@@ -8,13 +8,38 @@
 
 #include <errno.h>
 
-static int check_via(struct span v)
+static int check_vias(const struct sip_msg *m, struct sip_via *ret_top)
 {
-	struct sip_via via;
-	return sip_via_parse(v, &via);
+	struct sip_via other, *via = ret_top ? ret_top : &other;
+	struct sip_list_it it = {0};
+	struct span value;
+	while (sip_list_next(m, SIP_HDR_VIA, &it, &value)) {
+		int r = sip_via_parse(value, via);
+		if (r < 0)
+			return r;
+		via = &other;
+	}
+	return via == &other ? 0 : -ENOENT;
 }
 
-/* From, To, and whatever else may have a tag or no brackets */
+static int check_party(const struct sip_msg *m, enum sip_hdr_kind k, struct sip_tag *ret)
+{
+	const struct sip_hdr *h = sip_msg_first(m, k);
+	struct sip_nameaddr na;
+	struct span tag;
+	if (!h)
+		return 0;
+	struct span v = sip_hdr_value(m, h);
+	int r = sip_nameaddr_parse(v, &na);
+	if (r < 0 || (r = sip_nameaddr_tag(&na, &tag)) < 0)
+		return r;
+	*ret = (struct sip_tag){.off = (uint16_t)(tag.p ? tag.p - v.p : 0),
+				.len = (uint16_t)tag.n,
+				.known = true};
+	return 0;
+}
+
+/* Whatever may have a tag or no brackets */
 static int check_nameaddr(struct span v)
 {
 	struct sip_nameaddr na;
@@ -59,31 +84,26 @@ static int check_token(struct span v)
 	return sip_scan(v.p, e, C_TOKEN) == e ? 0 : -EINVAL;
 }
 
+/* Of a request; Via, From and To are checked in a response as well. */
 struct row {
 	enum sip_hdr_kind kind;
 	bool list;
-	bool response; /* in a response as well */
 	int (*check)(struct span value);
 	const char *reason;
 };
 
 static const struct row rows[] = {
-	{SIP_HDR_VIA, true, true, check_via, "Invalid Via"},
-	{SIP_HDR_FROM, false, true, check_nameaddr, "Invalid From"},
-	{SIP_HDR_TO, false, true, check_nameaddr, "Invalid To"},
-	{SIP_HDR_MAX_FORWARDS, false, false, check_max_forwards, "Invalid Max-Forwards"},
-	{SIP_HDR_CONTACT, true, false, check_contact, "Invalid Contact"},
-	{SIP_HDR_ROUTE, true, false, check_route, "Invalid Route"},
-	{SIP_HDR_RECORD_ROUTE, true, false, check_route, "Invalid Record-Route"},
-	{SIP_HDR_PATH, true, false, check_route, "Invalid Path"},
-	{SIP_HDR_EXPIRES, false, false, check_digits, "Invalid Expires"},
-	{SIP_HDR_MAX_BREADTH, false, false, check_digits, "Invalid Max-Breadth"},
-	{SIP_HDR_REQUIRE, true, false, check_token, "Invalid Require"},
-	{SIP_HDR_PROXY_REQUIRE, true, false, check_token, "Invalid Proxy-Require"},
-	{SIP_HDR_P_ASSERTED_IDENTITY, true, false, check_nameaddr,
-	 "Invalid P-Asserted-Identity"},
-	{SIP_HDR_P_PREFERRED_IDENTITY, true, false, check_nameaddr,
-	 "Invalid P-Preferred-Identity"},
+	{SIP_HDR_MAX_FORWARDS, false, check_max_forwards, "Invalid Max-Forwards"},
+	{SIP_HDR_CONTACT, true, check_contact, "Invalid Contact"},
+	{SIP_HDR_ROUTE, true, check_route, "Invalid Route"},
+	{SIP_HDR_RECORD_ROUTE, true, check_route, "Invalid Record-Route"},
+	{SIP_HDR_PATH, true, check_route, "Invalid Path"},
+	{SIP_HDR_EXPIRES, false, check_digits, "Invalid Expires"},
+	{SIP_HDR_MAX_BREADTH, false, check_digits, "Invalid Max-Breadth"},
+	{SIP_HDR_REQUIRE, true, check_token, "Invalid Require"},
+	{SIP_HDR_PROXY_REQUIRE, true, check_token, "Invalid Proxy-Require"},
+	{SIP_HDR_P_ASSERTED_IDENTITY, true, check_nameaddr, "Invalid P-Asserted-Identity"},
+	{SIP_HDR_P_PREFERRED_IDENTITY, true, check_nameaddr, "Invalid P-Preferred-Identity"},
 };
 
 static int check_row(const struct sip_msg *m, const struct row *row)
@@ -121,16 +141,24 @@ static int refuse(const struct sip_msg *m, const char *reason, struct sip_fault 
 	return -EBADMSG;
 }
 
-int sip_msg_check_values(const struct sip_msg *m, struct sip_fault *ret_fault)
+static int check_rows(const struct sip_msg *m, struct sip_fault *ret_fault)
 {
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const struct row *row = &rows[i];
-		if (m->first[row->kind] == SIP_HDR_NONE || (!m->is_request && !row->response))
-			continue;
-		if (check_row(m, row) < 0)
+		if (m->first[row->kind] != SIP_HDR_NONE && check_row(m, row) < 0)
 			return refuse(m, row->reason, ret_fault);
 	}
-	if (m->is_request && check_uri(m) < 0)
-		return refuse(m, "Invalid Request-URI", ret_fault);
-	return 0;
+	return check_uri(m) < 0 ? refuse(m, "Invalid Request-URI", ret_fault) : 0;
+}
+
+int sip_msg_check_values(struct sip_msg *m, struct sip_via *ret_top,
+			 struct sip_fault *ret_fault)
+{
+	if (check_vias(m, ret_top) < 0)
+		return refuse(m, "Invalid Via", ret_fault);
+	if (check_party(m, SIP_HDR_FROM, &m->from_tag) < 0)
+		return refuse(m, "Invalid From", ret_fault);
+	if (check_party(m, SIP_HDR_TO, &m->to_tag) < 0)
+		return refuse(m, "Invalid To", ret_fault);
+	return m->is_request ? check_rows(m, ret_fault) : 0;
 }

@@ -439,6 +439,7 @@ static void msg_init(struct sip_msg *m, struct span bytes)
 	};
 	memset(m->first, SIP_HDR_NONE, sizeof(m->first));
 	memset(m->last, SIP_HDR_NONE, sizeof(m->last));
+	m->from_tag.known = m->to_tag.known = false;
 }
 
 int sip_msg_index(struct sip_msg *m, struct span bytes, bool stream,

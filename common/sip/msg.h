@@ -97,6 +97,14 @@ struct sip_hdr {
 	uint8_t next; /* next field of the same kind, or SIP_HDR_NONE; for OTHER always NONE */
 };
 
+/* What sip_msg_check_values() found, for sip_msg_tag(): a place in the field's value, so that it
+ * stays true when the value moves. */
+struct sip_tag {
+	uint16_t off;
+	uint16_t len; /* 0: none */
+	bool known;
+};
+
 struct sip_msg {
 	const char *base;
 	uint32_t len; /* start line, headers and body; bytes behind (UDP) are not counted */
@@ -112,6 +120,7 @@ struct sip_msg {
 	struct span uri;	 /* Request-URI */
 	struct span reason;
 	struct span call_id;
+	struct sip_tag from_tag, to_tag;
 	uint8_t first[SIP_HDR_COUNT]; /* index in hdr, or SIP_HDR_NONE */
 	uint8_t last[SIP_HDR_COUNT];
 	struct sip_hdr *hdr;

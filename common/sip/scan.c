@@ -79,23 +79,25 @@ const char *sip_skip_quoted(const char *p, const char *e)
 	return plain ? q + 1 : skip_quoted_slowly(p, e);
 }
 
-/* Four numbers of 0 to 255. */
-static bool ipv4_ok(struct span s)
+/* Four numbers of 0 to 255 at p: behind them, or NULL.  What goes on as a name may is none. */
+static const char *scan_ipv4(const char *p, const char *e)
 {
 	unsigned parts = 0, digits = 0, v = 0;
-	for (size_t i = 0; i <= s.n; i++) {
-		if (i == s.n || s.p[i] == '.') {
-			if (digits == 0 || v > 255)
-				return false;
-			parts++;
+	for (; p < e; p++) {
+		unsigned d = (unsigned char)*p - (unsigned)'0';
+		if (d <= 9) {
+			v = v * 10 + d;
+			if (++digits > 3 || v > 255)
+				return NULL;
+		} else if (*p == '.') {
+			if (digits == 0 || ++parts > 3)
+				return NULL;
 			digits = v = 0;
-		} else if (++digits > 3 || s.p[i] < '0' || s.p[i] > '9') {
-			return false;
 		} else {
-			v = v * 10 + (unsigned)(s.p[i] - '0');
+			break;
 		}
 	}
-	return parts == 4;
+	return parts == 3 && digits && (p == e || !sip_is(*p, C_HOST)) ? p : NULL;
 }
 
 static const char *scan_ipv6(const char *p, const char *e, struct span *ret_host)
@@ -124,13 +126,18 @@ const char *sip_scan_host(const char *p, const char *e, struct span *ret_host, b
 	*ret_ipv6 = p < e && *p == '[';
 	if (*ret_ipv6)
 		return scan_ipv6(p, e, ret_host);
+	if (p < e && *p <= '9' && (q = scan_ipv4(p, e))) {
+		*ret_host = sip_between(p, q);
+		return q;
+	}
+	q = p;
 	for (char last = '.'; q < e && sip_is(*q, C_HOST); last = *q++)
 		if (*q == '.' && last == '.')
 			return NULL; /* an empty label; one dot may end the name */
 	*ret_host = sip_between(p, q);
 	if (q == p || q - p > HOST_MAX)
 		return NULL;
-	return *p > '9' || ipv4_ok(*ret_host) || !digits_and_dots(*ret_host) ? q : NULL;
+	return *p > '9' || !digits_and_dots(*ret_host) ? q : NULL;
 }
 
 const char *sip_scan_port(const char *p, const char *e, uint16_t *ret_port)

@@ -157,6 +157,16 @@ static inline bool sip_is(char c, unsigned cls)
 
 static inline const char *sip_scan(const char *p, const char *e, unsigned cls)
 {
+	for (; e - p >= 4; p += 4) { /* one look at the end for four characters */
+		if (!sip_is(p[0], cls))
+			return p;
+		if (!sip_is(p[1], cls))
+			return p + 1;
+		if (!sip_is(p[2], cls))
+			return p + 2;
+		if (!sip_is(p[3], cls))
+			return p + 3;
+	}
 	while (p < e && sip_is(*p, cls))
 		p++;
 	return p;
@@ -166,8 +176,7 @@ static inline const char *sip_scan(const char *p, const char *e, unsigned cls)
 static inline const char *sip_scan_esc(const char *p, const char *e, unsigned cls)
 {
 	for (;;) {
-		while (p < e && (sip_cc[(unsigned char)*p] & cls))
-			p++;
+		p = sip_scan(p, e, cls);
 		if (e - p < 3 || *p != '%' || !sip_is(p[1], C_HEX) || !sip_is(p[2], C_HEX))
 			return p;
 		p += 3;

@@ -166,7 +166,13 @@ int sip_msg_to(const struct sip_msg *m, struct sip_nameaddr *ret)
 
 int sip_msg_tag(const struct sip_msg *m, enum sip_hdr_kind from_or_to, struct span *ret_tag)
 {
+	const struct sip_tag *known = from_or_to == SIP_HDR_FROM ? &m->from_tag : &m->to_tag;
 	struct sip_nameaddr na;
+	if (known->known) {
+		const char *value = m->base + m->hdr[m->first[from_or_to]].value_off;
+		*ret_tag = span_of(known->len ? value + known->off : NULL, known->len);
+		return 0;
+	}
 	int r = nameaddr_of(m, from_or_to, &na);
 	if (r < 0)
 		return r;

@@ -126,12 +126,8 @@ static void deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t
 		refuse(s, f, buf, cap, &fault);
 		return;
 	}
-	if (sip_msg_check_values(&s->msg, &fault) < 0) {
+	if (sip_msg_check_values(&s->msg, &top, &fault) < 0) {
 		refuse(s, f, buf, cap, &fault);
-		return;
-	}
-	if (sip_msg_top_via(&s->msg, &top) < 0) {
-		counter_inc(&s->counters.dropped);
 		return;
 	}
 	if (!s->msg.is_request) {

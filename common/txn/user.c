@@ -15,13 +15,25 @@ static bool is_client(const struct txn *t)
 
 /* ---- client ---- */
 
+/* In the top Via, which is mostly the first field; or wherever it is. */
+static const char *find_branch(struct span req, struct span id)
+{
+	static const char name[] = ";branch=z9hG4bK";
+	enum { NAME_LEN = sizeof(name) - 1 };
+	const char *at = memmem(req.p, req.n, name, NAME_LEN);
+	if (at && (size_t)(req.p + req.n - at) >= NAME_LEN + id.n && id.n &&
+	    memcmp(at + NAME_LEN, id.p, id.n) == 0)
+		return at + NAME_LEN;
+	return id.n ? memmem(req.p, req.n, id.p, id.n) : NULL;
+}
+
 struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
 			     struct span method_text, struct span branch, struct bytes *req,
 			     const struct sip_flow *to, const struct txn_client_user *user,
 			     void *arg, msec now)
 {
 	struct span id = txn_branch_id(branch);
-	const char *at = id.n ? memmem(req->p, req->n, id.p, id.n) : NULL;
+	const char *at = find_branch(bytes_span(req), id);
 	if (!at || method_text.n > req->n) {
 		counter_inc(&tt->counters.refused);
 		return NULL;

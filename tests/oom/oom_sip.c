@@ -44,7 +44,7 @@ static unsigned work(struct sip_msg *m)
 	struct sip_fault fault;
 	unsigned n = 0;
 
-	OOM_HOLDS(sip_msg_check_values(m, &fault) == 0 || sip_arena()->overflow);
+	OOM_HOLDS(sip_msg_check_values(m, NULL, &fault) == 0 || sip_arena()->overflow);
 	OOM_HOLDS(sip_msg_index(&a, SPAN(answer), true, &sip_limits_default, &fault) == 0);
 	sip_splice_init(&s, m);
 	sip_splice_prepend(&s, SIP_HDR_VIA, SPAN("Via: SIP/2.0/UDP a;branch=z9hG4bKy\r\n"));

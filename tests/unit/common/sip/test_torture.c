@@ -22,7 +22,7 @@ static void setup(void)
 static int receive(struct sip_msg *m, struct span bytes, bool stream, struct sip_fault *f)
 {
 	int r = sip_msg_index(m, bytes, stream, &sip_limits_default, f);
-	return r < 0 ? r : sip_msg_check_values(m, f);
+	return r < 0 ? r : sip_msg_check_values(m, NULL, f);
 }
 
 /* Bytes behind a message are the next one's, on a stream. */

@@ -391,7 +391,12 @@ START_TEST(frequent_values_come_from_the_index)
 	ck_assert_ptr_null(tag.p);
 	ck_assert_int_eq(sip_msg_max_forwards(&m, &mf), 0);
 	ck_assert_uint_eq(mf, 68);
-	ck_assert_int_eq(sip_msg_check_values(&m, &f), 0);
+	ck_assert_int_eq(sip_msg_check_values(&m, &v, &f), 0);
+	ASSERT_SPAN(v.branch, "z9hG4bK1");
+	ck_assert_int_eq(sip_msg_tag(&m, SIP_HDR_FROM, &tag), 0);
+	ASSERT_SPAN(tag, "f1");
+	ck_assert_int_eq(sip_msg_tag(&m, SIP_HDR_TO, &tag), 0);
+	ck_assert_ptr_null(tag.p);
 	m.first[SIP_HDR_MAX_FORWARDS] = m.first[SIP_HDR_VIA] = SIP_HDR_NONE;
 	ck_assert_int_eq(sip_msg_max_forwards(&m, &mf), -ENOENT);
 	ck_assert_int_eq(sip_msg_top_via(&m, &v), -ENOENT);
