@@ -133,12 +133,22 @@ int sip_stamp_via(struct sip_msg *m, char *buf, size_t cap, struct sip_via *top,
 	return sip_msg_top_via(m, top);
 }
 
+static bool is_multicast(const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET6)
+		return IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr);
+	return IN_MULTICAST(ntohl(a->in4.sin_addr.s_addr));
+}
+
 static int via_address(const struct sip_via *via, enum sip_transport t, bool reliable,
 		       struct addr *ret)
 {
 	uint16_t port = via->port ? via->port : sip_transport_port(t);
-	if (via->maddr.p && !reliable)
-		return addr_parse(ret, via->maddr, port);
+	/* 18.2.2 has a unicast maddr believed too: our answers, sent again and again, would go
+	 * wherever a stranger says.  received is where he is. */
+	if (via->maddr.p && !reliable && addr_parse(ret, via->maddr, port) == 0 &&
+	    is_multicast(ret))
+		return 0;
 	if (!via->received.p)
 		return addr_parse(ret, via->host, port);
 	/* RFC 3581 4: rport counts along with received alone, which is ours since the stamp */

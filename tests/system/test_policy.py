@@ -305,6 +305,20 @@ def test_a_store_that_fails_is_told_once_and_the_phones_stay(start):
 	bob.register()
 
 
+def test_an_answer_goes_back_to_whoever_asked(server):
+	"""A maddr in Via would have it sent to somebody else, again and again."""
+	bob, = registered(server, "bob")
+	victim = server.phone("victim")
+	stranger = server.phone("carl", domain="elsewhere.example")
+	host, port = victim.local.split(":")
+	via = f"SIP/2.0/UDP {stranger.local.split(':')[0]}:{port};maddr={host};branch=z9hG4bK1;rport"
+	stranger.request("INVITE", "sip:bob@example.org", via=via)
+	bob.reply(bob.expect("INVITE"), 486)
+	no = stranger.expect(486)
+	stranger.expect_again(no)
+	victim.expect_nothing(0.1)
+
+
 # ---- guessing ----
 
 def guess(phone, user, password):

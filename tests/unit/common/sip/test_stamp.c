@@ -151,6 +151,18 @@ START_TEST(udp_responses_go_by_maddr_then_received_and_rport_then_sent_by)
 }
 END_TEST
 
+START_TEST(a_unicast_maddr_names_nobody_else)
+{
+	enum sip_transport u = SIP_TRANSPORT_UDP;
+	goes("SIP/2.0/UDP a.test;maddr=198.51.100.1;received=192.0.2.1;rport=9", u, "192.0.2.1",
+	     9);
+	goes("SIP/2.0/UDP 192.0.2.1;maddr=198.51.100.1", u, "192.0.2.1", 5060);
+	goes("SIP/2.0/UDP 192.0.2.1;maddr=[2001:db8::1]", u, "192.0.2.1", 5060);
+	goes("SIP/2.0/UDP 192.0.2.1;maddr=a.test", u, "192.0.2.1", 5060);
+	goes("SIP/2.0/UDP a.test;maddr=[ff02::1];received=2001:db8::1", u, "ff02::1", 5060);
+}
+END_TEST
+
 START_TEST(an_rport_without_received_is_not_ours_and_not_believed)
 {
 	goes("SIP/2.0/UDP 192.0.2.3:5071;rport=9", SIP_TRANSPORT_UDP, "192.0.2.3", 5071);
@@ -190,7 +202,7 @@ START_TEST(a_name_without_received_leads_nowhere)
 {
 	struct sip_flow f = {.transport = SIP_TRANSPORT_UDP};
 	ck_assert_int_eq(dest("SIP/2.0/UDP a.test", &f), -EINVAL);
-	ck_assert_int_eq(dest("SIP/2.0/UDP 192.0.2.1;maddr=a.test", &f), -EINVAL);
+	ck_assert_int_eq(dest("SIP/2.0/UDP b.test;maddr=a.test", &f), -EINVAL);
 }
 END_TEST
 
@@ -199,6 +211,7 @@ UNIT_MAIN("sip stamp", a_via_that_tells_the_truth_is_left_alone,
 	  rport_is_filled_and_received_always_comes_with_it, what_a_peer_claims_is_replaced,
 	  only_the_top_one_of_two_in_a_field_is_stamped, no_room_leaves_the_message_as_it_was,
 	  udp_responses_go_by_maddr_then_received_and_rport_then_sent_by,
+	  a_unicast_maddr_names_nobody_else,
 	  an_rport_without_received_is_not_ours_and_not_believed,
 	  streams_fall_back_to_the_port_of_sent_by, a_connection_is_kept,
 	  the_transport_of_via_counts_when_the_flow_has_none,
