@@ -324,9 +324,11 @@ unsigned loop_finish(struct loop *l)
 {
 	unsigned n, total = 0;
 
-	while ((n = run_posted(l)) > 0)
-		total += n;
-	run_hooks(l);
+	do {
+		while ((n = run_posted(l)) > 0)
+			total += n;
+		run_hooks(l); /* they may post */
+	} while (atomic_load(&l->posted));
 	return total;
 }
 

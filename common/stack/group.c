@@ -307,9 +307,10 @@ unsigned stack_group_finish(struct stack_group *g)
 {
 	struct arena *before = sip_arena();
 	unsigned n = 0;
-	for (unsigned i = 0; i < g->n; i++) {
-		sip_values_use_arena(&g->worker[i]->arena);
-		n += loop_finish(g->worker[i]->loop);
+	for (unsigned i = 0; i < 2 * g->n; i++) { /* twice: the last may post to the first */
+		struct stack *s = g->worker[i % g->n];
+		sip_values_use_arena(&s->arena);
+		n += loop_finish(s->loop);
 	}
 	sip_values_use_arena(before);
 	return n;

@@ -132,7 +132,8 @@ class Server:
 
 	def start(self):
 		env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:exitcode=99",
-			UBSAN_OPTIONS="print_stacktrace=1", TSAN_OPTIONS="exitcode=66")
+			UBSAN_OPTIONS="print_stacktrace=1", TSAN_OPTIONS="exitcode=66:suppressions="
+			+ str(pathlib.Path(__file__).with_name("tsan.supp")))
 		mark = len(self.lines)
 		self.process = subprocess.Popen(
 			[str(BIN / "eaves-combined"), "--config", str(self.config_file)],
