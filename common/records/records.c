@@ -134,6 +134,11 @@ static int load_row(void *arg, const struct store_row *row)
 	return 0;
 }
 
+bool records_has_store(const struct records *r)
+{
+	return r->store != NULL;
+}
+
 int records_load(struct records *r, uint64_t wall_ms)
 {
 	return r->store ? r->store->ops->load(r->store, wall_ms, load_row, r) : 0;

@@ -52,6 +52,8 @@ struct store;
  * limit: records at most (tombstones included). */
 struct records *records_new(struct store *store, uint32_t node, size_t limit);
 void records_free(struct records *r);
+/* Is there a store?  Without one done is always called before records_put returns. */
+bool records_has_store(const struct records *r);
 /* Reads everything from the store; before any thread.  0 or -errno. */
 int records_load(struct records *r, uint64_t wall_ms);
 

@@ -43,11 +43,10 @@ static void civil(uint64_t days, unsigned *ret_y, unsigned *ret_m, unsigned *ret
 }
 
 /* "Date: Sat, 13 Nov 2010 23:29:00 GMT" (20.17). */
-static void add_date(struct reg_text *t, uint64_t wall_ms)
+static void write_date(struct reg_text *t, uint64_t s)
 {
 	static const char days[] = "ThuFriSatSunMonTueWed";
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	uint64_t s = wall_ms / 1000;
 	unsigned y, m, d, of_day = (unsigned)(s % 86400);
 
 	civil(s / 86400, &y, &m, &d);
@@ -66,6 +65,24 @@ static void add_date(struct reg_text *t, uint64_t wall_ms)
 	reg_text_add(t, SPAN(":"));
 	two_digits(t, of_day % 60);
 	reg_text_add(t, SPAN(" GMT\r\n"));
+}
+
+/* The same for a whole second. */
+static void add_date(struct reg_text *t, uint64_t wall_ms)
+{
+	static _Thread_local struct {
+		uint64_t s;
+		struct reg_text text;
+		char p[64];
+	} last;
+	uint64_t s = wall_ms / 1000;
+
+	if (last.s != s || !last.text.n) {
+		last.text = (struct reg_text){.p = last.p, .cap = sizeof(last.p)};
+		write_date(&last.text, s);
+		last.s = s;
+	}
+	reg_text_add(t, span_of(last.p, last.text.n));
 }
 
 static void add_q(struct reg_text *t, uint32_t q)

@@ -180,6 +180,17 @@ static struct span binding_name(const struct reg_work *w, const struct contact *
 	return arena_dup(sip_arena(), span_of((const char *)&h, REG_NAME_BYTES));
 }
 
+/* Does the top Via ask for rport?  It says nothing new where the contact has the port that the
+ * request came from. */
+static bool has_rport(const struct reg_work *w, const struct sip_uri *uri)
+{
+	struct sip_via via;
+	uint16_t port = uri->port ? uri->port : sip_transport_port(w->flow->transport);
+
+	return w->flow->transport == SIP_TRANSPORT_UDP && port != addr_port(&w->flow->remote) &&
+	       sip_msg_top_via(w->msg, &via) == 0 && via.has_rport;
+}
+
 static int fill(struct reg_work *w, struct binding *s, const struct contact *c)
 {
 	Eaves__Binding *b = arena_alloc(sip_arena(), sizeof(*b));
@@ -199,7 +210,8 @@ static int fill(struct reg_work *w, struct binding *s, const struct contact *c)
 	b->received_ms = w->wall_ms;
 	if (w->flow) {
 		reg_flow_set(w->r, b, w->flow, remote);
-		b->nat = c->reg_id || flow_behind_nat(w->flow, &c->na.uri, w->rport);
+		b->nat = c->reg_id ||
+			 flow_behind_nat(w->flow, &c->na.uri, has_rport(w, &c->na.uri));
 	}
 	s->b = b;
 	s->expires_ms = w->wall_ms + (uint64_t)c->expires_s * 1000;

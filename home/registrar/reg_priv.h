@@ -103,7 +103,6 @@ struct reg_work {
 	uint64_t wall_ms;
 	bool sup_path, sup_outbound, sup_gruu;
 	bool first_hop_outbound; /* 5626 6: direct, or the first Path has ob */
-	bool rport;
 	bool used_outbound;
 	unsigned nonzero, with_reg_id; /* contacts in the request */
 	uint32_t expires_s;	       /* of the header, or the default */

@@ -40,6 +40,8 @@ static int check_require(struct reg_work *w)
 
 static bool supports(const struct sip_msg *m, struct span tag)
 {
+	if (!sip_msg_first(m, SIP_HDR_SUPPORTED) && !sip_msg_first(m, SIP_HDR_REQUIRE))
+		return false;
 	return sip_msg_has_token(m, SIP_HDR_SUPPORTED, tag) ||
 	       sip_msg_has_token(m, SIP_HDR_REQUIRE, tag);
 }
@@ -78,7 +80,6 @@ static void read_hops(struct reg_work *w, const struct sip_flow *flow)
 {
 	struct sip_list_it it = {0};
 	struct span v;
-	struct sip_via via;
 	unsigned n = 0;
 
 	while (n < 2 && sip_list_next(w->msg, SIP_HDR_VIA, &it, &v))
@@ -87,8 +88,6 @@ static void read_hops(struct reg_work *w, const struct sip_flow *flow)
 		return;
 	w->flow = flow;
 	w->first_hop_outbound = true;
-	if (flow->transport == SIP_TRANSPORT_UDP && sip_msg_top_via(w->msg, &via) == 0)
-		w->rport = via.has_rport;
 }
 
 static void read_agent(struct reg_work *w)
@@ -194,7 +193,7 @@ struct waiting {
 	struct reg *r;
 	reg_done done;
 	void *arg;
-	bool strict;
+	bool strict, own; /* own: an allocation, since the store's thread ends it */
 	struct reg_answer answer;
 	char lines[];
 };
@@ -202,6 +201,7 @@ struct waiting {
 static void durable(void *arg, int error)
 {
 	struct waiting *p = arg;
+	bool own = p->own; /* done() may end the message, and its arena */
 
 	if (error == 0) {
 		p->answer.durable = REG_DURABLE;
@@ -217,13 +217,22 @@ static void durable(void *arg, int error)
 			};
 	}
 	p->done(p->arg, &p->answer);
-	free(p);
+	if (own)
+		free(p);
+}
+
+static void waiting_free(struct waiting *p)
+{
+	if (p && p->own)
+		free(p);
 }
 
 static struct waiting *waiting_new(struct reg_work *w, reg_done done, void *arg)
 {
 	size_t room = reg_lines_max(w);
-	struct waiting *p = malloc(sizeof(*p) + room);
+	bool own = records_has_store(w->r->records);
+	struct waiting *p =
+		own ? malloc(sizeof(*p) + room) : arena_alloc(sip_arena(), sizeof(*p) + room);
 	if (!p)
 		return NULL;
 	*p = (struct waiting){
@@ -231,6 +240,7 @@ static struct waiting *waiting_new(struct reg_work *w, reg_done done, void *arg)
 		.done = done,
 		.arg = arg,
 		.strict = w->conf->strict,
+		.own = own,
 		.answer = {.status = 200, .reason = "OK"},
 	};
 	struct reg_text t = {.p = p->lines, .cap = room};
@@ -239,7 +249,7 @@ static struct waiting *waiting_new(struct reg_work *w, reg_done done, void *arg)
 	p->answer.bindings = reg_bindings_left(&w->set);
 	if (!t.full)
 		return p;
-	free(p);
+	waiting_free(p);
 	return NULL;
 }
 
@@ -281,14 +291,14 @@ static int try_once(struct reg_work *w, struct span user, reg_done done, void *a
 		return rc;
 	struct waiting *p = rc == 0 ? waiting_new(w, done, arg) : NULL;
 	if (!p || sip_arena()->overflow) {
-		free(p);
+		waiting_free(p);
 		return reg_refuse(w, 500, out_of_memory);
 	}
 	struct reg *r = w->r;
 	const struct changes changes = changes_of(w); /* done() may end the message */
 	rc = reg_store(r, &w->set, w->wall_ms, durable, p, &n);
 	if (rc < 0) {
-		free(p);
+		waiting_free(p);
 		if (rc == -EAGAIN)
 			return rc;
 		if (rc != -ENOSPC)
@@ -298,8 +308,10 @@ static int try_once(struct reg_work *w, struct span user, reg_done done, void *a
 	}
 	count_changes(r, &changes);
 	if (n == 0) {
+		bool own = p->own;
 		done(arg, &p->answer);
-		free(p);
+		if (own)
+			free(p);
 	}
 	return 0;
 }
