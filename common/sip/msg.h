@@ -97,8 +97,8 @@ struct sip_hdr {
 	uint8_t next; /* next field of the same kind, or SIP_HDR_NONE; for OTHER always NONE */
 };
 
-/* What sip_msg_check_values() found, for sip_msg_tag(): a place in the field's value, so that it
- * stays true when the value moves. */
+/* What sip_msg_check_values() found, for sip_msg_tag(): a place in the field's value, so that
+ * it stays true when the value moves. */
 struct sip_tag {
 	uint16_t off;
 	uint16_t len; /* 0: none */

@@ -121,8 +121,9 @@ int sip_msg_max_forwards(const struct sip_msg *m, uint32_t *ret);
  * Checks every value that RFC 3261 lets an element depend on (Request-URI, all Vias, From, To,
  * Contact, Route, Record-Route, Max-Forwards, Expires, Content-Length ...).  0, or -EBADMSG
  * with the answer, as sip_msg_index.  What was read on the way is not read again: *ret_top (may
- * be NULL) is the top Via, and the tags are remembered for sip_msg_tag().  A proxy calls it for what it works on: see sip/README.md
- * for which of RFC 4475's cases each catches.
+ * be NULL) is the top Via, and the tags are remembered for sip_msg_tag().  A
+ * proxy calls it for what it works on: see sip/README.md for which of RFC 4475's cases each
+ * catches.
  */
 int sip_msg_check_values(struct sip_msg *m, struct sip_via *ret_top,
 			 struct sip_fault *ret_fault);

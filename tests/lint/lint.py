@@ -14,7 +14,7 @@ TOP = ("common", "edge", "home", "proto", "tests")
 # Folders whose machines must name every state in their switches over a state.
 MACHINES = ("common/txn", "common/proxy")
 SYSTEM = re.compile(
-    r"(sys|netinet|arpa|net|linux)/\w+\.h$|(assert|ctype|dirent|dlfcn|emmintrin|errno|execinfo|"
+    r"(sys|netinet|arpa|net|linux)/\w+\.h$|(assert|ctype|dirent|dlfcn|emmintrin|endian|errno|execinfo|"
     r"fcntl|float|getopt|glob|grp|ifaddrs|immintrin|inttypes|libgen|limits|locale|malloc|math|"
     r"memory|netdb|poll|pthread|pty|pwd|regex|sched|search|semaphore|setjmp|signal|stdalign|"
     r"stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|sysexits|syslog|"
