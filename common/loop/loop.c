@@ -72,10 +72,9 @@ static struct event_base *base_new(void)
 
 	if (!c)
 		return NULL;
-	/* One thread a base, and no descriptor is ever duplicated: no locks, changes in
-	 * batches. */
-	event_config_set_flag(c, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV |
-					 EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+	/* One thread a base: no locks.  Not EPOLL_USE_CHANGELIST: when a change is made that
+	 * waited while its descriptor was closed, that may be another worker's already. */
+	event_config_set_flag(c, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV);
 	base = event_base_new_with_config(c);
 	event_config_free(c);
 	return base;
