@@ -33,8 +33,10 @@ static inline void home_count(_Atomic uint64_t *n)
 	atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
 }
 
-/* identity.c: proves who sends.  True: *ret_user is the user's name (in the arena).  False: it
- * has been answered (challenge, 400, 403). */
+/* identity.c: the wall clock, read once for each `now` of a worker. */
+uint64_t home_wall_ms(msec now);
+/* Proves who sends.  True: *ret_user is the user's name (in the message or the arena).  False:
+ * it has been answered (challenge, 400, 403). */
 bool home_authenticate(struct home *h, struct app_worker *w, const struct app_request *q,
 		       enum auth_side side, struct span *ret_user, msec now);
 /* May whoever sends call other domains, himself or by a 3xx? */

@@ -6,6 +6,19 @@
 
 #include <errno.h>
 
+uint64_t home_wall_ms(msec now)
+{
+	static _Thread_local struct {
+		msec now;
+		uint64_t wall_ms;
+	} last;
+	if (last.now != now) {
+		last.now = now;
+		last.wall_ms = time_wall_ms();
+	}
+	return last.wall_ms;
+}
+
 int home_resolve(struct home *h, struct span name, struct span *ret_user, struct dir_user *ret)
 {
 	char user[DIR_NAME_MAX_BYTES + 1];
@@ -41,20 +54,25 @@ bool home_may_call_out(struct home *h, const struct app_worker *w, const struct 
 	       (u.permissions & DIR_MAY_CALL_OUT);
 }
 
+struct key_lookup {
+	struct records *records;
+	uint64_t wall_ms;
+};
+
 static bool find_keys(void *arg, struct span name, struct auth_ha1 *ret)
 {
-	struct home *h = arg;
+	const struct key_lookup *l = arg;
 	struct dir_user u;
-	if (dir_user_get(h->records, name, time_wall_ms(), &u) < 0 || (u.flags & DIR_DISABLED))
+	if (dir_user_get(l->records, name, l->wall_ms, &u) < 0 || (u.flags & DIR_DISABLED))
 		return false;
 	*ret = u.ha1;
 	return true;
 }
 
 static void challenge(struct home *h, struct app_worker *w, const struct app_request *q,
-		      enum auth_side side, bool stale)
+		      enum auth_side side, bool stale, msec now)
 {
-	struct span lines = auth_challenge(h->auth, side, stale, time_wall_ms());
+	struct span lines = auth_challenge(h->auth, side, stale, home_wall_ms(now));
 	if (!lines.n) {
 		app_reply(w, q, 500, NULL, SPAN(""));
 		return;
@@ -96,8 +114,9 @@ bool home_authenticate(struct home *h, struct app_worker *w, const struct app_re
 	struct span user = {NULL, 0};
 	if (refuse_locked(h, w, q, nobody, now))
 		return false;
+	struct key_lookup keys = {h->records, home_wall_ms(now)};
 	enum auth_result r =
-		auth_check(h->auth, q->r->msg, side, find_keys, h, time_wall_ms(), &user);
+		auth_check(h->auth, q->r->msg, side, find_keys, &keys, keys.wall_ms, &user);
 	/* Right or wrong, the answer is the same. */
 	if (user.p && refuse_locked(h, w, q, user, now))
 		return false;
@@ -115,17 +134,17 @@ bool home_authenticate(struct home *h, struct app_worker *w, const struct app_re
 			*ret_user = user;
 			return true;
 		}
-		challenge(h, w, q, side, true);
+		challenge(h, w, q, side, true, now);
 		return false;
 	case AUTH_NONE:
-		challenge(h, w, q, side, false);
+		challenge(h, w, q, side, false, now);
 		return false;
 	case AUTH_STALE:
-		challenge(h, w, q, side, true);
+		challenge(h, w, q, side, true, now);
 		return false;
 	case AUTH_WRONG:
 		failed(h, q, user, now);
-		challenge(h, w, q, side, false);
+		challenge(h, w, q, side, false, now);
 		return false;
 	case AUTH_BAD:
 		app_reply(w, q, 400, "Bad Credentials", SPAN(""));

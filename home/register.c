@@ -7,8 +7,16 @@
 #include "common/sip/build.h"
 #include "common/sip/stamp.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+
+/* A REGISTER that is answered before home_register returns: there is no store to wait for. */
+struct reg_now {
+	struct stack *stack;
+	const struct proxy_request *r;
+	struct span user;
+};
 
 /* A REGISTER whose answer waits for the store. */
 struct reg_wait {
@@ -56,6 +64,21 @@ static void watch_store(struct home *h, enum reg_durable durable)
 		log_event(LOG_WARN, "store-works-again");
 }
 
+static void log_answer(struct span user, const struct reg_answer *a)
+{
+	log_event(LOG_INFO, a->status == 200 ? "registered" : "register-refused",
+		  LOG_S("user", user), LOG_N("status", a->status),
+		  LOG_N("bindings", a->bindings));
+}
+
+static void on_done_now(void *arg, const struct reg_answer *a)
+{
+	struct reg_now *n = arg;
+	log_answer(n->user, a);
+	stack_reply(n->stack, n->r->msg, &n->r->top, &n->r->src, a->status, a->reason,
+		    a->lines);
+}
+
 static void on_done(void *arg, const struct reg_answer *a)
 {
 	struct reg_wait *w = arg;
@@ -64,9 +87,7 @@ static void on_done(void *arg, const struct reg_answer *a)
 				       .to_tag = span_of(w->tag, sizeof(w->tag)),
 				       .lines = a->lines};
 	watch_store(w->home, a->durable);
-	log_event(LOG_INFO, a->status == 200 ? "registered" : "register-refused",
-		  LOG_S("user", w->user), LOG_N("status", a->status),
-		  LOG_N("bindings", a->bindings));
+	log_answer(w->user, a);
 	w->answer = sip_build_response(&w->msg->msg, &r);
 	if (pthread_equal(w->thread, pthread_self()))
 		finish(w);
@@ -109,23 +130,57 @@ static bool requires_unknown(const struct sip_msg *m, struct span *ret_lines)
 			all = arena_printf(sip_arena(), "%.*s%s%.*s", SPAN_FMT(all),
 					   all.n ? ", " : "", SPAN_FMT(token));
 	}
+	if (all.n == 0)
+		return false;
 	*ret_lines = arena_printf(sip_arena(), "Unsupported: %.*s\r\n", SPAN_FMT(all));
-	return all.n > 0;
+	return true;
+}
+
+/* The address of record in To; mostly it is who sends, and has been looked up for his keys. */
+static int aor_of(struct home *h, const struct app_worker *w, const struct sip_msg *m,
+		  struct span who, struct span *ret_aor)
+{
+	struct sip_nameaddr to;
+	struct span name;
+	if (sip_msg_to(m, &to) < 0)
+		return -ENOENT;
+	if (to.uri.scheme != SIP_SCHEME_OTHER && to.uri.user.p &&
+	    app_is_local(w, to.uri.host, to.uri.port) && sip_uri_user(&to.uri, &name) == 0 &&
+	    span_eq(name, who)) {
+		*ret_aor = who;
+		return 0;
+	}
+	return home_user_of(h, w, &to.uri, ret_aor);
+}
+
+static void bind_aor(struct home *h, struct app_worker *w, const struct app_request *q,
+		     struct span aor, msec now)
+{
+	const struct sip_msg *m = q->r->msg;
+	uint64_t wall_ms = home_wall_ms(now);
+	if (!records_has_store(h->records)) {
+		struct reg_now n = {w->stack, q->r, aor};
+		reg_register(h->reg, m, &q->r->src, aor, wall_ms, on_done_now, &n);
+		return;
+	}
+	struct reg_wait *n = wait_new(h, w, q, aor);
+	if (n)
+		reg_register(h->reg, m, &q->r->src, aor, wall_ms, on_done, n);
+	else
+		app_reply(w, q, 500, NULL, SPAN(""));
 }
 
 void home_register(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
 {
-	const struct sip_msg *m = q->r->msg;
-	struct sip_nameaddr to;
 	struct span who, aor, lines;
-	if (requires_unknown(m, &lines)) {
+	if (requires_unknown(q->r->msg, &lines)) {
 		app_reply(w, q, 420, NULL, lines);
 		return;
 	}
 	if (!home_authenticate(h, w, q, AUTH_UAS, &who, now))
 		return;
 	home_count(&h->counters.registers);
-	if (sip_msg_to(m, &to) < 0 || home_user_of(h, w, &to.uri, &aor) < 0) {
+	if (aor_of(h, w, q->r->msg, who, &aor) < 0) {
 		app_reply(w, q, 404, "Address Of Record Not Found", SPAN(""));
 		return;
 	}
@@ -135,10 +190,5 @@ void home_register(struct home *h, struct app_worker *w, const struct app_reques
 		app_reply(w, q, 403, "Not Your Address Of Record", SPAN(""));
 		return;
 	}
-	struct reg_wait *n = wait_new(h, w, q, aor);
-	if (!n) {
-		app_reply(w, q, 500, NULL, SPAN(""));
-		return;
-	}
-	reg_register(h->reg, m, &q->r->src, aor, time_wall_ms(), on_done, n);
+	bind_aor(h, w, q, aor, now);
 }

@@ -1,6 +1,7 @@
 /*
  * Builders: responses (RFC 3261 8.2.6), ACK to a non-2xx (17.1.1.3), CANCEL (9.1).  Header
- * fields are copied as they stand, in their order; every text is written twice, once to count.
+ * fields are copied as they stand, in their order.  A text is written into a buffer on the
+ * stack and copied at its length; one that may not fit is written twice, once to count.
  */
 #include "common/sip/build.h"
 
@@ -61,6 +62,8 @@ static bool is_tag(const char *p, const char *end)
 static bool has_tag(struct span to)
 {
 	const char *p = to.p, *end = to.p + to.n;
+	if (to.n == 0 || !memchr(p, ';', to.n))
+		return false;
 	bool bracket = false, quoted = false;
 	for (; p < end; p++) {
 		if (quoted && *p == '\\' && end - p > 1)
@@ -150,9 +153,23 @@ static void put_response(struct out *o, const struct sip_msg *req, const struct 
 	put_body(o, r->content_type, r->body);
 }
 
+/* At least what a response takes: what is copied, and the lines that are written. */
+static size_t response_max(const struct sip_msg *req, const struct sip_response *r)
+{
+	enum { LINES = 256 }; /* status and usual phrase, ";tag=", Content-Type, -Length */
+	return req->len + r->reason.n + r->to_tag.n + r->lines.n + r->content_type.n +
+	       r->body.n + LINES;
+}
+
 struct bytes *sip_build_response(const struct sip_msg *req, const struct sip_response *r)
 {
+	char room[2048];
 	struct out o = {0};
+	if (response_max(req, r) <= sizeof(room)) {
+		o.p = room;
+		put_response(&o, req, r);
+		return bytes_dup(span_of(room, o.n));
+	}
 	put_response(&o, req, r);
 	struct bytes *b = bytes_new(o.n);
 	if (!b)
