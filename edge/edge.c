@@ -56,13 +56,16 @@ static bool address_trusted(const struct conf *c, const struct addr *a)
 }
 
 static uint32_t edge_classify(void *state, const struct app_worker *w, const struct sip_flow *f,
-			      const struct net_peer *peer)
+			      bool opened, const struct net_peer *peer)
 {
 	const struct conf *c = w->conf;
 	enum conf_policy policy = f->listener < c->listeners_count
 					  ? c->listeners[f->listener].policy
 					  : CONF_POLICY_CHALLENGE;
 	(void)state;
+	/* Whom we called by that listener's address has not reached the listener. */
+	if (opened && policy == CONF_POLICY_TRUSTED)
+		policy = CONF_POLICY_CHALLENGE;
 	if (policy == CONF_POLICY_TRUSTED || address_trusted(c, &f->remote) ||
 	    certificate_trusted(c, peer))
 		return APP_MARK_INSIDER;

@@ -61,7 +61,7 @@ struct app_role {
 	void (*reload)(void *state, const struct conf *conf);
 	/* Of the role that the stack speaks to (the edge, where there is one). */
 	uint32_t (*classify)(void *state, const struct app_worker *w, const struct sip_flow *f,
-			     const struct net_peer *peer);
+			     bool opened, const struct net_peer *peer);
 	void (*request)(void *state, struct app_worker *w, const struct app_request *q,
 			msec now);
 	void (*ack)(void *state, struct app_worker *w, const struct app_request *q, msec now);

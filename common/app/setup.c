@@ -37,11 +37,12 @@ static const struct app_role *front(const struct app *a)
 	return a->role[APP_EDGE] ? a->role[APP_EDGE] : a->role[APP_HOME];
 }
 
-static uint32_t on_classify(void *arg, const struct sip_flow *f, const struct net_peer *peer)
+static uint32_t on_classify(void *arg, const struct sip_flow *f, bool opened,
+			    const struct net_peer *peer)
 {
 	struct app_worker *w = arg;
 	const struct app_role *r = front(w->app);
-	return r->classify ? r->classify(w->app->role_state[r->kind], w, f, peer) : 0;
+	return r->classify ? r->classify(w->app->role_state[r->kind], w, f, opened, peer) : 0;
 }
 
 static void on_request(void *arg, struct stack *s, const struct proxy_request *r,

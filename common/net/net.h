@@ -112,6 +112,9 @@ bool net_unreachable(struct net *n, const struct addr *to, int error);
 /* Writes what is queued (for message_ms at most), then closes; nothing more is read from it and
  * net_send gives -ENOTCONN. */
 void net_close(struct net *n, const struct sip_flow *f);
+/* Did we open this connection?  Then what comes by it has not come to a listener of ours.  In
+ * the worker's thread. */
+bool net_opened(const struct net *n, const struct sip_flow *f);
 /* Accepts no more connections (drain).  Connections and UDP sockets live on: what is under way
  * must be able to end. */
 void net_stop_listening(struct net *n);

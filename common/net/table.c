@@ -163,3 +163,9 @@ void source_give(struct net *n, struct source *s)
 	hash_remove(&n->by_source, addr_hash(&s->prefix), &s->node);
 	free(s);
 }
+
+bool net_opened(const struct net *n, const struct sip_flow *f)
+{
+	const struct conn *c = f->conn ? live_find(&n->live, f->conn) : NULL;
+	return c && c->ours;
+}

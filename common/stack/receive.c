@@ -183,7 +183,8 @@ static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n,
 		arena_reset(&s->arena);
 		return;
 	}
-	uint32_t marks = s->group->user.classify(s->user_arg, f, peer);
+	uint32_t marks =
+		s->group->user.classify(s->user_arg, f, stream && net_opened(s->net, f), peer);
 	if (stream)
 		note_alias(s, f, peer, marks);
 	unsigned owner = owner_of(s, s->msg.call_id);

@@ -18,9 +18,11 @@ struct stack_group;
 
 /* What uses the stack: the roles of a process.  All are called in the worker's thread. */
 struct stack_user {
-	/* Who sent it: marks that travel with the message (the role's own bits).  Called in the
-	 * thread that received it, before any hand-over. */
-	uint32_t (*classify)(void *arg, const struct sip_flow *f, const struct net_peer *peer);
+	/* Who sent it: marks that travel with the message (the role's own bits).  opened: by a
+	 * connection that we opened, so not to one of our listeners.  Called in the thread that
+	 * received it, before any hand-over. */
+	uint32_t (*classify)(void *arg, const struct sip_flow *f, bool opened,
+			     const struct net_peer *peer);
 	/* A new request that passed proxy_validate (r->msg and r->top are stamped); not ACK. To
 	 * be answered (stack_reply) or forwarded (proxy_*) before returning, or later by way of
 	 * a copy. */
