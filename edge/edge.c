@@ -55,13 +55,17 @@ static bool address_trusted(const struct conf *c, const struct addr *a)
 	return false;
 }
 
+static enum conf_policy policy_of(const struct conf *c, const struct sip_flow *f)
+{
+	return f->listener < c->listeners_count ? c->listeners[f->listener].policy
+						: CONF_POLICY_CHALLENGE;
+}
+
 static uint32_t edge_classify(void *state, const struct app_worker *w, const struct sip_flow *f,
 			      bool opened, const struct net_peer *peer)
 {
 	const struct conf *c = w->conf;
-	enum conf_policy policy = f->listener < c->listeners_count
-					  ? c->listeners[f->listener].policy
-					  : CONF_POLICY_CHALLENGE;
+	enum conf_policy policy = policy_of(c, f);
 	(void)state;
 	/* Whom we called by that listener's address has not reached the listener. */
 	if (opened && policy == CONF_POLICY_TRUSTED)
@@ -198,6 +202,16 @@ static bool by_flow(struct edge *e, struct app_worker *w, const struct app_reque
 	return true;
 }
 
+/* What a Path or a Contact of a phone has sent back to us is no insider's, though our own
+ * address be a trusted one. */
+static uint32_t marks_of(const struct app_worker *w, const struct app_request *q)
+{
+	const struct sip_via *top = &q->r->top;
+	if (!(q->marks & APP_MARK_INSIDER) || !app_is_local(w, top->host, top->port))
+		return q->marks;
+	return policy_of(w->conf, &q->r->src) == CONF_POLICY_CHALLENGE ? APP_MARK_CHALLENGE : 0;
+}
+
 static void edge_request(void *state, struct app_worker *w, const struct app_request *in,
 			 msec now)
 {
@@ -205,6 +219,7 @@ static void edge_request(void *state, struct app_worker *w, const struct app_req
 	struct app_request q = *in;
 	const struct proxy_request *r = q.r;
 	bool ours = is_ours(w, r), elsewhere = !ours || r->has_route;
+	q.marks = marks_of(w, in);
 	if (r->from_dialog_route)
 		q.marks |= APP_MARK_IN_DIALOG;
 	if (by_flow(e, w, &q, now))
@@ -227,7 +242,7 @@ static void edge_ack(void *state, struct app_worker *w, const struct app_request
 {
 	struct edge *e = state;
 	struct proxy_opts opts;
-	if (!q->r->from_dialog_route && !(q->marks & APP_MARK_INSIDER)) {
+	if (!q->r->from_dialog_route && !(marks_of(w, q) & APP_MARK_INSIDER)) {
 		count(&e->relay_denied);
 		return;
 	}

@@ -344,6 +344,22 @@ def test_whom_we_call_by_a_trusted_listener_is_no_insider(start):
 	insider.expect(200)
 
 
+def test_what_comes_back_to_us_from_ourselves_is_no_insider(start):
+	"""A phone's Path may name us, and our own address may be in a trusted network."""
+	s = start(users=["alice"])
+	s.config["edge"] = {"trusted": [{"network": s.address}]}
+	s.write_config()
+	s.ctl("reload")
+	alice, target = s.phone("alice"), s.phone("target")
+	stranger = s.phone("carl", domain="elsewhere.example")
+	for transport in ("", ";transport=tcp"):
+		alice.register(contact=f"<sip:+1900@{target.local}>", headers=[("Supported", "path"),
+			("Path", f"<sip:{s.address}:{s.port}{transport};lr>")])
+		stranger.request("MESSAGE", "sip:alice@example.org", body="x")
+		stranger.expect(403)
+		target.expect_nothing(0.1)
+
+
 # ---- guessing ----
 
 def guess(phone, user, password):
