@@ -23,6 +23,10 @@ int auth_hash_init(void);
 /* H(v[0] ":" v[1] ... ":" v[n-1]) by the thread's own contexts.  0 or -EIO. */
 int auth_hash(enum auth_algorithm alg, const struct span *v, unsigned n,
 	      unsigned char ret[AUTH_HASH_MAX]);
+/* The same for H(a ":" b) in hexadecimal digits, of what is no secret: the thread's latest is
+ * remembered. */
+int auth_hash_hex(enum auth_algorithm alg, struct span a, struct span b,
+		  char ret[2 * AUTH_HASH_MAX]);
 /* 2 * n lower-case digits. */
 void auth_hex(const unsigned char *v, size_t n, char *out);
 /* n bytes from 2 * n digits of either case; false when they are none. */
@@ -68,11 +72,19 @@ void replay_free(struct replay *r);
 enum replay_result replay_mark(struct replay *r, const struct nonce *n,
 			       const struct replay_use *use);
 
+/* fingerprint.c */
+struct fingerprint {
+	uint64_t r, r4; /* the secret point, and its fourth power */
+};
+void fingerprint_init(struct fingerprint *f);
+/* Below 2^61; the same for the same bytes. */
+uint64_t fingerprint_of(const struct fingerprint *f, struct span s);
+
 struct auth {
 	struct auth_conf conf;
 	struct span realm; /* a copy of our own */
 	struct mac realm_mac;
-	struct mac_key request_key; /* for telling a retransmission from a replay */
+	struct fingerprint request; /* for telling a retransmission from a replay */
 	uint32_t instance;
 	atomic_uint serial;
 	struct replay *replay;

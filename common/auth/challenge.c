@@ -83,7 +83,7 @@ struct auth *auth_new(const struct auth_conf *c, const struct mac_key *nonce_key
 	}
 	mac_init(&a->realm_mac, nonce_key);
 	mac_add(&a->realm_mac, a->realm);
-	mac_random(&a->request_key, sizeof(a->request_key));
+	fingerprint_init(&a->request);
 	mac_random(&a->instance, sizeof(a->instance));
 	mac_random(&serial, sizeof(serial));
 	atomic_init(&a->serial, serial);

@@ -120,16 +120,13 @@ static int expected_response(const struct attempt *t, struct span method,
 			     const struct auth_ha1 *keys, unsigned char ret[AUTH_HASH_MAX])
 {
 	size_t len = auth_hash_len(t->alg);
-	unsigned char ha2[AUTH_HASH_MAX];
 	char hex1[2 * AUTH_HASH_MAX], hex2[2 * AUTH_HASH_MAX];
-	struct span a2[] = {method, t->cred.uri};
 	struct span v[6];
 	unsigned n = 0;
 
-	if (auth_hash(t->alg, a2, 2, ha2) < 0)
+	if (auth_hash_hex(t->alg, method, t->cred.uri, hex2) < 0)
 		return -EIO;
 	auth_hex(t->alg == AUTH_MD5 ? keys->md5 : keys->sha256, len, hex1);
-	auth_hex(ha2, len, hex2);
 	v[n++] = span_of(hex1, 2 * len);
 	v[n++] = t->cred.nonce;
 	if (t->has_qop) {
@@ -161,7 +158,7 @@ static enum auth_result check_nonce(struct auth *a, const struct sip_msg *req,
 	 * unknown. */
 	if (n.instance != a->instance)
 		return AUTH_STALE;
-	use.digest = mac_span(&a->request_key, span_of(req->base, req->len));
+	use.digest = fingerprint_of(&a->request, span_of(req->base, req->len));
 	switch (replay_mark(a->replay, &n, &use)) {
 	case REPLAY_NEW:
 		return AUTH_OK;

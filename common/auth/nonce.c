@@ -14,21 +14,22 @@ static void put_hex(char *out, unsigned digits, uint64_t v)
 /* Lower case only: a nonce has one spelling. */
 static bool get_hex(const char *p, unsigned digits, uint64_t *ret)
 {
+	/* 1 to 16 for a digit's value and 1; 0: none */
+	static const unsigned char plus_1[256] = {
+		['0'] = 1,  ['1'] = 2,	['2'] = 3,  ['3'] = 4,	['4'] = 5,  ['5'] = 6,
+		['6'] = 7,  ['7'] = 8,	['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+		['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+	};
 	uint64_t v = 0;
+	bool none = false;
 
 	for (unsigned i = 0; i < digits; i++) {
-		unsigned d;
-
-		if (p[i] >= '0' && p[i] <= '9')
-			d = p[i] - '0';
-		else if (p[i] >= 'a' && p[i] <= 'f')
-			d = p[i] - 'a' + 10;
-		else
-			return false;
-		v = v << 4 | d;
+		unsigned d = plus_1[(unsigned char)p[i]];
+		none |= d == 0;
+		v = v << 4 | ((d - 1) & 15);
 	}
 	*ret = v;
-	return true;
+	return !none;
 }
 
 static uint64_t nonce_mac(const struct mac *realm, const struct nonce *n)

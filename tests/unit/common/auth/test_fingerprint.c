@@ -1,0 +1,97 @@
+/* Fingerprints of requests, and the hash that is remembered. */
+#include "common/auth/auth_priv.h"
+#include "tests/unit/unit.h"
+
+#include <stdlib.h>
+
+static const uint64_t prime = ((uint64_t)1 << 61) - 1;
+
+/* The definition, word by word, behind the length and three zeros. */
+static uint64_t by_definition(const struct fingerprint *f, const char *p, size_t n)
+{
+	unsigned __int128 v;
+	uint64_t sum = 0;
+	for (uint64_t i = 0; i < 4; i++) { /* the length, then three zeros */
+		v = (unsigned __int128)sum * f->r + (i == 0 ? n : 0);
+		sum = (uint64_t)(v % prime);
+	}
+	for (size_t at = 0; at < n; at += 7) {
+		uint64_t w = 0;
+		memcpy(&w, p + at, n - at < 7 ? n - at : 7);
+		v = (unsigned __int128)sum * f->r + w;
+		sum = (uint64_t)(v % prime);
+	}
+	return sum;
+}
+
+START_TEST(a_fingerprint_is_the_polynomial_of_the_bytes)
+{
+	struct fingerprint f;
+	for (size_t n = 0; n < 300; n++) {
+		char *p = malloc(n + 1); /* one more, so that an empty one is none */
+		ck_assert_ptr_nonnull(p);
+		mac_random(p, n + 1);
+		fingerprint_init(&f);
+		char *exact = malloc(n ? n : 1);
+		ck_assert_ptr_nonnull(exact);
+		memcpy(exact, p, n);
+		ck_assert_uint_eq(fingerprint_of(&f, span_of(exact, n)),
+				  by_definition(&f, p, n));
+		free(exact);
+		free(p);
+	}
+}
+END_TEST
+
+START_TEST(a_changed_bit_or_length_gives_another_fingerprint)
+{
+	struct fingerprint f;
+	char text[120] = {0};
+	fingerprint_init(&f);
+	for (size_t n = 0; n < sizeof(text); n++) {
+		uint64_t was = fingerprint_of(&f, span_of(text, n));
+		ck_assert(was != fingerprint_of(&f, span_of(text, n + 1)));
+		for (size_t bit = 0; bit < 8 * n; bit++) {
+			text[bit / 8] ^= (char)(1 << bit % 8);
+			ck_assert(was != fingerprint_of(&f, span_of(text, n)));
+			text[bit / 8] ^= (char)(1 << bit % 8);
+		}
+	}
+}
+END_TEST
+
+START_TEST(what_was_remembered_is_given_for_the_same_fields_only)
+{
+	static const struct {
+		struct span a, b;
+	} v[] = {
+		{SPAN("REGISTER"), SPAN("sip:example.com")},
+		{SPAN("REGISTER"), SPAN("sip:example.com")},
+		{SPAN("REGISTERs"), SPAN("ip:example.com")},
+		{SPAN("REGISTER"), SPAN("sip:example.org")},
+		{SPAN("REGISTER"), SPAN("")},
+		{SPAN("INVITE"), SPAN("sip:example.com")},
+	};
+	static char big[400];
+	char got[64], want[64];
+	unsigned char hash[32];
+
+	ck_assert_int_eq(auth_hash_init(), 0);
+	memset(big, 'x', sizeof(big));
+	for (unsigned i = 0; i < 4 * sizeof(v) / sizeof(v[0]); i++) {
+		unsigned alg = i % 2, k = i / 4;
+		struct span f[] = {v[k].a, i % 3 ? v[k].b : span_of(big, 180 + i)};
+		size_t n = auth_hash_len(alg);
+		ck_assert_int_eq(auth_hash(alg, f, 2, hash), 0);
+		auth_hex(hash, n, want);
+		for (unsigned again = 0; again < 2; again++) {
+			ck_assert_int_eq(auth_hash_hex(alg, f[0], f[1], got), 0);
+			ck_assert_mem_eq(got, want, 2 * n);
+		}
+	}
+}
+END_TEST
+
+UNIT_MAIN("auth fingerprint", a_fingerprint_is_the_polynomial_of_the_bytes,
+	  a_changed_bit_or_length_gives_another_fingerprint,
+	  what_was_remembered_is_given_for_the_same_fields_only)
