@@ -106,13 +106,17 @@ static bool ours(const struct app_worker *w, const struct sip_uri *u)
 	return u->scheme != SIP_SCHEME_OTHER && app_is_local(w, u->host, u->port);
 }
 
-/* own: it is for us, or for one of our users. */
+/* own: it is for us, or for one of our users.  In a dialog that was let through the two need
+ * not prove themselves again; but what goes to a user by name, not to the device that the
+ * dialog is with, is a new message, and its From must be true. */
 static bool must_prove(const struct app_worker *w, const struct app_request *q, bool own)
 {
-	if (q->marks & (APP_MARK_INSIDER | APP_MARK_IN_DIALOG | APP_MARK_AUTHENTICATED))
+	if (q->marks & (APP_MARK_INSIDER | APP_MARK_AUTHENTICATED))
 		return false;
-	return !own || (q->marks & APP_MARK_CHALLENGE) ||
-	       app_caller(w, q->r->msg) == APP_CALLER_OURS;
+	bool ours_calls = app_caller(w, q->r->msg) == APP_CALLER_OURS;
+	if (q->marks & APP_MARK_IN_DIALOG)
+		return own && ours_calls && !sip_uri_param(&q->r->uri, SPAN("gr"));
+	return !own || (q->marks & APP_MARK_CHALLENGE) || ours_calls;
 }
 
 /* The identity in From is tied to the credentials: nobody speaks for somebody else.  Of those

@@ -360,6 +360,22 @@ def test_what_comes_back_to_us_from_ourselves_is_no_insider(start):
 		target.expect_nothing(0.1)
 
 
+def test_a_dialog_lends_nobody_anothers_name(server):
+	"""Its Record-Route opens the way to its devices, not to users as somebody else."""
+	alice, bob, carol = registered(server, "alice", "bob", "carol")
+	a, _ = talk(alice, bob)
+	own = a.local
+	a.target = "sip:carol@example.org"
+	for name, status in (("alice", 200), ("boss", 403)):
+		a.local = own.replace("alice", name)
+		m = a.request("MESSAGE")
+		alice.again(m, alice.expect(407))
+		if status == 200:
+			carol.reply(carol.expect("MESSAGE"), 200)
+		alice.expect(status)
+	carol.expect_nothing(0.1)
+
+
 # ---- guessing ----
 
 def guess(phone, user, password):
