@@ -27,9 +27,10 @@ int sip_msg_replace(struct sip_msg *m, char *buf, size_t cap, uint32_t off, uint
 
 /*
  * Where the response to a (stamped) Via goes.  *f: in, the flow that the request came by, or,
- * with conn 0, only a listener; out, the destination.  UDP: a multicast maddr, else received and rport,
- * else sent-by.  Streams: the same connection while conn is set; fall-back address as for UDP
- * with the port of sent-by.  -EINVAL when sent-by is a name and there is no received.
+ * with conn 0, only a listener; out, the destination.  UDP: a multicast maddr, else received
+ * and rport, else sent-by.  Streams: the same connection while conn is set; fall-back address
+ * as for UDP with the port of sent-by.  -EINVAL when sent-by is a name and there is no
+ * received.
  */
 int sip_via_dest(const struct sip_via *via, struct sip_flow *f);
 
