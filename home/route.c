@@ -25,12 +25,18 @@ static void not_found(struct home *h, struct app_worker *w, const struct app_req
 /* RFC 3261 16.5, RFC 5630 5.4: what is asked for by a sips URI goes over TLS alone. */
 static int keep_secure(const struct app_worker *w, struct callee *c)
 {
+	bool led = false; /* a spare whose target went takes its place */
 	int n = 0;
 	for (int i = 0; i < c->n; i++) {
 		const struct reg_target *t = &c->v[i];
-		if (t->has_flow ? t->flow.transport == SIP_TRANSPORT_TLS
-				: span_istarts(t->uri, SPAN("sips:")))
-			c->v[n++] = *t;
+		bool secure = t->has_flow ? t->flow.transport == SIP_TRANSPORT_TLS
+					  : span_istarts(t->uri, SPAN("sips:"));
+		led = t->spare && led;
+		if (!secure)
+			continue;
+		c->v[n] = *t;
+		c->v[n++].spare = led;
+		led = true;
 	}
 	if (n == 0 && c->n > 0)
 		c->lines = arena_printf(sip_arena(), "Warning: 380 %s \"SIPS Not Allowed\"\r\n",
@@ -93,9 +99,10 @@ static void redirect(struct home *h, struct app_worker *w, const struct app_requ
 {
 	struct span lines = SPAN("");
 	for (int i = 0; i < c->n; i++)
-		lines = arena_printf(sip_arena(), "%.*sContact: <%.*s>;q=%u.%03u\r\n",
-				     SPAN_FMT(lines), SPAN_FMT(c->v[i].uri), c->v[i].q / 1000,
-				     c->v[i].q % 1000);
+		if (!c->v[i].spare)
+			lines = arena_printf(sip_arena(), "%.*sContact: <%.*s>;q=%u.%03u\r\n",
+					     SPAN_FMT(lines), SPAN_FMT(c->v[i].uri),
+					     c->v[i].q / 1000, c->v[i].q % 1000);
 	if (!lines.n || sip_arena()->overflow) {
 		app_reply(w, q, 500, NULL, SPAN(""));
 		return;
@@ -136,6 +143,7 @@ static struct proxy_target target_of(const struct app_worker *w, const struct ap
 		.q = q->r->msg->method == SIP_MESSAGE ? 1000 : t->q,
 		.has_flow = t->has_flow,
 		.flow = t->flow,
+		.flags = t->spare ? PROXY_TARGET_SPARE : 0,
 		.tag = t->tag};
 }
 

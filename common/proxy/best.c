@@ -108,7 +108,8 @@ static void send_own(struct proxy_call *c, unsigned status, msec now)
 void proxy_call_send_best(struct proxy_call *c, msec now)
 {
 	unsigned status = c->best_status ? c->best_status : 480;
-	if (c->cancelled && (!c->best_status || (status == 408 && !c->best)))
+	bool silent = status == 408 || status == 480; /* said by us, not by a device */
+	if (c->cancelled && silent && !c->best)
 		status = 487;
 	if (status == 503) { /* step 6: it would mean that we cannot serve the caller at all */
 		status = 500;

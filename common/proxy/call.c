@@ -149,6 +149,8 @@ static void branch_init(struct branch *b, struct proxy_call *c, const struct pro
 	b->q = t->q;
 	b->tag = t->tag;
 	b->has_flow = t->has_flow;
+	if (t->flags & PROXY_TARGET_SPARE && b != c->branches)
+		b->state = BRANCH_SPARE;
 	if (t->has_flow)
 		b->flow = t->flow;
 	for (struct branch *o = c->branches; o && o != b; o = o->next)
@@ -235,6 +237,8 @@ static unsigned largest_group(const struct proxy_target *const *v, unsigned n)
 {
 	unsigned best = 1, run = 1;
 	for (unsigned i = 1; i < n; i++) {
+		if (v[i]->flags & PROXY_TARGET_SPARE)
+			continue;
 		run = v[i]->q == v[i - 1]->q ? run + 1 : 1;
 		best = run > best ? run : best;
 	}

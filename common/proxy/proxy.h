@@ -107,6 +107,9 @@ bool proxy_makes_dialog(const struct proxy_request *r);
 enum proxy_target_flag {
 	PROXY_TARGET_KEEP_URI =
 		1, /* forward with the Request-URI as it stands (16.6 step 2 skipped) */
+	/* Tried only when the flow of the target before it fails (RFC 5626 7: another flow to
+	 * the same instance); of the same q.  Not for the first target. */
+	PROXY_TARGET_SPARE = 2,
 };
 struct proxy_target {
 	struct span uri; /* new Request-URI, without what 19.1.1 forbids there */

@@ -128,6 +128,7 @@ unsigned proxy_may_forward(const struct proxy *p, const struct proxy_request *r,
 
 enum branch_state {
 	BRANCH_WAITING,	 /* in a later group */
+	BRANCH_SPARE,	 /* another flow to the device of the branch before it */
 	BRANCH_LOCATING, /* its next hop is being resolved */
 	BRANCH_CALLING,	 /* client transaction without a final response */
 	BRANCH_ACCEPTED, /* 2xx to INVITE: more of them may come (RFC 6026) */

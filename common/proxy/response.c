@@ -130,6 +130,19 @@ static bool tell_flow_failed(struct branch *b)
 	return true;
 }
 
+/* RFC 5626 7: another flow to the same instance takes the place of one that failed. */
+static bool use_spare(struct branch *b, msec now)
+{
+	struct proxy_call *c = b->call;
+	struct branch *s = b->next;
+	if (!s || s->state != BRANCH_SPARE || c->stop || b->cancelled)
+		return false;
+	s->breadth = b->breadth;
+	proxy_branch_set_state(b, BRANCH_DONE);
+	proxy_branch_start(s, now);
+	return true;
+}
+
 static void failure(struct branch *b, const struct sip_msg *m, msec now)
 {
 	struct proxy_call *c = b->call;
@@ -139,6 +152,8 @@ static void failure(struct branch *b, const struct sip_msg *m, msec now)
 	if (status == 503 && proxy_branch_fail_over(b, now))
 		return;
 	bool flow_failed = status == 430 && tell_flow_failed(b);
+	if (flow_failed && use_spare(b, now))
+		return;
 	if (recursed(b, m, now))
 		return;
 	proxy_branch_set_state(b, BRANCH_DONE);
@@ -193,9 +208,11 @@ static void on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
 	b->client = NULL;
 	if (!proxy_branch_fail_over(b, now)) {
 		unsigned status = why == TXN_FAIL_TIMEOUT ? 408 : 503;
-		if (b->has_flow && why == TXN_FAIL_TRANSPORT)
+		bool flow = b->has_flow && why == TXN_FAIL_TRANSPORT;
+		if (flow)
 			status = tell_flow_failed(b) ? 480 : 430;
-		proxy_branch_end(b, status);
+		if (!flow || !use_spare(b, now))
+			proxy_branch_end(b, status);
 	}
 	proxy_call_step(c, now);
 	arena_leave(sip_arena(), scope);

@@ -60,18 +60,6 @@ static bool of_gruu(const struct reg *r, const struct reg_gruu *g, const Eaves__
 	return true;
 }
 
-/* A target with the same instance as b that excludes it (both outbound, or for a GRUU). */
-static struct reg_target *rival(struct reg_target *v, unsigned n, const Eaves__Binding *b,
-				bool gruu)
-{
-	if (!gruu && b->reg_id == 0)
-		return NULL;
-	for (unsigned i = 0; i < n; i++)
-		if ((gruu || v[i].reg_id) && span_ieq(v[i].instance, pb_span(b->instance)))
-			return &v[i];
-	return NULL;
-}
-
 static bool is_sip(struct span uri)
 {
 	return span_istarts(uri, SPAN("sip:")) || span_istarts(uri, SPAN("sips:"));
@@ -89,12 +77,82 @@ static void sort_by_q(struct reg_target *v, unsigned n)
 	}
 }
 
+struct found {
+	unsigned n;
+	bool gruu, rivals; /* rivals: there may be several flows of one instance */
+	struct reg_target v[REG_CONTACTS_MAX];
+	uint64_t received[REG_CONTACTS_MAX];
+};
+
+/* One way to an instance at a time: among those by outbound, and among all that a GRUU names.
+ */
+static bool are_rivals(const struct found *f, unsigned i, unsigned j)
+{
+	const struct reg_target *a = &f->v[i], *b = &f->v[j];
+
+	return i != j && (f->gruu || (a->reg_id && b->reg_id)) &&
+	       span_ieq(a->instance, b->instance);
+}
+
+/* In one millisecond: what was added later. */
+static bool is_newer(const struct found *f, unsigned i, unsigned j)
+{
+	return f->received[i] > f->received[j] || (f->received[i] == f->received[j] && i > j);
+}
+
+static bool leads(const struct found *f, unsigned i)
+{
+	for (unsigned j = 0; j < f->n; j++)
+		if (are_rivals(f, i, j) && is_newer(f, j, i))
+			return false;
+	return true;
+}
+
+/* 5626 section 7: the newest of an instance, and behind it its other flows, newest first. */
+static unsigned spares_of(const struct found *f, unsigned leader, struct reg_target *v,
+			  unsigned max)
+{
+	unsigned n = 0, last = leader;
+
+	while (n < max) {
+		unsigned next = f->n;
+		for (unsigned i = 0; i < f->n; i++)
+			if (are_rivals(f, leader, i) && is_newer(f, last, i) &&
+			    (next == f->n || is_newer(f, i, next)))
+				next = i;
+		if (next == f->n)
+			break;
+		last = next;
+		if (!f->v[leader].reg_id || !f->v[next].reg_id)
+			continue;
+		v[n] = f->v[next];
+		v[n].q = f->v[leader].q;
+		v[n++].spare = true;
+	}
+	return n;
+}
+
+static unsigned arrange(const struct found *f, struct reg_target *v, unsigned max)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->n && n < max; i++) {
+		if (f->rivals && !leads(f, i))
+			continue;
+		v[n++] = f->v[i];
+		if (f->rivals)
+			n += spares_of(f, i, v + n, max - n);
+	}
+	sort_by_q(v, n);
+	return n;
+}
+
 int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uint64_t wall_ms,
 	       struct reg_target *v, unsigned max, unsigned *ret_bindings)
 {
 	struct bindings s;
-	uint64_t received[2 * REG_CONTACTS_MAX];
-	unsigned n = 0;
+	struct found f;
+	unsigned of_instances = 0;
 	bool alive = !gruu || !gruu->temporary;
 
 	int rc = reg_load(r, user, wall_ms, &s);
@@ -102,29 +160,27 @@ int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uin
 		return rc;
 	if (ret_bindings)
 		*ret_bindings = s.n;
-	for (unsigned i = 0; i < s.n; i++) {
+	f.n = 0;
+	f.gruu = gruu != NULL;
+	for (unsigned i = 0; i < s.n && f.n < REG_CONTACTS_MAX; i++) {
 		const Eaves__Binding *b = s.v[i].b;
-		struct reg_target t;
+		struct reg_target *t = &f.v[f.n];
 
 		if ((gruu && !of_gruu(r, gruu, b, &alive)) || !is_sip(pb_span(b->contact)) ||
-		    !choose_way(r, b, &t))
+		    !choose_way(r, b, t))
 			continue;
-		t.uri = request_uri(pb_span(b->contact));
-		t.q = b->q ? (uint16_t)(b->q - 1) : 1000;
-		t.instance = pb_span(b->instance);
-		t.reg_id = b->reg_id;
-		t.tag = reg_tag(r, &s, &s.v[i]);
-		struct reg_target *other = rival(v, n, b, gruu != NULL);
-		if (!other && n == max)
-			continue;
-		if (other && received[other - v] >= b->received_ms)
-			continue;
-		unsigned at = other ? (unsigned)(other - v) : n++;
-		v[at] = t;
-		received[at] = b->received_ms;
+		t->uri = request_uri(pb_span(b->contact));
+		t->q = b->q ? (uint16_t)(b->q - 1) : 1000;
+		t->instance = pb_span(b->instance);
+		t->reg_id = b->reg_id;
+		t->tag = reg_tag(r, &s, &s.v[i]);
+		t->spare = false;
+		of_instances += gruu || b->reg_id;
+		f.received[f.n++] = b->received_ms;
 	}
 	if (sip_arena()->overflow)
 		return -ENOMEM;
-	sort_by_q(v, n);
+	f.rivals = of_instances > 1;
+	unsigned n = arrange(&f, v, max);
 	return alive ? (int)n : -ENOENT;
 }

@@ -90,6 +90,7 @@ struct reg_target {
 	struct span instance; /* "<urn:...>" or empty */
 	uint32_t reg_id;      /* 0: not outbound */
 	uint64_t tag;	      /* names the binding to reg_flow_failed (proxy_target.tag) */
+	bool spare; /* another flow to the instance of the target before it (5626 section 7) */
 };
 
 /* What a GRUU names. */
@@ -106,7 +107,7 @@ int reg_gruu_parse(struct reg *r, const struct sip_uri *uri, struct reg_gruu *re
 /*
  * Targets of a user, spans in the arena, highest q first and older bindings first among equals;
  * with a gruu, those of its instance only.  Of several flows of one instance (5626 section 7)
- * only the newest that lives is given.  Returns how many; -ENOENT for a temporary GRUU that has
+ * the newest that lives comes first, the others behind it as spares.  Returns how many; -ENOENT for a temporary GRUU that has
  * ended (404); -ENOMEM.  0: 480.  *ret_bindings (may be NULL): live bindings, whatever their
  * scheme.
  */

@@ -275,6 +275,18 @@ def test_the_newest_flow_of_an_instance_is_used_and_then_the_one_before(server_n
 	alice.expect(486)
 
 
+def test_another_flow_of_the_instance_rings_when_the_newest_fails(server_n):
+	"""RFC 5626 7, within the call: by UDP nobody knows before."""
+	alice, first = server_n.phone("alice"), phone(server_n, "bob", kind=Outbound)
+	first.sign_up(1)
+	for _ in range(4):
+		second = phone(server_n, "bob", kind=Outbound)
+		second.sign_up(2)
+		second.sock.close()
+		a, b = talk(alice, first)
+		hang_up(a, b)
+
+
 # ---- tokens of nobody ----
 
 def in_dialog(phone, dialog, routes):

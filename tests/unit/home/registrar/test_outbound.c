@@ -127,8 +127,11 @@ START_TEST(rfc5626_7_of_several_flows_of_an_instance_the_newest_is_chosen)
 		      T0 + 5);
 	ck_assert_uint_eq(answer.bindings, 2);
 	ck_assert_uint_eq(times("Contact"), 2);
-	ck_assert_int_eq(lookup(T0 + 5), 1);
+	ck_assert_int_eq(lookup(T0 + 5), 2);
 	ck_assert_uint_eq(target[0].reg_id, 2);
+	ck_assert(!target[0].spare);
+	ck_assert_uint_eq(target[1].reg_id, 1);
+	ck_assert(target[1].spare);
 
 	/* It fails: the other one takes over. */
 	reg_flow_failed(reg, target[0].tag, &target[0].flow, T0 + 6);
@@ -137,6 +140,49 @@ START_TEST(rfc5626_7_of_several_flows_of_an_instance_the_newest_is_chosen)
 	ck_assert_uint_eq(reg_counters(reg).flows_failed, 1);
 	alive = false;
 	ck_assert_int_eq(lookup(T0 + 6), 0);
+	stop();
+}
+END_TEST
+
+START_TEST(rfc5626_7_the_other_flows_follow_their_instance_newest_first)
+{
+	static const struct {
+		unsigned reg_id, at;
+		const char *instance, *q;
+	} phone[] = {{1, 1, "a", "0.5"},
+		     {2, 3, "a", "0.1"},
+		     {3, 2, "a", "0.9"},
+		     {1, 4, "b", "0.7"},
+		     {2, 5, "b", "0.2"}};
+	static const struct {
+		unsigned reg_id, q;
+		bool spare;
+	} want[] = {{2, 200, false},
+		    {1, 200, true},
+		    {2, 100, false},
+		    {3, 100, true},
+		    {1, 100, true}};
+	char lines[256];
+
+	start();
+	for (unsigned i = 0; i < 5; i++) {
+		char call_id[8];
+
+		tcp(5 + i);
+		snprintf(call_id, sizeof(call_id), "c%u", i);
+		snprintf(lines, sizeof(lines),
+			 "Supported: outbound\r\nContact: <sip:a@h>;q=%s;reg-id=%u;"
+			 "+sip.instance=\"<urn:x:%s>\"\r\n",
+			 phone[i].q, phone[i].reg_id, phone[i].instance);
+		register_user("alice", call_id, 1, lines, T0 + phone[i].at);
+		ck_assert_uint_eq(answer.status, 200);
+	}
+	ck_assert_int_eq(lookup(T0 + 9), 5);
+	for (unsigned i = 0; i < 5; i++) {
+		ck_assert_uint_eq(target[i].reg_id, want[i].reg_id);
+		ck_assert_uint_eq(target[i].q, want[i].q);
+		ck_assert_uint_eq(target[i].spare, want[i].spare);
+	}
 	stop();
 }
 END_TEST
@@ -278,6 +324,7 @@ UNIT_MAIN("home/registrar outbound",
 	  rfc5626_6_a_flow_of_the_same_instance_and_reg_id_is_replaced,
 	  outbound_and_gruu_that_are_switched_off_are_unknown,
 	  rfc5626_7_of_several_flows_of_an_instance_the_newest_is_chosen,
+	  rfc5626_7_the_other_flows_follow_their_instance_newest_first,
 	  rfc5626_6_without_ob_in_the_first_path_it_is_439,
 	  rfc5626_6_reg_id_without_instance_is_ignored_and_two_flows_at_once_are_400,
 	  rfc5626_7_a_430_by_way_of_the_path_removes_the_binding,
