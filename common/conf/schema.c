@@ -50,7 +50,7 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	N(semicolons, 24, 8, 128, "", "Semicolons in one field.")
 #define KEYS_NET(N, B, S, R, E, W, L, P) \
 	N(connections, 20000, 16, 1000000, "", "Connections open in one worker.") \
-	N(connections_per_source, 200, 1, 1000000, "", "Connections from one address.") \
+	N(connections_per_source, 200, 1, 1000000, "", "Connections from one address to one worker.") \
 	N(handshake_ms, 2000, 100, 60000, "ms", "A TLS handshake must be done, counted from accept.") \
 	N(message_ms, 4000, 100, 60000, "ms", "A message begun on a stream must be whole.") \
 	N(idle_s, 600, 5, 86400, "s", "A connection on which nothing comes is closed.") \

@@ -116,7 +116,7 @@ def test_an_idle_connection_is_closed(start):
 
 
 def test_connections_of_one_source_are_capped(start):
-	s = start({"net": {"connections_per_source": 4}})
+	s = start({"net": {"connections_per_source": 4}}, workers=1)  # the cap is a worker's
 	ours = [s.phone("x", transport="tcp", source="127.9.9.9") for _ in range(4)]
 	for p in ours:
 		p.send(options(p))
@@ -136,7 +136,7 @@ def test_connections_of_one_source_are_capped(start):
 
 
 def test_connections_in_all_are_capped(start):
-	s = start({"net": {"connections": 16}})
+	s = start({"net": {"connections": 16}}, workers=1)
 	phones = [s.phone("x", transport="tcp") for _ in range(16)]
 	for p in phones:
 		p.send(options(p))
