@@ -160,12 +160,12 @@ static void bind_aor(struct home *h, struct app_worker *w, const struct app_requ
 	uint64_t wall_ms = home_wall_ms(now);
 	if (!records_has_store(h->records)) {
 		struct reg_now n = {w->stack, q->r, aor};
-		reg_register(h->reg, m, &q->r->src, aor, wall_ms, on_done_now, &n);
+		reg_register(h->reg, m, &q->r->top, &q->r->src, aor, wall_ms, on_done_now, &n);
 		return;
 	}
 	struct reg_wait *n = wait_new(h, w, q, aor);
 	if (n)
-		reg_register(h->reg, m, &q->r->src, aor, wall_ms, on_done, n);
+		reg_register(h->reg, m, &q->r->top, &q->r->src, aor, wall_ms, on_done, n);
 	else
 		app_reply(w, q, 500, NULL, SPAN(""));
 }

@@ -73,8 +73,10 @@ enum replay_result replay_mark(struct replay *r, const struct nonce *n,
 			       const struct replay_use *use);
 
 /* fingerprint.c */
+enum { FINGERPRINT_WORDS = 16 };
 struct fingerprint {
-	uint64_t r, r4; /* the secret point, and its fourth power */
+	uint64_t point;
+	uint64_t key[FINGERPRINT_WORDS];
 };
 void fingerprint_init(struct fingerprint *f);
 /* Below 2^61; the same for the same bytes. */

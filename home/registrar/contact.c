@@ -187,8 +187,11 @@ static bool has_rport(const struct reg_work *w, const struct sip_uri *uri)
 	struct sip_via via;
 	uint16_t port = uri->port ? uri->port : sip_transport_port(w->flow->transport);
 
-	return w->flow->transport == SIP_TRANSPORT_UDP && port != addr_port(&w->flow->remote) &&
-	       sip_msg_top_via(w->msg, &via) == 0 && via.has_rport;
+	if (w->flow->transport != SIP_TRANSPORT_UDP || port == addr_port(&w->flow->remote))
+		return false;
+	if (w->top)
+		return w->top->has_rport;
+	return sip_msg_top_via(w->msg, &via) == 0 && via.has_rport;
 }
 
 static int fill(struct reg_work *w, struct binding *s, const struct contact *c)

@@ -99,6 +99,7 @@ struct reg_work {
 	struct reg *r;
 	const struct reg_conf *conf;
 	const struct sip_msg *msg;
+	const struct sip_via *top;   /* NULL: not read yet */
 	const struct sip_flow *flow; /* NULL: not straight from the phone */
 	uint64_t wall_ms;
 	bool sup_path, sup_outbound, sup_gruu;

@@ -316,8 +316,9 @@ static int try_once(struct reg_work *w, struct span user, reg_done done, void *a
 	return 0;
 }
 
-void reg_register(struct reg *r, const struct sip_msg *msg, const struct sip_flow *flow,
-		  struct span user, uint64_t wall_ms, reg_done done, void *arg)
+void reg_register(struct reg *r, const struct sip_msg *msg, const struct sip_via *top,
+		  const struct sip_flow *flow, struct span user, uint64_t wall_ms,
+		  reg_done done, void *arg)
 {
 	struct reg_work w;
 	memset(&w, 0, offsetof(struct reg_work, set));
@@ -325,6 +326,7 @@ void reg_register(struct reg *r, const struct sip_msg *msg, const struct sip_flo
 	w.r = r;
 	w.conf = reg_conf(r);
 	w.msg = msg;
+	w.top = top;
 	w.wall_ms = wall_ms;
 
 	int rc = read_request(&w, flow);

@@ -71,12 +71,14 @@ struct reg_answer {
 typedef void (*reg_done)(void *arg, const struct reg_answer *a);
 
 /*
- * user: unescaped, as the directory has it.  flow: where the REGISTER came from; it is taken
+ * top: the top Via, when it has been read already, or NULL.  user: unescaped, as the directory
+ * has it.  flow: where the REGISTER came from; it is taken
  * for the phone's own when the request has a single Via (stamped: rport is looked at); else the
  * Path leads to it.  All contacts of the request are taken, or none.
  */
-void reg_register(struct reg *r, const struct sip_msg *msg, const struct sip_flow *flow,
-		  struct span user, uint64_t wall_ms, reg_done done, void *arg);
+void reg_register(struct reg *r, const struct sip_msg *msg, const struct sip_via *top,
+		  const struct sip_flow *flow, struct span user, uint64_t wall_ms,
+		  reg_done done, void *arg);
 
 /* ---- look-up ---- */
 

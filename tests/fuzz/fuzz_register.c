@@ -76,7 +76,7 @@ static void send_register(struct reg *reg, struct span lines, unsigned cseq)
 	if (sip_msg_index(&m, span_of(text, (size_t)n), false, &sip_limits_default, &fault) < 0)
 		return;
 	arena_reset(&arena);
-	reg_register(reg, &m, &flow, SPAN("a"), wall_ms + cseq, check_answer, &calls);
+	reg_register(reg, &m, NULL, &flow, SPAN("a"), wall_ms + cseq, check_answer, &calls);
 	must(calls == 1);
 }
 

@@ -50,7 +50,7 @@ static unsigned send_register(unsigned cseq, const char *contact)
 	OOM_HOLDS(addr_parse(&flow.remote, SPAN("192.0.2.9"), 5060) == 0);
 	OOM_HOLDS(sip_msg_index(&m, span_str(text), false, &sip_limits_default, &fault) == 0);
 	arena_reset(&arena);
-	reg_register(reg, &m, &flow, SPAN("alice"), wall_ms + cseq, on_done, &calls);
+	reg_register(reg, &m, NULL, &flow, SPAN("alice"), wall_ms + cseq, on_done, &calls);
 	OOM_HOLDS(calls == 1);
 	return last_status;
 }

@@ -109,7 +109,7 @@ static inline unsigned register_user(const char *user, const char *call_id, unsi
 	ck_assert_msg(rc == 0, "%s", rc ? fault.reason : "");
 	arena_reset(&fixture_arena);
 	memset(&answer, 0, sizeof(answer));
-	reg_register(reg, &m, &flow, span_str(user), now, take_answer, &answer);
+	reg_register(reg, &m, NULL, &flow, span_str(user), now, take_answer, &answer);
 	return answer.status;
 }
 

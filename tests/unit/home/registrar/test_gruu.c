@@ -273,7 +273,7 @@ static void register_stored(void)
 	struct sip_msg m = {.hdr = hdr};
 	struct sip_fault fault;
 	ck_assert_int_eq(sip_msg_index(&m, SPAN(text), false, &sip_limits_default, &fault), 0);
-	reg_register(reg, &m, &flow, SPAN("alice"), T0, from_store, NULL);
+	reg_register(reg, &m, NULL, &flow, SPAN("alice"), T0, from_store, NULL);
 	while (sem_wait(&answered_sem) < 0)
 		;
 }

@@ -35,7 +35,7 @@ static void register_device(struct device_worker *w, unsigned device, unsigned c
 	if (sip_msg_index(&m, span_of(text, (size_t)n), false, &sip_limits_default, &fault) < 0)
 		w->refused++;
 	else
-		reg_register(reg, &m, &flow, SPAN("alice"), T0, note, w);
+		reg_register(reg, &m, NULL, &flow, SPAN("alice"), T0, note, w);
 }
 
 static void *register_all(void *arg)
