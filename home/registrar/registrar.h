@@ -109,9 +109,9 @@ int reg_gruu_parse(struct reg *r, const struct sip_uri *uri, struct reg_gruu *re
 /*
  * Targets of a user, spans in the arena, highest q first and older bindings first among equals;
  * with a gruu, those of its instance only.  Of several flows of one instance (5626 section 7)
- * the newest that lives comes first, the others behind it as spares.  Returns how many; -ENOENT for a temporary GRUU that has
- * ended (404); -ENOMEM.  0: 480.  *ret_bindings (may be NULL): live bindings, whatever their
- * scheme.
+ * the newest that lives comes first, the others behind it as spares.  Returns how many; -ENOENT
+ * for a temporary GRUU that has ended (404); -ENOMEM.  0: 480.  *ret_bindings (may be NULL):
+ * live bindings, whatever their scheme.
  */
 int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uint64_t wall_ms,
 	       struct reg_target *v, unsigned max, unsigned *ret_bindings);
