@@ -6,6 +6,7 @@ JSON what it saw.  Attackers come from addresses of 127.100.0.0/16.
 import json
 import os
 import random
+import resource
 import select
 import socket
 import sys
@@ -196,4 +197,6 @@ class Attack:
 
 
 if __name__ == "__main__":
+	hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+	resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 	Attack(*sys.argv[1:]).run()
