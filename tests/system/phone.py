@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 
-from sip import Message, build, challenges, credentials, param, reply_to, token, uri_of
+from sip import Message, build, challenges, credentials, reply_to, token, uri_of
 
 TIMEOUT = float(os.environ.get("EAVES_TIMEOUT", "5"))
 SDP = ("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"

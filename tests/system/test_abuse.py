@@ -4,7 +4,7 @@ import random
 import socket
 
 from phone import hang_up, talk
-from sip import build, token
+from sip import build
 
 
 def test_a_flood_of_garbage_does_not_disturb_a_call(server_n):

@@ -3,7 +3,7 @@ and what a caller is told when there is no call."""
 import pytest
 
 from phone import SDP, Dialog, hang_up, talk
-from sip import Message, param, uri_of
+from sip import Message, build, param
 
 
 def registered(server, *users, **kw):
@@ -268,6 +268,85 @@ def test_a_phone_that_rings_for_ever_is_cancelled_by_timer_c(start):
 	bob.reply(bob.expect("CANCEL"), 200)
 	bob.reply(incoming, 487)
 	assert alice.next().status in (408, 487)
+
+
+# ---- other dialogs ----
+
+def test_an_early_dialog_is_used_before_the_answer(server_n):
+	"""Reliable provisional answers (RFC 3262) and UPDATE (RFC 3311) through Record-Route."""
+	alice, bob = registered(server_n, "alice", "bob")
+	invite = alice.invite("bob", headers=[("Supported", "100rel")])
+	incoming = bob.expect("INVITE")
+	early = bob.reply(incoming, 183, [("Require", "100rel"), ("RSeq", "1")], body=SDP)
+	a = Dialog(alice, invite, alice.expect(183), True)
+	b = Dialog(bob, incoming, early, False)
+	a.request("PRACK", headers=[("RAck", f"1 {invite.cseq[0]} INVITE")])
+	bob.reply(bob.expect("PRACK"), 200)
+	alice.expect(200)
+	b.cseq = 100
+	b.request("UPDATE", body=SDP)
+	alice.reply(alice.expect("UPDATE"), 200)
+	bob.expect(200)
+	bob.reply(incoming, 200)
+	alice.expect(200)
+	a.ack(invite.cseq[0])
+	bob.expect("ACK")
+	hang_up(a, b)
+
+
+def test_an_early_dialog_may_be_ended_by_bye(server):
+	alice, bob = registered(server, "alice", "bob")
+	invite = alice.invite("bob")
+	incoming = bob.expect("INVITE")
+	bob.reply(incoming, 180)
+	a = Dialog(alice, invite, alice.expect(180), True)
+	a.request("BYE")
+	bob.reply(bob.expect("BYE"), 200)
+	alice.expect(200)
+	bob.reply(incoming, 487)
+	alice.expect(487)
+
+
+def test_a_late_offer_and_its_answer_in_the_ack_pass(server):
+	alice, bob = registered(server, "alice", "bob")
+	invite = alice.invite("bob", sdp=False)
+	incoming = bob.expect("INVITE")
+	assert incoming.body == ""
+	bob.reply(incoming, 200, body=SDP)
+	a = Dialog(alice, invite, alice.expect(200), True)
+	h = a.headers("ACK", a.cseq) + [("Content-Type", "application/sdp")]
+	alice.send(build(f"ACK {a.target} SIP/2.0", h, SDP))
+	assert bob.expect("ACK").body == SDP
+
+
+def test_a_subscription_between_phones_is_notified_through_the_server(server_n):
+	alice, bob = registered(server_n, "alice", "bob")
+	event = [("Event", "dialog"), ("Expires", "600")]
+	m = alice.request("SUBSCRIBE", "sip:bob@example.org", event, sdp=False)
+	m = alice.again(m, alice.expect(407))
+	incoming = bob.expect("SUBSCRIBE")
+	answer = bob.reply(incoming, 200, [("Expires", "600")])
+	ok = alice.expect(200)
+	b = Dialog(bob, incoming, answer, False)
+	b.request("NOTIFY", headers=[("Event", "dialog"), ("Subscription-State", "active")])
+	alice.reply(alice.expect("NOTIFY"), 200)
+	bob.expect(200)
+	a = Dialog(alice, m, ok, True)
+	a.request("SUBSCRIBE", headers=[("Event", "dialog"), ("Expires", "0")])
+	bob.reply(bob.expect("SUBSCRIBE"), 200)
+	alice.expect(200)
+
+
+def test_glare_of_two_re_invites_is_theirs_to_settle(server):
+	alice, bob = registered(server, "alice", "bob")
+	a, b = talk(alice, bob)
+	a.request("INVITE", body=SDP)
+	b.cseq = 50
+	b.request("INVITE", body=SDP)
+	for x, y in ((a, b), (b, a)):
+		y.phone.reply(y.phone.expect("INVITE"), 491, reason="Request Pending")
+	alice.expect(491)
+	bob.wait_for(491)
 
 
 # ---- no call ----

@@ -2,8 +2,7 @@
 import pytest
 
 from eaves import own_address
-from phone import hang_up, talk
-from sip import Message, build, param, token, uri_of
+from sip import param, token, uri_of
 
 
 def registered(server, *users, **kw):

@@ -48,6 +48,19 @@ def test_all_devices_ring_and_the_first_to_answer_wins(caller):
 	caller.expect_nothing(0.1)
 
 
+def test_no_ringing_comes_after_the_answer(caller):
+	bobs = devices(caller.home, "bob", 2)
+	caller.invite("bob")
+	calls = [b.expect("INVITE") for b in bobs]
+	bobs[0].reply(calls[0], 200)
+	caller.expect(200)
+	bobs[1].reply(calls[1], 180)
+	bobs[1].reply(bobs[1].expect("CANCEL"), 200)
+	bobs[1].reply(calls[1], 487)
+	bobs[1].expect("ACK")
+	caller.expect_nothing(0.1)
+
+
 def test_the_branches_differ(caller):
 	calls = []
 	bobs = devices(caller.home, "bob")

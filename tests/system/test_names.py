@@ -4,7 +4,6 @@ import pytest
 from eaves import free_port, own_address
 from names import NameServer
 from phone import Dialog, Phone, hang_up
-from sip import uri_of
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from phone import Stream, hang_up, talk
+from phone import hang_up, talk
 from sip import build, token
 
 
