@@ -18,17 +18,16 @@ const char proxy_mark[] = "z9hG4bKev";
  * shown in them is used up before we forward).  The listener stands for what a message does not
  * say: a request that comes back from the cluster's inside is routed differently.
  */
-uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, struct span from_tag,
+uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, uint64_t id_mac,
 			uint16_t listener)
 {
 	struct mac h;
 	mac_init(&h, &p->branch_key);
 	mac_add_u64(&h, 'L');
 	mac_add_u64(&h, listener);
+	mac_add_u64(&h, id_mac);
 	mac_add_u64(&h, m->cseq);
 	mac_add(&h, m->uri);
-	mac_add(&h, m->call_id);
-	mac_add(&h, from_tag);
 	for (const struct sip_hdr *r = sip_msg_first(m, SIP_HDR_ROUTE); r;
 	     r = sip_msg_next(m, r))
 		mac_add(&h, sip_hdr_value(m, r));
@@ -38,18 +37,17 @@ uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, struct s
 /* received and maddr are in it because a stateless response goes where they say; rport is not,
  * so that a CANCEL after a reconnection still gets its INVITE's branch. */
 uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
-			   const struct sip_via *via, struct span from_tag)
+			   const struct sip_via *via, uint64_t id_mac)
 {
 	struct mac h;
 	mac_init(&h, &p->branch_key);
 	mac_add_u64(&h, 'R');
+	mac_add_u64(&h, id_mac);
 	mac_add(&h, via->branch);
 	mac_add_icase(&h, via->host);
 	mac_add(&h, via->received);
 	mac_add(&h, via->maddr);
 	mac_add_u64(&h, (uint64_t)via->port << 32 | m->cseq);
-	mac_add(&h, m->call_id);
-	mac_add(&h, from_tag);
 	return mac_final(&h);
 }
 
@@ -109,12 +107,25 @@ static bool value_is_loop(const struct proxy *p, struct span value, const char l
 	       p->ops.is_local(p->ops.arg, via.host, via.port);
 }
 
-bool proxy_is_loop(const struct proxy *p, const struct sip_msg *m, uint64_t loop_mac)
+/* The first field, when it is the top value alone and not of our making. */
+static bool passes_top(const struct sip_hdr *h, const struct sip_via *top)
 {
+	return h && top->raw.n == h->value_len &&
+	       (top->branch.n < PROXY_MARK_LEN ||
+		memcmp(top->branch.p, proxy_mark, PROXY_MARK_LEN) != 0);
+}
+
+bool proxy_is_loop(const struct proxy *p, const struct sip_msg *m, const struct sip_via *top,
+		   uint64_t loop_mac)
+{
+	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_VIA);
 	char loop[16];
+	if (passes_top(h, top))
+		h = sip_msg_next(m, h);
+	if (!h)
+		return false;
 	mac_hex(loop_mac, loop);
-	for (const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_VIA); h;
-	     h = sip_msg_next(m, h)) {
+	for (; h; h = sip_msg_next(m, h)) {
 		struct span v = sip_hdr_value(m, h);
 		if (memmem(v.p, v.n, loop, sizeof(loop)) == NULL)
 			continue;

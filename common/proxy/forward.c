@@ -37,7 +37,7 @@ void proxy_plan_init(const struct proxy *p, struct proxy_plan *pl,
 		.strip = opts->strip & ~(uint64_t)NO_STRIP &
 			 ~(UINT64_C(1) << SIP_HDR_MAX_BREADTH),
 		.strip_responses = opts->strip_responses & ~(uint64_t)NO_STRIP,
-		.request_mac = proxy_request_mac(p, r->msg, &r->top, r->from_tag),
+		.request_mac = proxy_request_mac(p, r->msg, &r->top, r->id_mac),
 		.loop_mac = r->loop_mac,
 		.max_forwards =
 			r->max_forwards - (sip_msg_first(r->msg, SIP_HDR_MAX_FORWARDS) != NULL),
@@ -52,7 +52,7 @@ void proxy_plan_init(const struct proxy *p, struct proxy_plan *pl,
 		.route_parsed = r->has_route ? &r->route_uri : NULL,
 	};
 	if (pl->record_route)
-		pl->dialog_mac = proxy_dialog_mac(p, r->msg->call_id, r->from_tag);
+		pl->dialog_mac = r->id_mac;
 	if (r->msg->method == SIP_ACK || r->msg->method == SIP_CANCEL)
 		pl->breadth = 0;
 }

@@ -70,6 +70,7 @@ struct proxy_request {
 	bool has_route;		  /* a Route is left after our own were removed */
 	struct span route_text;	  /* the first Route value left */
 	struct sip_uri route_uri; /* its URI; set when has_route */
+	uint64_t id_mac;	  /* the engine's own: of Call-ID and From tag */
 	uint64_t loop_mac;	  /* the engine's own: of the request as received (RFC 5393) */
 	unsigned own_routes;	  /* values of Route that were ours: removed when forwarding */
 	bool undo_strict;	  /* 16.4: Request-URI was ours, last Route takes its place */

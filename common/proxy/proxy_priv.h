@@ -49,11 +49,11 @@ extern const char proxy_mark[];
 
 /* Of the request as received: equal when the same request comes with the same routing again
  * (RFC 5393 4.2). */
-uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, struct span from_tag,
+uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, uint64_t id_mac,
 			uint16_t listener);
 /* Of what a response brings back (next Via, Call-ID, CSeq number, From tag). */
 uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
-			   const struct sip_via *via, struct span from_tag);
+			   const struct sip_via *via, uint64_t id_mac);
 /* The branch of one attempt at one target. */
 void proxy_branch_make(const struct proxy *p, uint64_t request_mac, uint64_t loop_mac,
 		       struct span uri, struct span route, uint32_t attempt,
@@ -61,7 +61,8 @@ void proxy_branch_make(const struct proxy *p, uint64_t request_mac, uint64_t loo
 /* True when `branch` is one that this key made for the request that the response answers. */
 bool proxy_branch_verify(const struct proxy *p, struct span branch, uint64_t request_mac);
 /* True when a Via of ours in m says that this very request was here before. */
-bool proxy_is_loop(const struct proxy *p, const struct sip_msg *m, uint64_t loop_mac);
+bool proxy_is_loop(const struct proxy *p, const struct sip_msg *m, const struct sip_via *top,
+		   uint64_t loop_mac);
 /* The dialog by Call-ID and the tag of who began it. */
 uint64_t proxy_dialog_mac(const struct proxy *p, struct span call_id, struct span tag);
 /* The MAC in our Record-Route: binds it, and the flow token in it, to the dialog. */

@@ -47,10 +47,9 @@ static bool is_ours(const struct proxy *p, const struct sip_uri *u)
 	return u->host.p && p->ops.is_local(p->ops.arg, u->host, u->port);
 }
 
-static bool is_mac_of(const struct proxy *p, const struct proxy_request *r,
-		      const struct sip_uri *u, struct span tag, uint64_t got)
+static bool is_mac_of(const struct proxy *p, uint64_t dialog, const struct sip_uri *u,
+		      uint64_t got)
 {
-	uint64_t dialog = proxy_dialog_mac(p, r->msg->call_id, tag);
 	return mac_equal(got, proxy_route_mac(p, dialog, u->user));
 }
 
@@ -62,7 +61,8 @@ static bool mac_is_good(const struct proxy *p, const struct proxy_request *r,
 	uint64_t got;
 	if (!ev || mac_unhex(ev->value, &got) || !r->to_tag.p)
 		return false;
-	return is_mac_of(p, r, u, r->from_tag, got) || is_mac_of(p, r, u, r->to_tag, got);
+	return is_mac_of(p, r->id_mac, u, got) ||
+	       is_mac_of(p, proxy_dialog_mac(p, r->msg->call_id, r->to_tag), u, got);
 }
 
 /* 16.4, second paragraph: the Request-URI is what we put into Record-Route; the last Route

@@ -201,7 +201,9 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 	    !sip_list_next(m, SIP_HDR_VIA, &it, &v) || sip_via_parse(v, &next))
 		return -EPERM;
 	if (sip_msg_tag(m, SIP_HDR_FROM, &tag) ||
-	    !proxy_branch_verify(p, top->branch, proxy_request_mac(p, m, &next, tag)))
+	    !proxy_branch_verify(
+		    p, top->branch,
+		    proxy_request_mac(p, m, &next, proxy_dialog_mac(p, m->call_id, tag))))
 		return -EPERM;
 	int rc = response_flow(p, &next, src->listener, &flow);
 	if (rc)
@@ -222,7 +224,7 @@ void proxy_reply_stateless(struct proxy *p, const struct proxy_request *r, unsig
 	if (sip_via_dest(&r->top, &f))
 		f = r->src;
 	char tag[16];
-	mac_hex(proxy_request_mac(p, r->msg, &r->top, r->from_tag), tag);
+	mac_hex(proxy_request_mac(p, r->msg, &r->top, r->id_mac), tag);
 	resp.to_tag = span_of(tag, sizeof(tag));
 	struct bytes *b = sip_build_response(r->msg, &resp);
 	if (!b)

@@ -116,6 +116,7 @@ int proxy_validate(struct proxy *p, const struct sip_msg *m, const struct sip_vi
 		return refuse(p, ret_fault, 400, "Bad Max-Forwards");
 	if (read_breadth(p, r))
 		return refuse(p, ret_fault, 400, "Bad Max-Breadth");
+	r->id_mac = proxy_dialog_mac(p, m->call_id, r->from_tag);
 	unsigned status = proxy_route_preprocess(p, r);
 	if (status)
 		return refuse(p, ret_fault, status,
@@ -124,8 +125,8 @@ int proxy_validate(struct proxy *p, const struct sip_msg *m, const struct sip_vi
 		counter_inc(&p->count.too_many_hops);
 		return refuse(p, ret_fault, 483, "Too Many Hops");
 	}
-	r->loop_mac = proxy_loop_mac(p, m, r->from_tag, src->listener);
-	if (proxy_is_loop(p, m, r->loop_mac)) {
+	r->loop_mac = proxy_loop_mac(p, m, r->id_mac, src->listener);
+	if (proxy_is_loop(p, m, top, r->loop_mac)) {
 		counter_inc(&p->count.loops);
 		return refuse(p, ret_fault, 482, "Loop Detected");
 	}

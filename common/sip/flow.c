@@ -36,6 +36,8 @@ enum sip_transport sip_transport_parse(struct span name)
 {
 	if (name.n < 2 || name.n > 3)
 		return SIP_TRANSPORT_NONE;
+	if (span_eq(name, SPAN("UDP")))
+		return SIP_TRANSPORT_UDP;
 	for (unsigned t = SIP_TRANSPORT_UDP; t < TRANSPORTS; t++)
 		if (span_ieq(name, span_str(transports[t].uri)))
 			return (enum sip_transport)t;

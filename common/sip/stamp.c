@@ -13,8 +13,12 @@ enum { EDITS = 2 };
 struct edit {
 	uint32_t off, del;
 	unsigned n;
+	unsigned rport_n, received_n; /* bytes of the value, 0: not in it */
+	unsigned received;	      /* where it stands in text */
 	char text[SIP_STAMP_ROOM];
 };
+
+enum { RPORT_VALUE = 6 }; /* behind "rport=" */
 
 static unsigned put_u(char *out, unsigned v)
 {
@@ -56,7 +60,9 @@ static void put_str(struct edit *ed, const char *s)
 static void put_received(struct edit *ed, const struct addr *src)
 {
 	put_str(ed, "received=");
-	ed->n += put_ip(ed->text + ed->n, src);
+	ed->received = ed->n;
+	ed->received_n = put_ip(ed->text + ed->n, src);
+	ed->n += ed->received_n;
 }
 
 static bool host_is(const struct sip_via *via, const struct addr *src)
@@ -75,7 +81,7 @@ static struct edit *edit_param(struct edit *ed, const struct sip_msg *m,
 	const char *end = p->value.p ? p->value.p + p->value.n : p->name.p + p->name.n;
 	ed->off = (uint32_t)(p->name.p - m->base);
 	ed->del = (uint32_t)(end - p->name.p);
-	ed->n = 0;
+	ed->n = ed->rport_n = ed->received_n = 0;
 	return ed;
 }
 
@@ -90,7 +96,8 @@ static unsigned plan(struct edit *ed, const struct sip_msg *m, const struct sip_
 	if (rport) {
 		struct edit *e = edit_param(&ed[n++], m, rport);
 		put_str(e, "rport=");
-		e->n += put_u(e->text + e->n, addr_port(src));
+		e->rport_n = put_u(e->text + e->n, addr_port(src));
+		e->n += e->rport_n;
 		if (missing) {
 			put_str(e, ";");
 			put_received(e, src);
@@ -108,6 +115,53 @@ static unsigned plan(struct edit *ed, const struct sip_msg *m, const struct sip_
 		ed[1] = last;
 	}
 	return n;
+}
+
+static void shift(struct span *s, const char *from, ptrdiff_t by)
+{
+	if (s->p && s->p >= from)
+		s->p += by;
+}
+
+static void know_received(struct sip_via *top, const char *text, const struct edit *ed)
+{
+	struct sip_param p = {span_of(text + ed->received - 9, 8),
+			      span_of(text + ed->received, ed->received_n)};
+	unsigned i = 0;
+	while (i < top->params.n && top->params.v[i].name.p != p.name.p)
+		i++;
+	top->params.v[i] = p;
+	top->params.n += i == top->params.n;
+	top->received = p.value;
+}
+
+static void know_rport(struct sip_via *top, const char *text, const struct edit *ed,
+		       const struct addr *src)
+{
+	for (unsigned i = 0; i < top->params.n; i++)
+		if (top->params.v[i].name.p == text)
+			top->params.v[i].value = span_of(text + RPORT_VALUE, ed->rport_n);
+	top->rport = addr_port(src);
+}
+
+/* What was parsed keeps in step with an edit that has been made: as if it were parsed again. */
+static void follow(struct sip_via *top, const char *base, const struct edit *ed,
+		   const struct addr *src)
+{
+	const char *text = base + ed->off, *behind = text + ed->del;
+	ptrdiff_t by = (ptrdiff_t)ed->n - (ptrdiff_t)ed->del;
+	top->raw.n = (size_t)((ptrdiff_t)top->raw.n + by);
+	shift(&top->branch, behind, by);
+	shift(&top->maddr, behind, by);
+	shift(&top->received, behind, by);
+	for (unsigned i = 0; i < top->params.n; i++) {
+		shift(&top->params.v[i].name, behind, by);
+		shift(&top->params.v[i].value, behind, by);
+	}
+	if (ed->rport_n)
+		know_rport(top, text, ed, src);
+	if (ed->received_n)
+		know_received(top, text, ed);
 }
 
 int sip_stamp_via(struct sip_msg *m, char *buf, size_t cap, struct sip_via *top,
@@ -129,8 +183,9 @@ int sip_stamp_via(struct sip_msg *m, char *buf, size_t cap, struct sip_via *top,
 					span_of(ed[i].text, ed[i].n));
 		if (r < 0)
 			return r;
+		follow(top, m->base, &ed[i], src);
 	}
-	return sip_msg_top_via(m, top);
+	return 0;
 }
 
 static bool is_multicast(const struct addr *a)

@@ -124,6 +124,8 @@ void txn_key_recall(struct txn_table *tt, const struct sip_msg *m, const struct 
 static bool may_have_to_tag(const struct sip_msg *m)
 {
 	struct span to = sip_msg_value(m, SIP_HDR_TO);
+	if (m->to_tag.known)
+		return m->to_tag.len > 0;
 	if (!to.n || !memchr(to.p, '=', to.n))
 		return false;
 	for (size_t i = 0; i + 4 <= to.n; i++)
@@ -136,12 +138,15 @@ static bool may_have_to_tag(const struct sip_msg *m)
 void txn_key_merge(const struct txn_table *tt, const struct sip_msg *m, struct txn_key *k)
 {
 	struct mac mac;
+	k->merge = 0;
+	k->mergeable = m->method != SIP_CANCEL && m->method != SIP_ACK && !may_have_to_tag(m);
+	if (!k->mergeable)
+		return;
 	begin(&mac, tt, FOR_MERGE);
 	mac_add(&mac, m->call_id);
 	mac_add(&mac, sip_msg_value(m, SIP_HDR_FROM));
 	mac_add_u64(&mac, m->cseq);
 	k->merge = mac_final(&mac);
-	k->mergeable = m->method != SIP_CANCEL && m->method != SIP_ACK && !may_have_to_tag(m);
 }
 
 /* The same place in the kept copy; what a parser made anew is looked for in the top Via. */

@@ -31,11 +31,16 @@ static const char request[] =
 	"From: <sip:alice@example.org>;tag=a\r\nTo: <sip:bob@example.com>\r\n"
 	"Call-ID: c1\r\nCSeq: 1 INVITE\r\n\r\n";
 
+static uint64_t id(void)
+{
+	return proxy_dialog_mac(w->p, msg.call_id, SPAN("a"));
+}
+
 static void make(const char *uri, uint32_t attempt, char out[PROXY_BRANCH_LEN])
 {
-	proxy_branch_make(w->p, proxy_request_mac(w->p, &msg, &via, SPAN("a")),
-			  proxy_loop_mac(w->p, &msg, SPAN("a"), 0), span_str(uri),
-			  span_of(NULL, 0), attempt, out);
+	proxy_branch_make(w->p, proxy_request_mac(w->p, &msg, &via, id()),
+			  proxy_loop_mac(w->p, &msg, id(), 0), span_str(uri), span_of(NULL, 0),
+			  attempt, out);
 }
 
 START_TEST(a_branch_depends_on_target_and_attempt_alone)
@@ -91,7 +96,7 @@ START_TEST(a_branch_verifies_for_its_own_request_only)
 	char a[PROXY_BRANCH_LEN];
 	start();
 	index_text(request);
-	uint64_t r = proxy_request_mac(w->p, &msg, &via, SPAN("a"));
+	uint64_t r = proxy_request_mac(w->p, &msg, &via, id());
 	make("sip:bob@10.0.0.2", 0, a);
 	struct span s = span_of(a, sizeof(a));
 	ck_assert(proxy_branch_verify(w->p, s, r));
@@ -111,16 +116,16 @@ START_TEST(claimed_addresses_in_the_next_via_are_covered)
 {
 	start();
 	index_text(request);
-	uint64_t r = proxy_request_mac(w->p, &msg, &via, SPAN("a"));
+	uint64_t r = proxy_request_mac(w->p, &msg, &via, id());
 	struct sip_via other = via;
 	other.received = SPAN("10.9.9.9");
-	ck_assert(proxy_request_mac(w->p, &msg, &other, SPAN("a")) != r);
+	ck_assert(proxy_request_mac(w->p, &msg, &other, id()) != r);
 	other = via;
 	other.maddr = SPAN("10.9.9.9");
-	ck_assert(proxy_request_mac(w->p, &msg, &other, SPAN("a")) != r);
+	ck_assert(proxy_request_mac(w->p, &msg, &other, id()) != r);
 	other = via;
 	other.port = 5099;
-	ck_assert(proxy_request_mac(w->p, &msg, &other, SPAN("a")) != r);
+	ck_assert(proxy_request_mac(w->p, &msg, &other, id()) != r);
 	world_free(w);
 }
 END_TEST
@@ -129,19 +134,19 @@ START_TEST(the_loop_mark_depends_on_routing)
 {
 	start();
 	index_text(request);
-	uint64_t l = proxy_loop_mac(w->p, &msg, SPAN("a"), 0);
-	ck_assert(proxy_loop_mac(w->p, &msg, SPAN("a"), 1) != l);
+	uint64_t l = proxy_loop_mac(w->p, &msg, id(), 0);
+	ck_assert(proxy_loop_mac(w->p, &msg, id(), 1) != l);
 	index_text("INVITE sip:bob@example.com SIP/2.0\r\n"
 		   "Via: SIP/2.0/UDP 10.0.0.7;branch=z9hG4bKz\r\n"
 		   "Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKa1\r\n"
 		   "From: <sip:alice@example.org>;tag=a\r\nTo: <sip:bob@example.com>\r\n"
 		   "Call-ID: c1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 3\r\n\r\n");
-	ck_assert(proxy_loop_mac(w->p, &msg, SPAN("a"), 0) == l);
+	ck_assert(proxy_loop_mac(w->p, &msg, id(), 0) == l);
 	index_text("INVITE sip:bob@example.com SIP/2.0\r\n"
 		   "Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKa1\r\nRoute: <sip:x;lr>\r\n"
 		   "From: <sip:alice@example.org>;tag=a\r\nTo: <sip:bob@example.com>\r\n"
 		   "Call-ID: c1\r\nCSeq: 1 INVITE\r\n\r\n");
-	ck_assert(proxy_loop_mac(w->p, &msg, SPAN("a"), 0) != l);
+	ck_assert(proxy_loop_mac(w->p, &msg, id(), 0) != l);
 	world_free(w);
 }
 END_TEST

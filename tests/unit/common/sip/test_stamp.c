@@ -39,6 +39,30 @@ static struct addr at(const char *host, uint16_t port)
 	return a;
 }
 
+/* What the stamp left is what parsing gives. */
+static void same_as_parsed(const struct room *r)
+{
+	struct sip_via v;
+	ck_assert_int_eq(sip_msg_top_via(&r->m, &v), 0);
+	ck_assert_ptr_eq(v.raw.p, r->top.raw.p);
+	ck_assert_uint_eq(v.raw.n, r->top.raw.n);
+	ck_assert_ptr_eq(v.branch.p, r->top.branch.p);
+	ck_assert_ptr_eq(v.received.p, r->top.received.p);
+	ck_assert(span_eq(v.received, r->top.received));
+	ck_assert_ptr_eq(v.maddr.p, r->top.maddr.p);
+	ck_assert_ptr_eq(v.host.p, r->top.host.p);
+	ck_assert_uint_eq(v.rport, r->top.rport);
+	ck_assert_uint_eq(v.has_rport, r->top.has_rport);
+	ck_assert_uint_eq(v.params.n, r->top.params.n);
+	for (unsigned i = 0; i < v.params.n; i++) {
+		const struct sip_param *p = sip_params_find(&r->top.params, v.params.v[i].name);
+		ck_assert_ptr_nonnull(p);
+		ck_assert_ptr_eq(p->name.p, v.params.v[i].name.p);
+		ck_assert_ptr_eq(p->value.p, v.params.v[i].value.p);
+		ck_assert(span_eq(p->value, v.params.v[i].value));
+	}
+}
+
 /* Stamps, and checks that the rest and the index are as before. */
 static void stamped(const char *via, const char *src, uint16_t port, const char *want)
 {
@@ -48,6 +72,7 @@ static void stamped(const char *via, const char *src, uint16_t port, const char 
 	ck_assert_int_eq(sip_stamp_via(&r.m, r.buf, sizeof(r.buf), &r.top, &a), 0);
 	ck_assert_msg(span_eq(r.top.raw, span_str(want)), "%.*s, expected %s",
 		      SPAN_FMT(r.top.raw), want);
+	same_as_parsed(&r);
 	ck_assert(span_eq(sip_msg_body(&r.m), SPAN("body")));
 	ck_assert(span_eq(r.m.call_id, SPAN("one")));
 	ck_assert(span_eq(sip_msg_value(&r.m, SIP_HDR_TO), SPAN("<sip:a@b.test>")));
