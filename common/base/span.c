@@ -12,7 +12,8 @@ static inline unsigned char fold(unsigned char c)
 
 bool span_ieq(struct span a, struct span b)
 {
-	return a.n == b.n && span_istarts(a, b);
+	/* mostly written the same way, where they are equal */
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0 || span_istarts(a, b));
 }
 
 bool span_istarts(struct span a, struct span b)
