@@ -50,6 +50,24 @@ static int run_reload(void *arg, int argc, char **argv, struct span secret,
 	return r;
 }
 
+static int run_backup(void *arg, int argc, char **argv, struct span secret,
+		      struct admin_reply *out)
+{
+	struct app *a = arg;
+	char error[APP_ERROR_MAX] = "there is no store";
+	(void)argc;
+	(void)secret;
+	int r = -ENOTSUP;
+	if (argv[0][0] != '/') {
+		admin_printf(out, "a path from the root: it is the server that writes\n");
+		return -EINVAL;
+	}
+	if (a->store && a->store->ops->backup)
+		r = a->store->ops->backup(a->store, argv[0], error);
+	admin_printf(out, "%s\n", r < 0 ? error : "copied");
+	return r;
+}
+
 static int run_log(void *arg, int argc, char **argv, struct span secret,
 		   struct admin_reply *out)
 {
@@ -70,6 +88,10 @@ static const struct admin_command commands[] = {
 	 .args = "",
 	 .help = "what runs and what it holds",
 	 .run = run_status},
+	{.name = "backup",
+	 .args = "FILE",
+	 .help = "a copy of the store in a new file",
+	 .run = run_backup},
 	{.name = "reload",
 	 .args = "",
 	 .help = "read the configuration again",

@@ -182,11 +182,38 @@ static void free_store(struct store *s)
 	close_db(q);
 }
 
+/* The file is locked for us, so that nobody else could copy it while we run. */
+static int backup(struct store *s, const char *path, char *ret_error)
+{
+	struct store_sqlite *q = (struct store_sqlite *)s;
+	sqlite3_stmt *into = NULL;
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), rc = 0;
+
+	if (fd < 0) {
+		rc = -errno;
+		snprintf(ret_error, ERROR_BYTES, "%.200s: %s", path, strerror(-rc));
+		return rc;
+	}
+	close(fd);
+	pthread_mutex_lock(&q->lock);
+	if (sqlite3_prepare_v2(q->db, "VACUUM INTO ?1", -1, &into, NULL) != SQLITE_OK ||
+	    sqlite3_bind_text(into, 1, path, -1, SQLITE_STATIC) != SQLITE_OK || run(into) < 0) {
+		rc = -EIO;
+		snprintf(ret_error, ERROR_BYTES, "%.200s", sqlite3_errmsg(q->db));
+	}
+	sqlite3_finalize(into);
+	pthread_mutex_unlock(&q->lock);
+	if (rc < 0)
+		unlink(path);
+	return rc;
+}
+
 static const struct store_ops ops = {
 	.load = load,
 	.put = put,
 	.expire = expire,
 	.flush = flush,
+	.backup = backup,
 	.free = free_store,
 };
 

@@ -32,6 +32,9 @@ struct store_ops {
 	void (*expire)(struct store *s, uint64_t wall_ms);
 	/* Waits until everything queued is durable or failed. */
 	void (*flush)(struct store *s);
+	/* A whole copy in a new file of mode 0600, all that is durable by now; commits wait for
+	 * it.  0, or -errno and ret_error (256 bytes).  May be NULL: nothing to copy. */
+	int (*backup)(struct store *s, const char *path, char *ret_error);
 	void (*free)(struct store *s);
 };
 struct store_counters {

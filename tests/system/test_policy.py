@@ -376,6 +376,28 @@ def test_a_dialog_lends_nobody_anothers_name(server):
 	carol.expect_nothing(0.1)
 
 
+def test_a_running_servers_store_is_copied_whole(start):
+	s = start(users=["alice", "bob"], store="sqlite")
+	registered(s, "alice")
+	copy = s.dir / "copy.db"
+	s.ctl("backup", str(copy))
+	assert copy.stat().st_mode & 0o777 == 0o600
+	assert s.ctl_raw("backup", str(copy)).returncode == 1
+	assert s.ctl_raw("backup", "copy.db").returncode == 1
+	s.ctl("user", "remove", "alice")
+	s.stop()
+	for f in s.dir.glob("eaves.db*"):
+		f.unlink()
+	copy.rename(s.dir / "eaves.db")
+	s.start()
+	assert sorted(s.ctl("user", "list").split()) == ["alice", "bob"]
+	assert len(s.registrations("alice")) == 1
+
+
+def test_a_server_without_a_store_has_nothing_to_copy(server):
+	assert server.ctl_raw("backup", str(server.dir / "x")).returncode == 1
+
+
 # ---- guessing ----
 
 def guess(phone, user, password):
