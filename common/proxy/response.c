@@ -27,9 +27,16 @@ bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s)
 
 struct bytes *proxy_response_bytes(const struct proxy_call *c, const struct sip_msg *m)
 {
+	char text[PROXY_LENGTH_BYTES];
+	struct proxy_text length = {.p = text, .cap = sizeof(text)};
+	const struct proxy_local *in = c->p->ops.local(c->p->ops.arg, c->plan.listener);
 	struct sip_splice s;
 	if (!proxy_take_via(m, &s))
 		return NULL;
+	if (in)
+		proxy_text_length(&length, m, in->transport);
+	if (length.n)
+		sip_splice_append(&s, proxy_text_span(&length));
 	if (c->plan.strip_responses)
 		proxy_strip(&s, m, c->plan.strip_responses);
 	return sip_splice_bytes(&s);

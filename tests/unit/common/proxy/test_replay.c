@@ -114,7 +114,7 @@ static void cmd_recv(struct replay *r, char *args)
 			add_missing(out, lines, from);
 	}
 	body = body ? body + 2 : "";
-	if (!has_field(lines, "Content-Length"))
+	if (!has_field(lines, "Content-Length") && !strstr(lines, "!Content-Length"))
 		sprintf(out + strlen(out), "Content-Length: %zu\r\n", strlen(body));
 	strcat(out, "\r\n");
 	strcat(out, body);
