@@ -72,7 +72,8 @@ static bool find_keys(void *arg, struct span name, struct auth_ha1 *ret)
 static void challenge(struct home *h, struct app_worker *w, const struct app_request *q,
 		      enum auth_side side, bool stale, msec now)
 {
-	struct span lines = auth_challenge(h->auth, side, stale, home_wall_ms(now));
+	struct span lines =
+		auth_challenge(h->auth, side, &q->r->src.remote, stale, home_wall_ms(now));
 	if (!lines.n) {
 		app_reply(w, q, 500, NULL, SPAN(""));
 		return;
@@ -115,8 +116,8 @@ bool home_authenticate(struct home *h, struct app_worker *w, const struct app_re
 	if (refuse_locked(h, w, q, nobody, now))
 		return false;
 	struct key_lookup keys = {h->records, home_wall_ms(now)};
-	enum auth_result r =
-		auth_check(h->auth, q->r->msg, side, find_keys, &keys, keys.wall_ms, &user);
+	enum auth_result r = auth_check(h->auth, q->r->msg, side, &q->r->src.remote, find_keys,
+					&keys, keys.wall_ms, &user);
 	/* Right or wrong, the answer is the same. */
 	if (user.p && refuse_locked(h, w, q, user, now))
 		return false;

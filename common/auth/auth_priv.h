@@ -44,9 +44,12 @@ struct nonce {
 enum { NONCE_LEN = 12 + 8 + 8 + 16 };
 
 /* realm: the MAC's state with the realm in it. */
-void nonce_write(const struct mac *realm, const struct nonce *n, char out[NONCE_LEN]);
-/* False unless the text is a nonce made with the same key for the same realm. */
-bool nonce_read(const struct mac *realm, struct span text, struct nonce *ret);
+void nonce_write(const struct mac *realm, const struct nonce *n, const struct addr *src,
+		 char out[NONCE_LEN]);
+/* False unless the text is a nonce made with the same key for the same realm and source (its
+ * port may change). */
+bool nonce_read(const struct mac *realm, struct span text, const struct addr *src,
+		struct nonce *ret);
 
 /* Which nonce counts were used.  Thread-safe, bounded. */
 struct replay;

@@ -112,7 +112,8 @@ static char *put(char *p, struct span s)
 	return p + s.n;
 }
 
-struct span auth_challenge(struct auth *a, enum auth_side side, bool stale, uint64_t wall_ms)
+struct span auth_challenge(struct auth *a, enum auth_side side, const struct addr *src,
+			   bool stale, uint64_t wall_ms)
 {
 	const struct span end = stale ? SPAN("\", stale=true\r\n") : SPAN("\"\r\n");
 	struct nonce n = {
@@ -130,7 +131,7 @@ struct span auth_challenge(struct auth *a, enum auth_side side, bool stale, uint
 	out = p = arena_alloc(sip_arena(), len);
 	if (!out)
 		return (struct span){NULL, 0};
-	nonce_write(&a->realm_mac, &n, nonce);
+	nonce_write(&a->realm_mac, &n, src, nonce);
 	for (unsigned i = 0; i < AUTH_ALGORITHMS; i++) {
 		if (!auth_offers(a, i))
 			continue;

@@ -138,28 +138,37 @@ static int expected_response(const struct attempt *t, struct span method,
 	return auth_hash(t->alg, v, n, ret);
 }
 
-/* The response was right: is the nonce still good for it? */
-static enum auth_result check_nonce(struct auth *a, const struct sip_msg *req,
-				    const struct attempt *t, uint64_t wall_ms)
+/*
+ * Is it a nonce of ours, for this source, and young enough?  Asked before the response is
+ * looked at: a guess counts against a source only when a challenge has reached that source, so
+ * nobody can have another one locked by forging his address; and without such a nonce a guess
+ * learns nothing.
+ */
+static bool nonce_in_force(const struct auth *a, const struct attempt *t,
+			   const struct addr *src, uint64_t wall_ms, struct nonce *ret)
 {
 	uint64_t life_ms = (uint64_t)a->conf.nonce_life_s * 1000;
-	struct replay_use use = {.nc = t->nc, .wall_ms = wall_ms};
-	struct nonce n;
 
-	/* Not made by us or with a former key: whoever gave the right response to it may try
-	 * again with one of ours (RFC 7616 3.3, stale). */
-	if (!nonce_read(&a->realm_mac, t->cred.nonce, &n))
-		return AUTH_STALE;
-	if (n.time_ms > wall_ms + SKEW_MS || n.time_ms + life_ms < wall_ms)
-		return AUTH_STALE;
-	if (!a->replay)
-		return AUTH_OK;
+	if (!nonce_read(&a->realm_mac, t->cred.nonce, src, ret))
+		return false;
+	if (ret->time_ms > wall_ms + SKEW_MS || ret->time_ms + life_ms < wall_ms)
+		return false;
 	/* Counts of another process (the other member, or ourselves before a restart) are
 	 * unknown. */
-	if (n.instance != a->instance)
-		return AUTH_STALE;
+	return !a->replay || ret->instance == a->instance;
+}
+
+/* The response was right: was this count of the nonce used before? */
+static enum auth_result check_count(struct auth *a, const struct sip_msg *req,
+				    const struct attempt *t, const struct nonce *n,
+				    uint64_t wall_ms)
+{
+	struct replay_use use = {.nc = t->nc, .wall_ms = wall_ms};
+
+	if (!a->replay)
+		return AUTH_OK;
 	use.digest = fingerprint_of(&a->request, span_of(req->base, req->len));
-	switch (replay_mark(a->replay, &n, &use)) {
+	switch (replay_mark(a->replay, n, &use)) {
 	case REPLAY_NEW:
 		return AUTH_OK;
 	case REPLAY_REPEAT:
@@ -193,22 +202,21 @@ static enum auth_result check_response(struct auth *a, const struct sip_msg *req
 }
 
 enum auth_result auth_check(struct auth *a, const struct sip_msg *req, enum auth_side side,
-			    auth_lookup lookup, void *lookup_arg, uint64_t wall_ms,
-			    struct span *ret_user)
+			    const struct addr *src, auth_lookup lookup, void *lookup_arg,
+			    uint64_t wall_ms, struct span *ret_user)
 {
 	enum auth_result res;
 	struct attempt t;
+	struct nonce n;
 	int r = choose(a, req, side, &t);
 
 	if (r == 0)
 		return AUTH_NONE;
 	if (r < 0 || !well_formed(&t) || !uri_fits(t.cred.uri, req->uri))
 		return AUTH_BAD;
-	res = check_response(a, req, &t, lookup, lookup_arg);
-	if (res == AUTH_NONE)
-		return res;
-	if (res == AUTH_OK)
-		res = check_nonce(a, req, &t, wall_ms);
 	*ret_user = t.cred.username;
-	return res;
+	if (!nonce_in_force(a, &t, src, wall_ms, &n))
+		return AUTH_STALE;
+	res = check_response(a, req, &t, lookup, lookup_arg);
+	return res == AUTH_OK ? check_count(a, req, &t, &n, wall_ms) : res;
 }

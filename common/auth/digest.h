@@ -35,12 +35,13 @@ enum auth_result {
 		      * byte (a retransmission): harmless where the request is idempotent, else
 		      * as WRONG */
 	AUTH_NONE,   /* no credentials for our realm: challenge */
-	AUTH_STALE, /* right, but the nonce is old, or of another process (before a restart, the
-		     * other member), or pushed out of the replay table, or used twice without
-		     * qop: challenge with stale=true */
-	AUTH_WRONG, /* wrong response, unknown user, replayed nc: challenge */
-	AUTH_BAD,   /* unintelligible, or uri= names another user or host than the Request-URI
-		     * (scheme, port and parameters are a proxy's to change): 400 */
+	AUTH_STALE,  /* the nonce is not in force (not ours, of another source, old, of another
+		      * process: before a restart, the other member), so the response was not
+		      * looked  at; or it was right, but the nonce was pushed out of the replay
+		      * table or used  twice without qop: challenge with stale=true */
+	AUTH_WRONG,  /* wrong response, unknown user, replayed nc: challenge */
+	AUTH_BAD,    /* unintelligible, or uri= names another user or host than the Request-URI
+		      * (scheme, port and parameters are a proxy's to change): 400 */
 };
 enum auth_side { AUTH_UAS /* 401, Authorization */, AUTH_PROXY /* 407, Proxy-Authorization */ };
 
@@ -51,12 +52,14 @@ typedef bool (*auth_lookup)(void *arg, struct span user, struct auth_ha1 *ret);
 /* Thread-safe: one for the process.  NULL: out of memory. */
 struct auth *auth_new(const struct auth_conf *c, const struct mac_key *nonce_key);
 void auth_free(struct auth *a);
-/* *ret_user: user name as authenticated (in the arena), set with OK, STALE and WRONG (as
+/* src: where the request came from; a nonce is good for the source that was challenged.
+ * *ret_user: user name as authenticated (in the arena), set with OK, STALE and WRONG (as
  * claimed). */
 enum auth_result auth_check(struct auth *a, const struct sip_msg *req, enum auth_side side,
-			    auth_lookup lookup, void *lookup_arg, uint64_t wall_ms,
-			    struct span *ret_user);
+			    const struct addr *src, auth_lookup lookup, void *lookup_arg,
+			    uint64_t wall_ms, struct span *ret_user);
 /* Header lines of a challenge, one per algorithm, in the arena; empty when it is full. */
-struct span auth_challenge(struct auth *a, enum auth_side side, bool stale, uint64_t wall_ms);
+struct span auth_challenge(struct auth *a, enum auth_side side, const struct addr *src,
+			   bool stale, uint64_t wall_ms);
 
 #endif

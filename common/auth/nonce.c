@@ -1,7 +1,7 @@
 /*
  * Stateless nonces (RFC 7616 5.4, 5.5): time, the process that made it, a serial number, and a
- * keyed MAC over realm and all of these.  Nothing is kept until one is used with a right
- * response.
+ * keyed MAC over realm, source and all of these.  Nothing is kept until one is used with a
+ * right response.
  */
 #include "common/auth/auth_priv.h"
 
@@ -32,24 +32,28 @@ static bool get_hex(const char *p, unsigned digits, uint64_t *ret)
 	return !none;
 }
 
-static uint64_t nonce_mac(const struct mac *realm, const struct nonce *n)
+static uint64_t nonce_mac(const struct mac *realm, const struct nonce *n,
+			  const struct addr *src)
 {
 	struct mac m = *realm;
 
 	mac_add_u64(&m, n->time_ms);
 	mac_add_u64(&m, (uint64_t)n->instance << 32 | n->serial);
+	mac_add(&m, addr_host_bytes(src));
 	return mac_final(&m);
 }
 
-void nonce_write(const struct mac *realm, const struct nonce *n, char out[NONCE_LEN])
+void nonce_write(const struct mac *realm, const struct nonce *n, const struct addr *src,
+		 char out[NONCE_LEN])
 {
 	put_hex(out, 12, n->time_ms);
 	put_hex(out + 12, 8, n->instance);
 	put_hex(out + 20, 8, n->serial);
-	mac_hex(nonce_mac(realm, n), out + 28);
+	mac_hex(nonce_mac(realm, n, src), out + 28);
 }
 
-bool nonce_read(const struct mac *realm, struct span text, struct nonce *ret)
+bool nonce_read(const struct mac *realm, struct span text, const struct addr *src,
+		struct nonce *ret)
 {
 	uint64_t instance, serial, mac;
 	struct nonce n;
@@ -60,7 +64,7 @@ bool nonce_read(const struct mac *realm, struct span text, struct nonce *ret)
 		return false;
 	n.instance = (uint32_t)instance;
 	n.serial = (uint32_t)serial;
-	if (!mac_equal(mac, nonce_mac(realm, &n)))
+	if (!mac_equal(mac, nonce_mac(realm, &n, src)))
 		return false;
 	*ret = n;
 	return true;

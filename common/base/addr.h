@@ -35,6 +35,13 @@ size_t addr_host_text(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* host:port, IPv6 in brackets; the length written, NUL behind it. */
 size_t addr_text(const struct addr *a, char out[ADDR_TEXT_MAX]);
 uint64_t addr_hash(const struct addr *a);
+/* The bytes of the IP address, without port: for a keyed hash. */
+static inline struct span addr_host_bytes(const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET6)
+		return span_of((const char *)&a->in6.sin6_addr, sizeof(a->in6.sin6_addr));
+	return span_of((const char *)&a->in4.sin_addr, sizeof(a->in4.sin_addr));
+}
 
 /* "10.0.0.0/8", "2001:db8::/32", or a single address.  IPv4-mapped IPv6 peers match IPv4 rules.
  */

@@ -10,6 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static struct arena arena;
 static struct auth *auth;
+static const struct addr source;
 
 static bool lookup(void *arg, struct span user, struct auth_ha1 *ret)
 {
@@ -51,7 +52,7 @@ static size_t add_field(char *buf, size_t at, const char *p, size_t n)
 		at = add(buf, at, p, n);
 	} else {
 		at = add(buf, at, p, (size_t)(mark - p));
-		nonce_write(&auth->realm_mac, &fresh, buf + at);
+		nonce_write(&auth->realm_mac, &fresh, &source, buf + at);
 		at = add(buf, at + NONCE_LEN, mark + 5, n - (size_t)(mark - p) - 5);
 	}
 	return add(buf, at, "\r\n", 2);
@@ -78,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (n > 4096)
 		return 0;
 	arena_reset(&arena);
-	nonce_read(&auth->realm_mac, span_of(p, n), &nonce);
+	nonce_read(&auth->realm_mac, span_of(p, n), &source, &nonce);
 	at = add(buf, 0, head, sizeof(head) - 1);
 	for (unsigned i = 0; i < 16 && p < end; i++) {
 		const char *nl = memchr(p, '\n', (size_t)(end - p));
@@ -90,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	at = add(buf, at, "\r\n", 2);
 	if (sip_msg_index(&m, span_of(buf, at), false, &sip_limits_default, &fault) < 0)
 		return 0;
-	switch (auth_check(auth, &m, AUTH_UAS, lookup, NULL, 1000000, &user)) {
+	switch (auth_check(auth, &m, AUTH_UAS, &source, lookup, NULL, 1000000, &user)) {
 	case AUTH_OK:
 	case AUTH_REPEAT:
 	case AUTH_STALE:

@@ -24,7 +24,8 @@ static char buf[8192];
 static struct sip_hdr hdr[SIP_HDR_MAX];
 static struct sip_msg msg;
 static struct span user;
-static unsigned message; /* each request is one of its own, unless this is held */
+static struct addr source; /* zeroed: 0.0.0.0 */
+static unsigned message;   /* each request is one of its own, unless this is held */
 
 static inline void setup(const struct auth_conf *c)
 {
@@ -138,7 +139,8 @@ static inline enum auth_result check_two(const char *uri, const char *c1, const 
 {
 	arena_reset(&arena);
 	user = (struct span){NULL, 0};
-	return auth_check(auth, request(uri, c1, c2), AUTH_UAS, lookup, NULL, ms, &user);
+	return auth_check(auth, request(uri, c1, c2), AUTH_UAS, &source, lookup, NULL, ms,
+			  &user);
 }
 
 static inline enum auth_result check(const struct client *c, uint64_t ms)
@@ -151,7 +153,7 @@ static inline const char *nonce_at(uint64_t ms)
 {
 	static char out[4][NONCE_LEN + 1];
 	static unsigned turn;
-	struct span s = auth_challenge(auth, AUTH_UAS, false, ms);
+	struct span s = auth_challenge(auth, AUTH_UAS, &source, false, ms);
 	char *to = out[turn++ % 4];
 	const char *p = memmem(s.p, s.n, "nonce=\"", 7);
 

@@ -50,19 +50,38 @@ START_TEST(retransmission_of_the_latest_request_is_told_from_a_replay)
 }
 END_TEST
 
-START_TEST(old_nonce_is_stale_only_for_the_right_password)
+START_TEST(old_nonce_is_stale_and_tells_a_guess_nothing)
 {
 	setup_default();
 	struct client c = {.nonce = nonce_at(start_ms)};
 
 	ck_assert_int_eq(check(&c, start_ms + 300001), AUTH_STALE);
 	c.password = "guess";
-	ck_assert_int_eq(check(&c, start_ms + 300001), AUTH_WRONG);
+	ck_assert_int_eq(check(&c, start_ms + 300001), AUTH_STALE);
+	ck_assert_int_eq(check(&c, start_ms + 300000), AUTH_WRONG);
 	c.password = NULL;
 	ck_assert_int_eq(check(&c, start_ms + 300000), AUTH_OK);
 	/* From a clock far ahead of ours. */
 	c.nonce = nonce_at(start_ms + 60000);
 	ck_assert_int_eq(check(&c, start_ms), AUTH_STALE);
+	done();
+}
+END_TEST
+
+/* Else anybody could have a phone locked by guessing with its address as a forged source. */
+START_TEST(nonce_of_another_source_is_stale_whatever_the_response)
+{
+	setup_default();
+	struct client c = {.nonce = nonce_at(start_ms), .password = "guess"};
+
+	ck_assert_int_eq(addr_parse(&source, SPAN("192.0.2.66"), 5060), 0);
+	ck_assert_int_eq(check(&c, start_ms), AUTH_STALE);
+	c.password = NULL;
+	ck_assert_int_eq(check(&c, start_ms), AUTH_STALE);
+	c.nonce = nonce_at(start_ms);
+	addr_set_port(&source, 40000); /* a NAT may change it between two requests */
+	ck_assert_int_eq(check(&c, start_ms), AUTH_OK);
+	source = (struct addr){0};
 	done();
 }
 END_TEST
@@ -188,7 +207,8 @@ END_TEST
 
 UNIT_MAIN("auth/replay", replayed_count_is_wrong_and_later_counts_pass_in_any_order,
 	  retransmission_of_the_latest_request_is_told_from_a_replay,
-	  old_nonce_is_stale_only_for_the_right_password,
+	  old_nonce_is_stale_and_tells_a_guess_nothing,
+	  nonce_of_another_source_is_stale_whatever_the_response,
 	  nonce_of_another_process_or_realm_or_nobody_is_stale,
 	  without_replay_check_another_process_nonce_passes_while_young,
 	  full_replay_table_forgets_nonces_but_never_lets_a_replay_through,
