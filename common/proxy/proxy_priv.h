@@ -214,7 +214,11 @@ void proxy_branch_end(struct branch *b, unsigned status);
 extern const struct txn_client_user proxy_client_user;
 /* Begins the splice of a response: our Via taken off.  False: there is no other. */
 bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s);
-/* The response as it goes on: without our Via.  NULL: out of memory or no other Via. */
+/* The response as it goes on: without our Via and what the role strips, and by a stream with
+ * its length, which is in `text`.  False: there is no other Via. */
+bool proxy_response_begin(const struct proxy_call *c, const struct sip_msg *m,
+			  struct sip_splice *s, char text[PROXY_LENGTH_BYTES]);
+/* The same in bytes.  NULL: out of memory or no other Via. */
 struct bytes *proxy_response_bytes(const struct proxy_call *c, const struct sip_msg *m);
 /* Step 6's order: lower is better. */
 unsigned proxy_status_rank(unsigned status);

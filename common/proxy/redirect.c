@@ -64,13 +64,13 @@ bool proxy_recurse(struct branch *from, const struct sip_msg *m, struct bytes **
 {
 	struct proxy_call *c = from->call;
 	struct sip_list_it it = {0};
+	char text[PROXY_LENGTH_BYTES];
 	struct sip_splice s;
 	struct span v;
 	unsigned followed = 0, left = 0;
 	*ret_rest = NULL;
-	sip_splice_init(&s, m);
-	sip_splice_remove_first_value(&s, SIP_HDR_VIA);
-	proxy_strip(&s, m, c->plan.strip_responses);
+	if (!proxy_response_begin(c, m, &s, text))
+		return false;
 	for (const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_CONTACT); h;
 	     h = sip_msg_next(m, h))
 		sip_splice_remove_hdr(&s, h);

@@ -25,21 +25,27 @@ bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s)
 	return true;
 }
 
-struct bytes *proxy_response_bytes(const struct proxy_call *c, const struct sip_msg *m)
+bool proxy_response_begin(const struct proxy_call *c, const struct sip_msg *m,
+			  struct sip_splice *s, char text[PROXY_LENGTH_BYTES])
 {
-	char text[PROXY_LENGTH_BYTES];
-	struct proxy_text length = {.p = text, .cap = sizeof(text)};
+	struct proxy_text length = {.p = text, .cap = PROXY_LENGTH_BYTES};
 	const struct proxy_local *in = c->p->ops.local(c->p->ops.arg, c->plan.listener);
-	struct sip_splice s;
-	if (!proxy_take_via(m, &s))
-		return NULL;
+	if (!proxy_take_via(m, s))
+		return false;
 	if (in)
 		proxy_text_length(&length, m, in->transport);
 	if (length.n)
-		sip_splice_append(&s, proxy_text_span(&length));
+		sip_splice_append(s, proxy_text_span(&length));
 	if (c->plan.strip_responses)
-		proxy_strip(&s, m, c->plan.strip_responses);
-	return sip_splice_bytes(&s);
+		proxy_strip(s, m, c->plan.strip_responses);
+	return true;
+}
+
+struct bytes *proxy_response_bytes(const struct proxy_call *c, const struct sip_msg *m)
+{
+	char text[PROXY_LENGTH_BYTES];
+	struct sip_splice s;
+	return proxy_response_begin(c, m, &s, text) ? sip_splice_bytes(&s) : NULL;
 }
 
 /* Steps 2 and 5: timer C again, and everything but 100 goes on at once. */
