@@ -260,8 +260,7 @@ static void edge_ack(void *state, struct app_worker *w, const struct app_request
 
 static void one(struct metrics_out *o, const char *name, const char *help, _Atomic uint64_t *v)
 {
-	metrics_family(o, name, METRICS_COUNTER, help);
-	metrics_sample(o, NULL, (double)atomic_load_explicit(v, memory_order_relaxed));
+	metrics_counter(o, name, help, atomic_load_explicit(v, memory_order_relaxed));
 }
 
 static void edge_metrics(void *state, struct metrics_out *o)

@@ -179,36 +179,33 @@ static void home_request(void *state, struct app_worker *w, const struct app_req
 
 /* ---- metrics ---- */
 
-static void one(struct metrics_out *o, const char *name, const char *help, uint64_t v)
-{
-	metrics_family(o, name, METRICS_COUNTER, help);
-	metrics_sample(o, NULL, (double)v);
-}
-
 static void home_metrics(void *state, struct metrics_out *o)
 {
 	struct home *h = state;
 	const struct home_counters *c = &h->counters;
 	struct reg_counters r = reg_counters(h->reg);
-	one(o, "challenges_total", "Requests asked for credentials", c->challenged);
-	one(o, "auth_failures_total", "Wrong credentials", c->auth_failed);
-	one(o, "auth_locked_total", "Requests refused from locked sources", c->auth_locked);
-	one(o, "auth_locks_total", "Sources locked", guard_locks(h->guard));
-	one(o, "identity_refused_total", "From that is not the authenticated user",
-	    c->identity_refused);
-	one(o, "outbound_denied_total", "Requests of users who may not call other domains",
-	    c->outbound_denied);
-	one(o, "user_not_found_total", "Requests for unknown users", c->not_found);
-	one(o, "user_unavailable_total", "Requests for users without a device", c->unavailable);
-	one(o, "redirects_total", "Requests answered with 302", c->redirected);
-	one(o, "forks_total", "Requests forwarded to devices", c->forked);
-	one(o, "registers_total", "REGISTER requests that were authenticated", c->registers);
-	one(o, "registered_total", "Bindings made", r.registered);
-	one(o, "refreshed_total", "Bindings refreshed", r.refreshed);
-	one(o, "removed_total", "Bindings removed by their phones", r.removed);
-	one(o, "register_refused_total", "REGISTER requests refused", r.refused);
-	one(o, "register_not_durable_total", "Bindings that could not be made durable",
-	    r.not_durable);
+	metrics_counter(o, "challenges_total", "Requests asked for credentials", c->challenged);
+	metrics_counter(o, "auth_failures_total", "Wrong credentials", c->auth_failed);
+	metrics_counter(o, "auth_locked_total", "Requests refused from locked sources",
+			c->auth_locked);
+	metrics_counter(o, "auth_locks_total", "Sources locked", guard_locks(h->guard));
+	metrics_counter(o, "identity_refused_total", "From that is not the authenticated user",
+			c->identity_refused);
+	metrics_counter(o, "outbound_denied_total",
+			"Requests of users who may not call other domains", c->outbound_denied);
+	metrics_counter(o, "user_not_found_total", "Requests for unknown users", c->not_found);
+	metrics_counter(o, "user_unavailable_total", "Requests for users without a device",
+			c->unavailable);
+	metrics_counter(o, "redirects_total", "Requests answered with 302", c->redirected);
+	metrics_counter(o, "forks_total", "Requests forwarded to devices", c->forked);
+	metrics_counter(o, "registers_total", "REGISTER requests that were authenticated",
+			c->registers);
+	metrics_counter(o, "registered_total", "Bindings made", r.registered);
+	metrics_counter(o, "refreshed_total", "Bindings refreshed", r.refreshed);
+	metrics_counter(o, "removed_total", "Bindings removed by their phones", r.removed);
+	metrics_counter(o, "register_refused_total", "REGISTER requests refused", r.refused);
+	metrics_counter(o, "register_not_durable_total",
+			"Bindings that could not be made durable", r.not_durable);
 }
 
 static const struct app_role home_role = {

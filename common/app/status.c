@@ -203,6 +203,17 @@ static const struct row net_rows[] = {
 	ROW(net_counters, conns, "connections", METRICS_GAUGE, "Open connections"),
 };
 
+static const struct row dns_rows[] = {
+	ROW(dns_counters, queries, "dns_queries_total", METRICS_COUNTER,
+	    "Names asked for, cached or not"),
+	ROW(dns_counters, cache_hits, "dns_cache_hits_total", METRICS_COUNTER,
+	    "Names answered from the cache"),
+	ROW(dns_counters, failures, "dns_failures_total", METRICS_COUNTER,
+	    "Names that no server answered for"),
+	ROW(dns_counters, refused, "dns_refused_total", METRICS_COUNTER,
+	    "Names not asked for: too many under way"),
+};
+
 /* Counters are written by their worker alone; a scrape reads them as they are. */
 static void write_rows(struct app *a, struct metrics_out *o, const struct row *rows, size_t n,
 		       const void *(*of)(struct stack *s))
@@ -211,8 +222,7 @@ static void write_rows(struct app *a, struct metrics_out *o, const struct row *r
 		metrics_family(o, rows[i].name, rows[i].type, rows[i].help);
 		for (unsigned k = 0; k < a->nworkers; k++) {
 			const char *base = of(a->worker[k].view.stack);
-			uint64_t v = __atomic_load_n((const uint64_t *)(base + rows[i].offset),
-						     __ATOMIC_RELAXED);
+			uint64_t v = counter_get((const uint64_t *)(base + rows[i].offset));
 			char label[32];
 			snprintf(label, sizeof(label), "worker=\"%u\"", k);
 			metrics_sample(o, label, (double)v);
@@ -236,12 +246,9 @@ static const void *of_net(struct stack *s)
 {
 	return net_counters(stack_net(s));
 }
-
-static void one(struct metrics_out *o, const char *name, enum metrics_type t, const char *help,
-		double v)
+static const void *of_dns(struct stack *s)
 {
-	metrics_family(o, name, t, help);
-	metrics_sample(o, NULL, v);
+	return stack_dns_counters(s);
 }
 
 #define WRITE(a, o, rows, of) \
@@ -250,30 +257,31 @@ static void one(struct metrics_out *o, const char *name, enum metrics_type t, co
 static void write_metrics(void *arg, struct metrics_out *o)
 {
 	struct app *a = arg;
+	struct records_counters rc = records_counters(a->records);
 	WRITE(a, o, stack_rows, of_stack);
 	WRITE(a, o, txn_rows, of_txn);
 	WRITE(a, o, proxy_rows, of_proxy);
 	WRITE(a, o, net_rows, of_net);
-	one(o, "users", METRICS_GAUGE, "Users known",
-	    (double)records_count(a->records, RECORD_USER));
-	one(o, "bindings", METRICS_GAUGE, "Registered contacts",
-	    (double)records_count(a->records, RECORD_BINDING));
-	one(o, "reloads_total", METRICS_COUNTER, "Configuration reloads", (double)a->reloads);
-	one(o, "reload_errors_total", METRICS_COUNTER, "Configuration reloads refused",
-	    (double)a->reload_errors);
-	one(o, "log_lines_lost_total", METRICS_COUNTER, "Log lines that could not be written",
-	    (double)log_lost());
+	WRITE(a, o, dns_rows, of_dns);
+	metrics_gauge(o, "users", "Users known", records_count(a->records, RECORD_USER));
+	metrics_gauge(o, "bindings", "Registered contacts",
+		      records_count(a->records, RECORD_BINDING));
+	metrics_gauge(o, "records", "Records held, traces of deleted ones too", rc.records);
+	metrics_counter(o, "records_full_total", "Records refused because the table was full",
+			rc.full);
+	metrics_counter(o, "reloads_total", "Configuration reloads", a->reloads);
+	metrics_counter(o, "reload_errors_total", "Configuration reloads refused",
+			a->reload_errors);
+	metrics_counter(o, "log_lines_lost_total", "Log lines that could not be written",
+			log_lost());
 	if (!a->store)
 		return;
 	const struct store_counters *s = &a->store->counters;
-	one(o, "store_commits_total", METRICS_COUNTER, "Group commits",
-	    (double)__atomic_load_n(&s->commits, __ATOMIC_RELAXED));
-	one(o, "store_rows_total", METRICS_COUNTER, "Rows written",
-	    (double)__atomic_load_n(&s->rows, __ATOMIC_RELAXED));
-	one(o, "store_failed_total", METRICS_COUNTER, "Units that could not be made durable",
-	    (double)__atomic_load_n(&s->failed, __ATOMIC_RELAXED));
-	one(o, "store_queued", METRICS_GAUGE, "Units waiting for a commit",
-	    (double)__atomic_load_n(&s->queued, __ATOMIC_RELAXED));
+	metrics_counter(o, "store_commits_total", "Group commits", counter_get(&s->commits));
+	metrics_counter(o, "store_rows_total", "Rows written", counter_get(&s->rows));
+	metrics_counter(o, "store_failed_total", "Units that could not be made durable",
+			counter_get(&s->failed));
+	metrics_gauge(o, "store_queued", "Units waiting for a commit", counter_get(&s->queued));
 }
 
 /* Every role's families, by way of the role's own function. */

@@ -119,6 +119,18 @@ void metrics_sample(struct metrics_out *o, const char *labels, double value)
 	put_char(o, '\n');
 }
 
+void metrics_counter(struct metrics_out *o, const char *name, const char *help, uint64_t value)
+{
+	metrics_family(o, name, METRICS_COUNTER, help);
+	metrics_sample(o, NULL, (double)value);
+}
+
+void metrics_gauge(struct metrics_out *o, const char *name, const char *help, uint64_t value)
+{
+	metrics_family(o, name, METRICS_GAUGE, help);
+	metrics_sample(o, NULL, (double)value);
+}
+
 struct metrics *metrics_new(void)
 {
 	return calloc(1, sizeof(struct metrics));

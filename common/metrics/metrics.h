@@ -17,6 +17,9 @@ void metrics_family(struct metrics_out *o, const char *name, enum metrics_type t
 /* One sample of the family begun: labels as `worker="0"` or NULL.  A family is begun once in a
  * page, and all of its samples follow it: a loop over workers is inside the family. */
 void metrics_sample(struct metrics_out *o, const char *labels, double value);
+/* Families of one sample without labels. */
+void metrics_counter(struct metrics_out *o, const char *name, const char *help, uint64_t value);
+void metrics_gauge(struct metrics_out *o, const char *name, const char *help, uint64_t value);
 
 struct metrics;
 struct metrics *metrics_new(void);

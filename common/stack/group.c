@@ -192,11 +192,6 @@ struct loop *stack_loop(struct stack *s)
 	return s->loop;
 }
 
-unsigned stack_index(const struct stack *s)
-{
-	return s->index;
-}
-
 struct net *stack_net(struct stack *s)
 {
 	return s->net;
@@ -205,6 +200,11 @@ struct net *stack_net(struct stack *s)
 const struct stack_counters *stack_counters(const struct stack *s)
 {
 	return &s->counters;
+}
+
+const struct dns_counters *stack_dns_counters(const struct stack *s)
+{
+	return dns_counters(s->dns);
 }
 
 const struct txn_counters *stack_txn_counters(const struct stack *s)
@@ -333,11 +333,6 @@ void stack_group_free(struct stack_group *g)
 bool stack_flow_alive(const struct stack_group *g, const struct sip_flow *f)
 {
 	return f->worker < g->n && net_flow_alive(g->worker[f->worker]->net, f);
-}
-
-unsigned stack_group_size(const struct stack_group *g)
-{
-	return g->n;
 }
 
 struct stack *stack_group_worker(struct stack_group *g, unsigned i)

@@ -77,17 +77,16 @@ unsigned stack_group_finish(struct stack_group *g);
 void stack_group_free(struct stack_group *g);
 /* Can something still be sent over the connection?  From any thread. */
 bool stack_flow_alive(const struct stack_group *g, const struct sip_flow *f);
-unsigned stack_group_size(const struct stack_group *g);
 struct stack *stack_group_worker(struct stack_group *g, unsigned i);
 
 /* ---- of one worker ---- */
 
 struct proxy *stack_proxy(struct stack *s);
 struct loop *stack_loop(struct stack *s);
-unsigned stack_index(const struct stack *s);
 struct net *stack_net(struct stack *s);
 const struct stack_counters *stack_counters(const struct stack *s);
 const struct txn_counters *stack_txn_counters(const struct stack *s);
+const struct dns_counters *stack_dns_counters(const struct stack *s);
 const struct proxy_local *stack_local(const struct stack *s, uint16_t listener);
 
 /*

@@ -70,6 +70,9 @@ def test_a_call_to_another_domain_goes_by_srv(world, peers, workers):
 	p.expect("ACK")
 	p.server = s.where["udp"]
 	hang_up(b, a)
+	m = s.metrics()
+	assert sum(v for k, v in m.items() if k.startswith("eaves_dns_queries_total")) > 0
+	assert sum(v for k, v in m.items() if k.startswith("eaves_dns_failures_total")) == 0
 
 
 def test_naptr_prefers_tcp(world, peers):

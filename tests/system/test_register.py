@@ -100,6 +100,18 @@ def test_more_devices_than_the_limit_are_refused(start):
 	assert len(s.registrations("alice")) == 2
 
 
+def test_a_full_table_of_records_is_503_and_counted(start):
+	s = start({"records_max": 100, "registrar": {"contacts_per_user": 64}}, users=["alice", "bob"])
+	contacts = [f"<sip:x@192.0.2.1:{5000 + i}>" for i in range(60)]
+	for who in "alice", "bob":
+		p = s.phone(who)
+		for i in range(0, 60 if who == "alice" else 40, 20):
+			full = who == "bob" and i == 20
+			p.register(want=503 if full else 200, contact=", ".join(contacts[i:i + 20]))
+	assert len(s.registrations()) == 80
+	assert s.metrics()["eaves_records_full_total"] > 0
+
+
 def test_a_contact_that_is_too_long_is_refused(start):
 	s = start({"registrar": {"contact_bytes": 100}}, users=["alice"])
 	s.phone("alice").register(want=400, contact=f"<sip:{'a' * 200}@192.0.2.1>")

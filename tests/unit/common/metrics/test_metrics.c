@@ -18,6 +18,31 @@ static void write_two(void *arg, struct metrics_out *o)
 	metrics_sample(o, NULL, 0.25);
 }
 
+static void write_single(void *arg, struct metrics_out *o)
+{
+	(void)arg;
+	metrics_counter(o, "reloads_total", "Reloads", 3);
+	metrics_gauge(o, "users", "Users", 12345678901);
+}
+
+START_TEST(a_family_of_one_sample_has_no_labels)
+{
+	struct metrics *m = metrics_new();
+	size_t n;
+	ck_assert_ptr_nonnull(m);
+	ck_assert_int_eq(metrics_add(m, write_single, NULL), 0);
+	char *text = metrics_render(m, &n);
+	ck_assert_str_eq(text, "# HELP eaves_reloads_total Reloads\n"
+			       "# TYPE eaves_reloads_total counter\n"
+			       "eaves_reloads_total 3\n"
+			       "# HELP eaves_users Users\n"
+			       "# TYPE eaves_users gauge\n"
+			       "eaves_users 12345678901\n");
+	free(text);
+	metrics_free(m);
+}
+END_TEST
+
 static void write_strange(void *arg, struct metrics_out *o)
 {
 	(void)arg;
@@ -123,4 +148,5 @@ START_TEST(promtool_finds_no_fault)
 END_TEST
 
 UNIT_MAIN("metrics", page_has_every_source_in_order, page_without_sources_is_empty,
-	  page_that_is_too_big_is_refused_whole, promtool_finds_no_fault)
+	  a_family_of_one_sample_has_no_labels, page_that_is_too_big_is_refused_whole,
+	  promtool_finds_no_fault)
