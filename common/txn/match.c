@@ -169,6 +169,7 @@ void txn_key_link(struct txn *t, const struct sip_msg *m, const struct txn_key *
 	t->server.port = k->port;
 	t->server.branch = in_kept(m, kept, k->branch);
 	t->server.host = in_kept(m, kept, k->host);
+	tt->servers_of[t->method]++;
 	txn_hash_add(&tt->servers, txn_slot(t),
 		     with_method(tt, k->hash, t->method, m->method_text));
 	/* One of a kind: many branches of one request make no chain. */

@@ -235,6 +235,7 @@ void txn_terminate(struct txn *t)
 	if (is_client(t)) {
 		txn_hash_remove(&tt->clients, txn_slot(t));
 	} else {
+		tt->servers_of[t->method]--;
 		txn_hash_remove(&tt->servers, txn_slot(t));
 		txn_hash_remove(&tt->merges, txn_slot(t));
 	}

@@ -133,6 +133,7 @@ struct txn_table {
 	struct list completed; /* non-INVITE server transactions, the oldest first */
 	struct wheel_timer reap;
 	struct txn_hash clients, servers, merges;
+	size_t servers_of[SIP_METHOD_COUNT]; /* live server transactions of each method */
 	struct txn_latest latest;
 	struct txn **slab;
 	size_t nslabs;
