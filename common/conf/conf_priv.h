@@ -63,6 +63,10 @@ const struct conf_line *conf_lines_find(const struct conf_lines *ls, const char 
 /* The first path that ends in the component `key`. */
 const struct conf_line *conf_lines_last(const struct conf_lines *ls, const char *key);
 
+/* What libcyaml said of that line, as a text that names the key and what is taken there. */
+void conf_explain(const char *said, unsigned line, const struct conf_lines *ls, char *out,
+		  size_t room);
+
 /* A fault in a document that was read: the key that it is about, and what is wrong. */
 struct conf_fault {
 	char path[CONF_PATH_MAX];

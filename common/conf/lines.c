@@ -28,6 +28,7 @@ struct reader {
 	unsigned documents;
 	unsigned line;
 	const char *what; /* the fault, static */
+	bool at_path;	  /* and path is the key that it is about */
 };
 
 static int fault(struct reader *r, const char *what)
@@ -66,8 +67,9 @@ static int read_key(struct reader *r, struct frame *f, const yaml_event_t *e)
 
 	if (n < 0 || f->path_len + (size_t)n >= sizeof(r->path))
 		return fault(r, "a key longer than any that is known");
-	if (conf_lines_find(r->ls, r->path))
-		return fault(r, "a key that is there twice");
+	r->at_path = conf_lines_find(r->ls, r->path) != NULL;
+	if (r->at_path)
+		return fault(r, "is there twice");
 	f->want_key = false;
 	return lines_add(r);
 }
@@ -186,7 +188,8 @@ static int read_events(struct reader *r, yaml_parser_t *p, char ret_what[CONF_ER
 		end = e.type == YAML_STREAM_END_EVENT;
 		yaml_event_delete(&e);
 		if (rc < 0) {
-			snprintf(ret_what, CONF_ERROR_MAX, "%s", r->what ? r->what : "");
+			snprintf(ret_what, CONF_ERROR_MAX, "%s%s%s", r->at_path ? r->path : "",
+				 r->at_path ? ": " : "", r->what ? r->what : "");
 			return rc;
 		}
 	}

@@ -184,9 +184,14 @@ static struct conf *load_with(const char *name, struct span text, const struct c
 	cyaml_err_t e = cyaml_load_data((const uint8_t *)text.p, text.n, &cfg, &conf_schema,
 					(cyaml_data_t **)&c, NULL);
 
-	if (e != CYAML_OK)
-		return say(ret_error, name, line_of(&s, ls),
-			   s.what[0] ? s.what : cyaml_strerror(e));
+	if (e != CYAML_OK) {
+		char what[CONF_ERROR_MAX];
+		unsigned line = line_of(&s, ls);
+
+		conf_explain(s.what[0] ? s.what : cyaml_strerror(e), line, ls, what,
+			     sizeof(what));
+		return say(ret_error, name, line, what);
+	}
 	if (!c)
 		return say(ret_error, name, 1, "empty: domain and listeners must be there");
 	int rc = conf_fill(c, ls, &f);
@@ -247,7 +252,7 @@ struct conf *conf_load(const char *path, char ret_error[CONF_ERROR_MAX])
 	if (fd >= 0 && text)
 		n = read_all(fd, text, CONF_FILE_MAX_BYTES + 1);
 	if (n < 0)
-		say(ret_error, path, 0, strerror((int)-n));
+		snprintf(ret_error, CONF_ERROR_MAX, "%.128s: %s", path, strerror((int)-n));
 	else
 		c = conf_parse(path, span_of(text, (size_t)n), ret_error);
 	if (fd >= 0)

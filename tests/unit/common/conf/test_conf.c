@@ -151,6 +151,22 @@ START_TEST(a_value_of_the_wrong_type_is_an_error_on_its_line)
 }
 END_TEST
 
+START_TEST(a_wrong_value_is_told_with_its_key_and_what_is_taken)
+{
+	parse_fails(MINIMAL "log: {level: loud}\n", "t.yaml:4: log.level: ",
+		    "one of error, warn, info, debug, trace, not loud");
+	parse_fails("domain: a\nlisteners:\n - {transport: sctp, address: 1.2.3.4}\n",
+		    "t.yaml:3: listeners[0].transport: ", "udp, tcp, tls");
+	parse_fails(MINIMAL "timers: {t2_ms: 4000, t1_ms: banana}\n",
+		    "t.yaml:4: timers.t1_ms: ", "a number from 50 to 10000, not banana");
+	parse_fails(MINIMAL "workers:\n", "t.yaml:4: workers: ", "a number");
+	parse_fails(MINIMAL "log: debug\n", "t.yaml:4: log: ", "keys of its own");
+	parse_fails(MINIMAL "aliases: b\n", "t.yaml:4: aliases: ", "a list");
+	parse_fails("hello\n", "t.yaml:1: ", "the file wants keys of its own");
+	parse_fails("domain: \"\"\nlisteners: []\n", "t.yaml:1: domain: ", "empty");
+}
+END_TEST
+
 START_TEST(a_number_out_of_range_is_an_error_on_its_line)
 {
 	parse_fails(MINIMAL "\nnet:\n  idle_s: 2\n",
@@ -225,7 +241,9 @@ END_TEST
 
 START_TEST(a_key_given_twice_is_refused)
 {
-	parse_fails(MINIMAL "workers: 1\nworkers: 2\n", "t.yaml:5: ", "twice");
+	parse_fails(MINIMAL "workers: 1\nworkers: 2\n", "t.yaml:5: workers: ", "twice");
+	parse_fails(MINIMAL "log: {level: info, level: warn}\n",
+		    "t.yaml:4: log.level: ", "twice");
 }
 END_TEST
 
@@ -369,6 +387,7 @@ UNIT_MAIN("conf", domain_and_one_listener_are_enough,
 	  a_number_out_of_range_is_an_error_on_its_line, what_must_be_there_is_asked_for,
 	  listeners_are_checked_as_a_whole, keys_that_depend_on_each_other_are_checked,
 	  anchors_aliases_tags_and_second_documents_are_refused, a_key_given_twice_is_refused,
+	  a_wrong_value_is_told_with_its_key_and_what_is_taken,
 	  broken_yaml_is_an_error_with_a_line, deep_nesting_is_refused_early,
 	  a_file_above_256_kib_is_refused, a_file_with_thousands_of_keys_is_refused,
 	  a_file_is_loaded_and_a_missing_one_named, the_example_in_deploy_is_sound,
