@@ -35,7 +35,9 @@ struct net_tls {
 
 static int fail(char *ret_error, const char *what, const char *name)
 {
-	const char *why = ERR_reason_error_string(ERR_peek_error());
+	unsigned long e = ERR_peek_error();
+	const char *why =
+		ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : ERR_reason_error_string(e);
 
 	snprintf(ret_error, ERROR_MAX, "%s %s: %s", what, name, why ? why : "not usable");
 	ERR_clear_error();
