@@ -115,6 +115,20 @@ static int serve(struct app *a)
 	return r;
 }
 
+/* What a start would make of it, without a socket or a file of the store: certificates too. */
+static int check(const char *path, const struct conf *c)
+{
+	char error[APP_ERROR_MAX] = "";
+	struct app a = {0};
+	int r = app_tls_apply(&a, c, error);
+	net_tls_free(a.tls);
+	if (r < 0)
+		fprintf(stderr, "%s: %s\n", path, error);
+	else
+		printf("%s: good\n", path);
+	return r < 0 ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	char error[CONF_ERROR_MAX];
@@ -136,9 +150,9 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (o.check) {
-		printf("%s: good\n", o.config);
+		r = check(o.config, c);
 		conf_free(c);
-		return 0;
+		return r;
 	}
 	log_set_level(c->log.level);
 	a.conf_path = (char *)o.config;

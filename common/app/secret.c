@@ -35,7 +35,7 @@ static int load(const char *path, unsigned char secret[APP_SECRET_BYTES])
 	if (fstat(fd, &st) < 0 || (st.st_mode & 077))
 		r = -EPERM;
 	else if (read(fd, secret, APP_SECRET_BYTES) != APP_SECRET_BYTES)
-		r = -EINVAL;
+		r = -EBADMSG;
 	close(fd);
 	return r;
 }
@@ -60,6 +60,10 @@ int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX])
 		r = make(path, a->secret);
 	if (r == -EPERM)
 		snprintf(ret_error, APP_ERROR_MAX, "%.200s: others may read it: chmod 600",
+			 path);
+	else if (r == -EBADMSG)
+		snprintf(ret_error, APP_ERROR_MAX,
+			 "%.200s: cut short: restore it, or remove it to have a new one made",
 			 path);
 	else if (r < 0)
 		snprintf(ret_error, APP_ERROR_MAX, "%.200s: %s", path, strerror(-r));

@@ -60,6 +60,21 @@ def test_an_error_names_its_line(tmp_path, text, line, word):
 		assert re.search(rf"x\.yaml:{line}\b", out), out
 
 
+def test_the_check_opens_certificates_and_says_what_ails_them(tmp_path):
+	text = GOOD + "tls:\n  certificates: [{domain: a.example, certificate: %s, key: %s}]\n"
+	status, out = check(tmp_path, text % (tmp_path / "none.pem", tmp_path / "none.key"))
+	assert status == 1 and "x.yaml" in out and "none.pem: No such file" in out
+
+
+def test_a_secret_that_was_cut_short_is_not_taken(start):
+	s = start(start=False, store="sqlite")
+	(s.dir / "secret").write_bytes(b"short")
+	(s.dir / "secret").chmod(0o600)
+	r = subprocess.run([str(BIN / "eaves-combined"), "--config", str(s.config_file)],
+		capture_output=True, text=True, timeout=20)
+	assert r.returncode == 1 and "secret: cut short" in r.stderr
+
+
 def test_a_file_that_is_not_there_is_an_error(tmp_path):
 	r = subprocess.run([str(BIN / "eaves-combined"), "--config", str(tmp_path / "none")],
 		capture_output=True, text=True, timeout=20)
