@@ -345,7 +345,8 @@ def write_head(opt, rep, load):
     rep.add()
     rep.add(f"- {time.strftime('%Y-%m-%d')}, {machine()}")
     rep.add(f"- peer: {kamailio_version()}; {opt.workers} processes for messages; "
-            f"Eaves: {opt.our_workers} workers")
+            f"Eaves: {opt.our_workers or 'its default of'} workers"
+            + ("" if opt.our_workers else " (one for every four cores)"))
     rep.add(f"- {opt.rounds} rounds, {opt.seconds} s each after {opt.warm} s of warming, "
             f"{opt.users} users; load average before: {load:.2f}")
     rep.add("- CPU of all of a server's processes per operation, kernel included: medians "
@@ -417,7 +418,7 @@ def options():
     p.add_argument("--warm", type=float, default=2)
     p.add_argument("--users", type=int, default=10000)
     p.add_argument("--workers", type=int, default=os.cpu_count(), help="the peer's processes")
-    p.add_argument("--our-workers", type=int, default=os.cpu_count())
+    p.add_argument("--our-workers", type=int, default=0, help="0: as the server chooses")
     p.add_argument("--port", type=int, default=5960)
     p.add_argument("--only", nargs="+", default=["memory", "challenged", "durable", "latency",
                                                  "capacity"])
