@@ -139,7 +139,8 @@ void txn_key_merge(const struct txn_table *tt, const struct sip_msg *m, struct t
 {
 	struct mac mac;
 	k->merge = 0;
-	k->mergeable = m->method != SIP_CANCEL && m->method != SIP_ACK && !may_have_to_tag(m);
+	k->mergeable = tt->tell_merged && m->method != SIP_CANCEL && m->method != SIP_ACK &&
+		       !may_have_to_tag(m);
 	if (!k->mergeable)
 		return;
 	begin(&mac, tt, FOR_MERGE);

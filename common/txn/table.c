@@ -106,6 +106,11 @@ void txn_table_free(struct txn_table *tt)
 	free(tt);
 }
 
+void txn_table_tell_merged(struct txn_table *tt)
+{
+	tt->tell_merged = true;
+}
+
 const struct txn_counters *txn_table_counters(const struct txn_table *tt)
 {
 	return &tt->counters;
@@ -117,9 +122,10 @@ static bool new_slab(struct txn_table *tt)
 {
 	if (tt->nslabs >= slabs_max(tt))
 		return false;
-	struct txn *v = calloc(TXN_SLAB, sizeof(*v));
+	struct txn *v = aligned_alloc(_Alignof(struct txn), TXN_SLAB * sizeof(*v));
 	if (!v)
 		return false;
+	memset(v, 0, TXN_SLAB * sizeof(*v));
 	for (size_t i = 0; i < TXN_SLAB; i++) {
 		/* Slot 0 is never used, so that no id is 0. */
 		v[i].id = tt->nslabs * TXN_SLAB + i + 1;

@@ -72,6 +72,9 @@ struct txn_server_user {
 struct txn_table *txn_table_new(struct wheel *w, const struct txn_timers *timers,
 				const struct txn_ops *ops, const struct mac_key *key,
 				size_t limit);
+/* For a UAS: tell merged requests (8.2.2.2) from new ones.  A proxy lets them go on and need
+ * not pay for it: without this call they are TXN_REQUEST_NEW. */
+void txn_table_tell_merged(struct txn_table *tt);
 /* Ends every transaction (gone() is called), then frees. */
 void txn_table_free(struct txn_table *tt);
 const struct txn_counters *txn_table_counters(const struct txn_table *tt);
@@ -84,8 +87,9 @@ enum txn_request {
 				 done */
 	TXN_REQUEST_ACK, /* an ACK that matches no transaction, or a 2xx (end to end): pass on
 			  */
-	TXN_REQUEST_MERGED, /* RFC 3261 8.2.2.2: same From tag, Call-ID, CSeq, another branch;
-			     * the caller decides (482 at a UAS; a proxy goes on) */
+	TXN_REQUEST_MERGED, /* txn_table_tell_merged(), RFC 3261 8.2.2.2: same From tag,
+			     * Call-ID, CSeq, another branch; the caller decides (482 at a UAS;
+			     * a proxy goes on) */
 };
 /* Matches a request (17.2.3, with RFC 2543's rule for branches without the cookie). */
 enum txn_request txn_recv_request(struct txn_table *tt, const struct sip_msg *m,

@@ -46,15 +46,12 @@ extern const struct txn_machine txn_invite_client, txn_client, txn_invite_server
 
 enum txn_cancel { TXN_CANCEL_NONE, TXN_CANCEL_WANTED, TXN_CANCEL_SENT };
 
+/* What its end touches comes first: by then it is out of every cache, line by line. */
 struct txn {
 	struct txn_node key; /* in tt->clients or tt->servers */
 	struct txn_table *tt;
 	const struct txn_machine *machine;
 	uint64_t id;
-	struct list errors; /* in tt->errors: a transport error to be dealt with */
-	struct list dead;   /* in tt->dead: terminated; before, in tt->completed or none */
-	struct wheel_timer retransmit;
-	struct wheel_timer life;
 	uint32_t interval_ms; /* of the retransmission timer */
 	uint16_t status;      /* server: latest sent; client: latest received */
 	uint8_t state;	      /* of the machine's own enum */
@@ -62,16 +59,19 @@ struct txn {
 	uint8_t method;	      /* enum sip_method */
 	bool terminated;
 	bool reliable;
-	struct sip_flow to; /* client: target; server: where responses go */
-	void *arg;
+	struct wheel_timer life;
+	struct list dead;   /* in tt->dead: terminated; before, in tt->completed or none */
+	struct list errors; /* in tt->errors: a transport error to be dealt with */
+	struct wheel_timer retransmit;
 	struct bytes *last; /* server: latest response; INVITE client: the ACK */
+	void *arg;
 	union {
 		struct {
 			const struct txn_client_user *user; /* NULL: forgotten */
-			struct bytes *req;  /* NULL: nothing needs it any more */
+			struct bytes *req; /* NULL: nothing needs it any more */
+			struct bytes *cancel_lines;
 			struct span branch; /* inside req, without the cookie */
 			struct span method_text;
-			struct bytes *cancel_lines;
 			uint8_t cancel; /* enum txn_cancel */
 		} client;
 		struct {
@@ -79,13 +79,14 @@ struct txn {
 			struct sip_kept *req;	  /* NULL: nothing needs it any more */
 			struct txn_node merge;	  /* in tt->merges */
 			struct span branch, host; /* inside req; p NULL: not there */
-			struct sip_flow flow;
 			uint16_t port;
 			bool cookie;
 			char to_tag[16];
+			struct sip_flow flow;
 		} server;
 	};
-};
+	struct sip_flow to; /* client: target; server: where responses go */
+} __attribute__((aligned(64)));
 /* At most 2 KB with index and allocator overhead, besides the message's bytes. */
 _Static_assert(sizeof(struct txn) <= 384, "a transaction has grown");
 
@@ -128,6 +129,7 @@ struct txn_table {
 	struct txn_counters counters;
 	size_t limit;
 	unsigned depth; /* txn_* functions on the stack */
+	bool tell_merged;
 	struct list errors, dead;
 	size_t ndead;
 	struct list completed; /* non-INVITE server transactions, the oldest first */

@@ -127,6 +127,7 @@ RIG void rig_start_limit(size_t limit)
 	ck_assert_int_eq(sip_values_init(), 0);
 	sip_values_use_arena(&rig.arena);
 	rig.tt = txn_table_new(&rig.wheel, &txn_timers_default, &ops, &key, limit);
+	txn_table_tell_merged(rig.tt);
 	ck_assert_ptr_nonnull(rig.tt);
 }
 

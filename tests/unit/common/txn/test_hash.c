@@ -14,7 +14,8 @@ static void bare_start(struct bare *b, uint32_t n)
 	size_t nslabs = n / TXN_SLAB + 1;
 	b->slab = calloc(nslabs, sizeof(*b->slab));
 	for (size_t i = 0; i < nslabs; i++) {
-		b->slab[i] = calloc(TXN_SLAB, sizeof(struct txn));
+		b->slab[i] = aligned_alloc(_Alignof(struct txn), TXN_SLAB * sizeof(struct txn));
+		memset(b->slab[i], 0, TXN_SLAB * sizeof(struct txn));
 		for (uint32_t k = 0; k < TXN_SLAB; k++)
 			b->slab[i][k].id = i * TXN_SLAB + k + 1;
 	}

@@ -190,6 +190,19 @@ START_TEST(a_request_that_came_by_another_way_is_merged)
 }
 END_TEST
 
+START_TEST(without_being_asked_merged_requests_are_new)
+{
+	rig_start();
+	rig.tt->tell_merged = false;
+	rig_server(REQUEST(.method = "INVITE"), SIP_TRANSPORT_UDP);
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "INVITE", .branch = "z9hG4bKtwo")),
+			 TXN_REQUEST_NEW);
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "INVITE")), TXN_REQUEST_ABSORBED);
+	ck_assert_uint_eq(rig.tt->merges.n, 0);
+	rig_stop();
+}
+END_TEST
+
 START_TEST(merged_requests_in_any_number_make_no_chain)
 {
 	rig_start();
@@ -314,6 +327,7 @@ UNIT_MAIN("match", the_cookie_is_compared_without_regard_to_case_the_rest_exactl
 	  rfc2543_rules_hold_for_a_branch_that_is_the_cookie_alone,
 	  rfc2543_a_branch_with_and_one_without_the_cookie_never_match,
 	  a_request_that_came_by_another_way_is_merged,
+	  without_being_asked_merged_requests_are_new,
 	  merged_requests_in_any_number_make_no_chain,
 	  extension_methods_in_any_number_make_no_chain,
 	  the_to_tag_is_the_same_on_the_other_member_and_differs_by_call,
