@@ -52,7 +52,8 @@ static enum txn_request receive(struct txn_table *tt, const struct sip_msg *m,
 	struct txn_key k;
 	struct txn *t;
 	tt->latest.base = NULL;
-	/* What is answered without transactions (REGISTER, OPTIONS) matches none: no key is made. */
+	/* What is answered without transactions (REGISTER, OPTIONS) matches none: no key is
+	 * made. */
 	if (m->method != SIP_ACK && m->method != SIP_CANCEL && !tt->servers_of[m->method])
 		return TXN_REQUEST_NEW;
 	txn_key_of(tt, m, top, &k);

@@ -14,8 +14,7 @@
 #include "common/txn/txn.h"
 
 enum {
-	TXN_LINGER_GRAIN_MS = 64,  /* states that only wait end on multiples of this: fewer
-				    * wake-ups, and nobody can tell from outside */
+	TXN_LINGER_GRAIN_MS = 64,  /* states that only wait end on multiples: fewer wake-ups */
 	TXN_FORGOTTEN_MS = 185000, /* an INVITE nobody waits for any more: beyond timer C */
 	TXN_REAP_MS = 500,	   /* terminated ones are freed by then, when nothing comes */
 	TXN_SLAB = 64,		   /* transactions a slab */
@@ -165,8 +164,7 @@ void txn_fail(struct txn *t, enum txn_failure why, msec now);
 /* Replaces t->last; takes a reference of its own. */
 void txn_keep_last(struct txn *t, struct bytes *b);
 
-/* After a final response: the request goes, unless matching needs more of it than its keyed
- * hash. */
+/* After a final response: the request goes, unless matching needs more than its hash. */
 void txn_drop_request(struct txn *t);
 /* Completed (figure 8): what only absorbs stragglers may be evicted after 8*T1. */
 void txn_complete(struct txn *t);
