@@ -1,5 +1,5 @@
 /*
- * RFC 3261 16.6 steps 1 to 6, 8 and 10 as edits over the bytes that arrived.  Insertions come
+ * RFC 3261 16.6 steps 1 to 6, 8 and 9 as edits over the bytes that arrived.  Insertions come
  * before removals, since edits at one offset keep the order in which they were added.
  */
 #include "common/proxy/proxy_priv.h"
