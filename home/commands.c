@@ -64,19 +64,36 @@ static int durable_end(struct durable *d, int r)
 	return durable_wait(d, 0);
 }
 
+static const char *reason(int r)
+{
+	switch (r) {
+	case -ENOENT:
+		return "no such user";
+	case -EEXIST:
+		return "the name is taken";
+	case -EINVAL:
+		return "not a usable name: what stands before the @, without spaces or colons";
+	case -EIO:
+		return "the store could not write it: it ends with the process";
+	default:
+		return strerror(-r);
+	}
+}
+
 static int report(struct admin_reply *out, int r, const char *good)
 {
-	if (r == 0)
-		admin_printf(out, "%s\n", good);
-	else if (r == -ENOENT)
-		admin_printf(out, "no such user\n");
-	else if (r == -EEXIST)
-		admin_printf(out, "the name is taken\n");
-	else if (r == -EINVAL)
-		admin_printf(out, "not a usable name\n");
-	else
-		admin_printf(out, "%s\n", strerror(-r));
+	admin_printf(out, "%s\n", r == 0 ? good : reason(r));
 	return r;
+}
+
+/* What a new user or alias may be called; mistakes are taken for names otherwise.  A colon
+ * would make two users of one HA1 (RFC 7616 3.4.2). */
+static bool name_usable(struct span name)
+{
+	for (size_t i = 0; i < name.n; i++)
+		if (strchr(" @:<>\"", name.p[i]))
+			return false;
+	return name.n > 0;
 }
 
 /* ---- users ---- */
@@ -90,6 +107,8 @@ static int user_store(struct home *h, struct span name, struct span password, bo
 		return known;
 	if (!must_exist && known == 0)
 		return -EEXIST;
+	if (known < 0 && !name_usable(name))
+		return -EINVAL;
 	int r = auth_ha1_make(name, span_str(h->realm), password, &u.ha1);
 	if (r < 0)
 		return r;
@@ -157,9 +176,10 @@ static int run_user_import(void *arg, int argc, char **argv, struct span in,
 	}
 	int e = durable_wait(&d, 0);
 	if (r < 0)
-		admin_printf(out, "line %zu: want \"NAME PASSWORD\" (%s)\n", number,
-			     strerror(-r));
-	admin_printf(out, "%zu users\n", users);
+		admin_printf(out, "line %zu is not \"NAME PASSWORD\": %s\n", number, reason(r));
+	admin_printf(out, "%zu %s\n", users, users == 1 ? "user" : "users");
+	if (e < 0)
+		admin_printf(out, "not all of them: %s\n", reason(e));
 	return r < 0 ? r : e;
 }
 
@@ -242,7 +262,7 @@ static int user_switch(struct home *h, char **argv, struct admin_reply *out,
 	struct span name = span_str(argv[0]);
 	bool on = strcmp(argv[1], "on") == 0;
 	if (!on && strcmp(argv[1], "off") != 0) {
-		admin_printf(out, "on or off\n");
+		admin_printf(out, "say on or off\n");
 		return -EINVAL;
 	}
 	int r = dir_user_get(h->records, name, time_wall_ms(), &u);
@@ -316,6 +336,7 @@ static int run_user_list(void *arg, int argc, char **argv, struct span secret,
 	(void)argv;
 	(void)secret;
 	dir_user_each(h->records, time_wall_ms(), show_user, out);
+	admin_sort_lines(out);
 	return 0;
 }
 
@@ -326,11 +347,22 @@ static int run_alias_add(void *arg, int argc, char **argv, struct span secret,
 {
 	struct home *h = arg;
 	struct durable d = DURABLE_INIT;
+	struct span alias = span_str(argv[0]), user = span_str(argv[1]);
+	char owner[DIR_NAME_MAX_BYTES + 1];
 	(void)argc;
 	(void)secret;
+	if (!name_usable(alias))
+		return report(out, -EINVAL, "");
+	/* Calls must not come to somebody else by a slip of the keyboard. */
+	int n = dir_resolve(h->records, alias, time_wall_ms(), owner, NULL);
+	if (n > 0 && !span_eq(span_of(owner, (size_t)n), alias) &&
+	    !span_eq(span_of(owner, (size_t)n), user)) {
+		admin_printf(out, "taken: a name of %s; remove it first\n", owner);
+		return -EEXIST;
+	}
 	durable_expect(&d);
-	int r = durable_end(&d, dir_alias_put(h->records, span_str(argv[0]), span_str(argv[1]),
-					      time_wall_ms(), durable_done, &d));
+	int r = durable_end(
+		&d, dir_alias_put(h->records, alias, user, time_wall_ms(), durable_done, &d));
 	return report(out, r, "added");
 }
 
@@ -344,6 +376,10 @@ static int run_alias_remove(void *arg, int argc, char **argv, struct span secret
 	durable_expect(&d);
 	int r = durable_end(&d, dir_alias_remove(h->records, span_str(argv[0]), time_wall_ms(),
 						 durable_done, &d));
+	if (r == -ENOENT) {
+		admin_printf(out, "no such alias\n");
+		return r;
+	}
 	return report(out, r, "removed");
 }
 
@@ -361,6 +397,7 @@ static int run_alias_list(void *arg, int argc, char **argv, struct span secret,
 	(void)argv;
 	(void)secret;
 	dir_alias_each(h->records, time_wall_ms(), show_alias, out);
+	admin_sort_lines(out);
 	return 0;
 }
 
@@ -400,6 +437,7 @@ static int run_reg_list(void *arg, int argc, char **argv, struct span secret,
 	struct span user = argc > 0 ? span_str(argv[0]) : span_of(NULL, 0);
 	(void)secret;
 	reg_each(h->reg, user, time_wall_ms(), show_binding, out);
+	admin_sort_lines(out);
 	return 0;
 }
 
@@ -424,17 +462,17 @@ static int run_reg_drop(void *arg, int argc, char **argv, struct span secret,
 const struct admin_command home_commands[HOME_COMMANDS] = {
 	{.name = "user add",
 	 .args = "NAME",
-	 .help = "a new user; the password is read from input",
+	 .help = "a new user",
 	 .secret = true,
 	 .run = run_user_add},
 	{.name = "user password",
 	 .args = "NAME",
-	 .help = "a new password, read from input",
+	 .help = "a new password",
 	 .secret = true,
 	 .run = run_user_password},
 	{.name = "user import",
 	 .args = "",
-	 .help = "users from input, a line \"NAME PASSWORD\" each",
+	 .help = "users or new passwords, a line \"NAME PASSWORD\" each",
 	 .bulk = true,
 	 .run = run_user_import},
 	{.name = "user remove",
@@ -442,16 +480,16 @@ const struct admin_command home_commands[HOME_COMMANDS] = {
 	 .help = "a user, his aliases and registrations",
 	 .run = run_user_remove},
 	{.name = "user redirect",
-	 .args = "NAME ON",
-	 .help = "on: callers are redirected (302); off",
+	 .args = "NAME on|off",
+	 .help = "his callers are redirected (302), or not",
 	 .run = run_user_redirect},
 	{.name = "user outbound",
-	 .args = "NAME ON",
-	 .help = "on: may call other domains; off",
+	 .args = "NAME on|off",
+	 .help = "may call other domains, or not",
 	 .run = run_user_outbound},
 	{.name = "user enabled",
-	 .args = "NAME ON",
-	 .help = "off: neither registers, calls nor is called; on",
+	 .args = "NAME on|off",
+	 .help = "off: neither registers, calls nor is called",
 	 .run = run_user_enabled},
 	{.name = "user list", .args = "", .help = "all users", .run = run_user_list},
 	{.name = "alias add",
@@ -460,7 +498,7 @@ const struct admin_command home_commands[HOME_COMMANDS] = {
 	 .run = run_alias_add},
 	{.name = "alias remove",
 	 .args = "ALIAS",
-	 .help = "takes it away",
+	 .help = "takes a name away",
 	 .run = run_alias_remove},
 	{.name = "alias list", .args = "", .help = "all aliases", .run = run_alias_list},
 	{.name = "registration list",

@@ -171,6 +171,52 @@ void admin_printf(struct admin_reply *r, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* ---- order ---- */
+
+static int line_compare(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+	int c = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
+
+	return c ? c : (x->n > y->n) - (x->n < y->n);
+}
+
+void admin_sort_lines(struct admin_reply *r)
+{
+	size_t lines = 0, n = 0, at = 0;
+
+	for (size_t i = 0; i < r->n; i++)
+		lines += r->p[i] == '\n';
+	if (lines < 2 || r->failed)
+		return;
+	struct span *v = calloc(lines, sizeof(*v));
+	char *sorted = malloc(r->cap);
+
+	if (v && sorted) {
+		for (size_t i = 0; i < r->n; i++) {
+			if (r->p[i] != '\n')
+				continue;
+			v[n++] = span_of(r->p + at, i - at);
+			at = i + 1;
+		}
+		qsort(v, n, sizeof(*v), line_compare);
+		size_t rest = r->n - at;
+		memcpy(sorted + at, r->p + at, rest);
+		at = 0;
+		for (size_t i = 0; i < n; i++) {
+			memcpy(sorted + at, v[i].p, v[i].n);
+			sorted[at + v[i].n] = '\n';
+			at += v[i].n + 1;
+		}
+		sorted[at + rest] = '\0';
+		char *old = r->p;
+		r->p = sorted;
+		sorted = old;
+	}
+	free(sorted);
+	free(v);
+}
+
 void admin_reply_done(struct admin_reply *r)
 {
 	free(r->p);

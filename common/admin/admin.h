@@ -12,6 +12,8 @@ struct admin;
 struct admin_reply; /* text that grows */
 void admin_printf(struct admin_reply *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The whole lines that are there, by their bytes; as they were when there is no memory. */
+void admin_sort_lines(struct admin_reply *r);
 
 struct admin_command {
 	const char *name; /* "user add": words as typed */

@@ -254,6 +254,16 @@ static int talk(int fd)
 	}
 }
 
+static int usage(FILE *out)
+{
+	fprintf(out, "usage: eavesctl [--socket PATH] WORDS...\n"
+		     "eavesctl help: the commands of the server\n"
+		     "PATH: $EAVES_SOCKET, run/admin.sock or /run/eaves/admin.sock\n");
+	if (fflush(out) != 0)
+		return WIRE_EXIT_FAILED;
+	return out == stdout ? WIRE_EXIT_OK : WIRE_EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	const char *path = NULL;
@@ -266,13 +276,10 @@ int main(int argc, char **argv)
 		path = argv[1] + 9;
 		at = 2;
 	}
-	if (at >= argc || argv[at][0] == '-') {
-		fprintf(stderr,
-			"usage: eavesctl [--socket PATH] WORDS...\n"
-			"eavesctl help: the commands of the server\n"
-			"PATH: $EAVES_SOCKET, run/admin.sock or /run/eaves/admin.sock\n");
-		return WIRE_EXIT_USAGE;
-	}
+	if (at < argc && (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0))
+		return usage(stdout);
+	if (at >= argc || argv[at][0] == '-')
+		return usage(stderr);
 	if (!path)
 		path = default_path();
 	fd = dial(path);

@@ -64,7 +64,8 @@ static void usage(struct admin_client *c, const struct admin_command *cmd)
 	struct admin_reply reply = {0};
 
 	if (cmd)
-		admin_printf(&reply, "usage: %s %s\n", cmd->name, cmd->args ? cmd->args : "");
+		admin_printf(&reply, "usage: %s%s%s\n", cmd->name,
+			     cmd->args && *cmd->args ? " " : "", cmd->args ? cmd->args : "");
 	else
 		admin_printf(&reply, "unknown command; these are there:\n");
 	if (!cmd)

@@ -174,6 +174,43 @@ def test_a_command_that_cannot_be_done_fails_and_says_why(start, words, stdin):
 	assert s.ctl("user", "list") == ""
 
 
+@pytest.mark.parametrize("name", ["dora@example.org", "sip:dora", "two words", "a\"b", "<dora>"])
+def test_what_is_no_name_by_itself_is_not_taken_for_one(start, name):
+	s = start(users=["alice"])
+	for words in (["user", "add", name], ["alias", "add", name, "alice"]):
+		r = s.ctl_raw(*words, stdin="x\n")
+		assert r.returncode == 1 and "not a usable name" in r.stderr
+	assert s.ctl("user", "list").split() == ["alice"] and s.ctl("alias", "list") == ""
+
+
+def test_an_alias_does_not_go_over_to_somebody_else(start):
+	s = start(users=["alice", "bob"])
+	s.ctl("alias", "add", "100", "alice")
+	s.ctl("alias", "add", "100", "alice")
+	r = s.ctl_raw("alias", "add", "100", "bob")
+	assert r.returncode == 1 and "a name of alice" in r.stderr
+	assert s.ctl("alias", "list") == "100 alice\n"
+	s.ctl("alias", "remove", "100")
+	s.ctl("alias", "add", "100", "bob")
+	r = s.ctl_raw("alias", "remove", "200")
+	assert r.returncode == 1 and "no such alias" in r.stderr
+
+
+def test_lists_are_in_order(start):
+	names = ["mia", "bob", "zoe", "ada", "karl", "eve", "ida", "tom"]
+	s = start(users=names)
+	assert s.ctl("user", "list").split() == sorted(names)
+
+
+def test_an_import_says_which_line_is_wrong_and_why(start):
+	s = start()
+	r = s.ctl_raw("user", "import", stdin="alice x\r\n\nbob\neve y\n")
+	assert r.returncode == 1
+	assert r.stderr.startswith("line 3 is not \"NAME PASSWORD\"") and "\n1 user\n" in r.stderr
+	alice = s.phone("alice", password="x")
+	alice.register()
+
+
 @pytest.mark.parametrize("words", [["nonsense"], ["user"], ["user", "add"],
 	["user", "add", "x", "y"], ["status", "x"]])
 def test_words_that_are_no_command_give_the_usage(start, words):

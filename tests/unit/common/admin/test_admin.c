@@ -65,7 +65,22 @@ static int flood(void *arg, int argc, char **argv, struct span input, struct adm
 	return 0;
 }
 
+static int disorder(void *arg, int argc, char **argv, struct span input, struct admin_reply *r)
+{
+	(void)arg;
+	(void)argc;
+	(void)argv;
+	(void)input;
+	admin_sort_lines(r);
+	admin_printf(r, "one line\n");
+	admin_sort_lines(r);
+	admin_printf(r, "b\nab\n\na\n a tail");
+	admin_sort_lines(r);
+	return 0;
+}
+
 static const struct admin_command table[] = {
+	{.name = "disorder", .help = "lines in no order", .run = disorder},
 	{.name = "user", .args = "[A]", .help = "one word", .run = echo},
 	{.name = "user show", .args = "NAME [MORE]", .help = "two words", .run = echo},
 	{.name = "user add", .args = "NAME", .help = "a secret", .secret = true, .run = take},
@@ -238,10 +253,21 @@ START_TEST(wrong_arguments_and_unknown_commands_are_usage)
 	ck_assert_int_eq(COMMAND("user\0show"), WIRE_EXIT_USAGE);
 	ck_assert_str_eq(text, "usage: user show NAME [MORE]\n");
 	ck_assert_int_eq(COMMAND("user\0show\0a\0b\0c"), WIRE_EXIT_USAGE);
+	ck_assert_int_eq(COMMAND("flood\0x"), WIRE_EXIT_USAGE);
+	ck_assert_str_eq(text, "usage: flood\n");
 	ck_assert_int_eq(COMMAND("use"), WIRE_EXIT_USAGE);
 	ck_assert_ptr_nonnull(strstr(text, "user show NAME [MORE]"));
 	ck_assert_int_eq(COMMAND(""), WIRE_EXIT_USAGE);
 	ck_assert_uint_eq(ran, 0);
+	stop();
+}
+END_TEST
+
+START_TEST(lines_are_sorted_and_an_unfinished_one_stays_last)
+{
+	start();
+	ck_assert_int_eq(COMMAND("disorder"), 0);
+	ck_assert_str_eq(text, "\na\nab\nb\none line\n a tail");
 	stop();
 }
 END_TEST
@@ -548,7 +574,8 @@ START_TEST(address_that_is_none_or_taken_is_an_error)
 END_TEST
 
 UNIT_MAIN("admin", longest_name_gets_the_rest_as_arguments,
-	  wrong_arguments_and_unknown_commands_are_usage, help_lists_every_table,
+	  wrong_arguments_and_unknown_commands_are_usage,
+	  lines_are_sorted_and_an_unfinished_one_stays_last, help_lists_every_table,
 	  failure_has_the_text_of_the_command_or_of_the_error,
 	  secret_is_asked_for_and_is_one_line, input_that_did_not_wait_to_be_asked_for_is_taken,
 	  bulk_input_of_16_mib_is_taken_and_one_byte_more_is_not,

@@ -128,7 +128,8 @@ START_TEST(without_words_or_server_it_says_so)
 	ck_assert_ptr_nonnull(strstr(out, "/nonexistent/socket: No such file or directory"));
 	ck_assert_int_eq(RUN("", "--socket=/nonexistent", "show"), 3);
 	ck_assert_int_eq(RUN("", "--socket", "x"), 2);
-	ck_assert_int_eq(RUN("", "--help"), 2);
+	ck_assert_int_eq(RUN("", "--nonsense"), 2);
+	ck_assert_int_eq(RUN("", "--help"), 0);
 	ck_assert_ptr_nonnull(strstr(out, "usage: eavesctl"));
 }
 END_TEST
