@@ -67,7 +67,10 @@ class Phone:
 		self.family = socket.AF_INET6 if ":" in source else socket.AF_INET
 		if transport == "udp":
 			self.sock = socket.socket(self.family, socket.SOCK_DGRAM)
-			self.sock.bind((source, port))
+			try:
+				self.sock.bind((source, port))
+			except OSError as e:
+				raise OSError(f"{source}:{port}: {e} (is \"make run\" running?)") from e
 		else:
 			self.sock = None
 			if listen:
