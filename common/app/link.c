@@ -42,18 +42,26 @@ static uint64_t bit(enum sip_hdr_kind k)
 }
 
 /* RFC 3261 22.3: credentials for us are used up here, whether they were asked for or not; those
- * for another realm go on. */
-static bool all_credentials_are_ours(const struct app_worker *w, const struct sip_msg *m)
+ * for another realm go on.  True where there are some of ours; *ret_others: the other fields.
+ */
+static bool has_credentials(const struct app_worker *w, const struct sip_msg *m,
+			    struct span *ret_others)
 {
 	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_PROXY_AUTHORIZATION);
 	struct span realm = span_str(w->conf->auth.realm);
+	bool ours = false;
+	*ret_others = SPAN("");
 	for (; h; h = sip_msg_next(m, h)) {
 		struct sip_credentials c;
-		if (sip_credentials_parse(sip_hdr_value(m, h), &c) < 0 ||
-		    !span_eq(c.realm, realm))
-			return false;
+		if (sip_credentials_parse(sip_hdr_value(m, h), &c) == 0 &&
+		    span_eq(c.realm, realm))
+			ours = true;
+		else
+			*ret_others =
+				arena_printf(sip_arena(), "%.*s%.*s", SPAN_FMT(*ret_others),
+					     (int)h->len, m->base + h->off);
 	}
-	return true;
+	return ours;
 }
 
 /* The user part as it stands in a URI (RFC 3261 25.1: unreserved and user-unreserved pass). */
@@ -84,10 +92,13 @@ void app_forward_opts(const struct app_worker *w, const struct app_request *q, b
 	const uint64_t asserted =
 		bit(SIP_HDR_P_ASSERTED_IDENTITY) | bit(SIP_HDR_REMOTE_PARTY_ID);
 	const struct sip_msg *m = q->r->msg;
+	struct span others;
 	bool shown = to_trusted || !sip_msg_has_token(m, SIP_HDR_PRIVACY, SPAN("id"));
 	*ret_opts = (struct proxy_opts){.record_user = app_caller_token(w, q)};
-	if (all_credentials_are_ours(w, m))
+	if (has_credentials(w, m, &others)) {
 		ret_opts->strip = bit(SIP_HDR_PROXY_AUTHORIZATION);
+		ret_opts->lines = others;
+	}
 	if (!to_trusted) /* nobody has proved what it says */
 		ret_opts->strip_responses = asserted;
 	if (q->marks & APP_MARK_INSIDER) {
@@ -98,6 +109,7 @@ void app_forward_opts(const struct app_worker *w, const struct app_request *q, b
 	if (!(q->marks & APP_MARK_AUTHENTICATED) || !shown)
 		return;
 	struct span user = escape_user(q->user);
-	ret_opts->lines = arena_printf(sip_arena(), "P-Asserted-Identity: <sip:%.*s@%s>\r\n",
-				       SPAN_FMT(user), w->conf->domain);
+	ret_opts->lines =
+		arena_printf(sip_arena(), "%.*sP-Asserted-Identity: <sip:%.*s@%s>\r\n",
+			     SPAN_FMT(ret_opts->lines), SPAN_FMT(user), w->conf->domain);
 }

@@ -269,14 +269,15 @@ class Phone:
 		n, method = request.cseq
 		self.cseq = max(self.cseq, n + 1)
 		gone = {"authorization", "proxy-authorization"} if auth else set()
+		realm = re.search(r'realm="[^"]*"', auth[1]) if auth else None
 		h = []
 		for name, value in request.headers:
 			if name == "Via":
 				value = self.via()
 			elif name == "CSeq":
 				value = f"{n + 1} {method}"
-			elif name.lower() in gone:
-				continue
+			elif name.lower() in gone and (not realm or realm.group() in value):
+				continue  # those for another realm stay
 			h.append((name, value))
 		if auth:
 			h.append(auth)

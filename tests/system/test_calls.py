@@ -110,6 +110,18 @@ def test_credentials_for_the_server_are_not_shown_to_the_callee(server):
 	alice.expect(486)
 
 
+def test_credentials_for_another_proxy_go_on_without_ours(server):
+	alice, bob = registered(server, "alice", "bob")
+	theirs = ['Digest username="a", realm="there", nonce="1", uri="sip:x", response="%s"' % (c * 32)
+		for c in "ab"]
+	alice.invite("bob", headers=[("Proxy-Authorization", x) for x in theirs])
+	m = bob.expect("INVITE")
+	assert m.all("proxy-authorization") == theirs
+	assert len(m.all("p-asserted-identity")) == 1
+	bob.reply(m, 486)
+	alice.expect(486)
+
+
 # ---- CANCEL ----
 
 def test_cancel_while_ringing_ends_the_call(server_n):
