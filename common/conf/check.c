@@ -5,6 +5,8 @@
  */
 #include "common/conf/conf_priv.h"
 
+#include "common/sip/values.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -162,7 +164,9 @@ static int check_edge(struct conf *c, struct conf_fault *f)
 		if (strcmp(r->domain, "*") != 0 && !is_host(r->domain))
 			return fault(f, "is no host name and not *", "edge.routes[%u].domain",
 				     i);
-		if (!span_istarts(uri, SPAN("sip:")) && !span_istarts(uri, SPAN("sips:")))
+		struct sip_uri u;
+
+		if (sip_uri_parse(uri, &u) < 0)
 			return fault(f, "is no sip or sips URI", "edge.routes[%u].uri", i);
 		if (strpbrk(r->uri, " <>\""))
 			return fault(f, "is no sip or sips URI", "edge.routes[%u].uri", i);
