@@ -1,4 +1,5 @@
 """Configuration, its errors and its reload; eavesctl; /metrics and /healthz; the log."""
+import contextlib
 import os
 import re
 import shutil
@@ -223,6 +224,16 @@ def test_help_names_every_command(start):
 	for c in ("user add", "user remove", "user password", "user list", "alias add",
 			"registration list", "registration drop", "status", "reload", "log level"):
 		assert c in out
+
+
+def test_a_server_with_too_many_clients_says_so(start):
+	s = start()
+	with contextlib.ExitStack() as stack:
+		for _ in range(40):
+			c = stack.enter_context(socket.socket(socket.AF_UNIX))
+			c.connect(str(s.dir / "admin.sock"))
+		r = s.ctl_raw("status")
+		assert r.returncode == 1 and "too many clients" in r.stderr
 
 
 def test_status_tells_what_runs(start, workers):
