@@ -91,6 +91,14 @@ static const char *route_for(const struct conf *c, struct span host)
 	return any;
 }
 
+/* An administered hop is a loose router, whether its URI says so or not. */
+static struct span loose(const char *uri)
+{
+	struct sip_uri u;
+	bool says = sip_uri_parse(span_str(uri), &u) == 0 && sip_uri_param(&u, SPAN("lr"));
+	return arena_printf(sip_arena(), "<%s%s>", uri, says ? "" : ";lr");
+}
+
 static void forward(struct app_worker *w, const struct app_request *q, msec now)
 {
 	const struct proxy_request *r = q->r;
@@ -99,8 +107,7 @@ static void forward(struct app_worker *w, const struct app_request *q, msec now)
 	struct proxy_target t = {.uri = r->uri_text, .q = 1000, .flags = PROXY_TARGET_KEEP_URI};
 	app_forward_opts(w, q, hop != NULL, &opts);
 	if (hop)
-		t.route = arena_printf(sip_arena(), "<%s%s>", hop,
-				       strstr(hop, ";lr") ? "" : ";lr");
+		t.route = loose(hop);
 	proxy_forward(stack_proxy(w->stack), r, &t, hop ? 1 : 0, &opts, now);
 }
 

@@ -1,4 +1,6 @@
 """Other domains by RFC 3263: NAPTR, SRV, A, and the next target when the first is dead."""
+import re
+
 import pytest
 
 from eaves import free_port, own_address
@@ -167,13 +169,16 @@ def test_a_dead_name_server_holds_up_nobody_else(world, peers):
 	assert r.status in (404, 480, 500, 502, 503, 504)
 
 
-def test_an_administered_route_comes_before_dns(world, peers):
+@pytest.mark.parametrize("param", ["", ";lr", ";LR", ";lrx=1"])
+def test_an_administered_route_comes_before_dns(world, peers, param):
+	"""It is a loose router's, whatever its URI says."""
 	p, other = peer(peers), peer(peers)
 	s = world(srv("_sip._udp", "peer.example", other, "a.peer.example"),
-		{"edge": {"routes": [{"domain": "peer.example", "uri": f"sip:{p.local}"}]}})
+		{"edge": {"routes": [{"domain": "peer.example", "uri": f"sip:{p.local}{param}"}]}})
 	alice, _ = call_out(s, "sip:x@peer.example")
 	got = p.expect("INVITE")
 	assert got.uri == "sip:x@peer.example"
+	assert len(re.findall(r";lr\b", got.get("route"), re.I)) == 1
 	p.reply(got, 486)
 	alice.expect(486)
 	other.expect_nothing(0.05)
