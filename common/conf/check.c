@@ -170,6 +170,9 @@ static int check_edge(struct conf *c, struct conf_fault *f)
 			return fault(f, "is no sip or sips URI", "edge.routes[%u].uri", i);
 		if (strpbrk(r->uri, " <>\""))
 			return fault(f, "is no sip or sips URI", "edge.routes[%u].uri", i);
+		if (u.headers.p)
+			return fault(f, "is for a Route: no headers behind \"?\"",
+				     "edge.routes[%u].uri", i);
 	}
 	return 0;
 }

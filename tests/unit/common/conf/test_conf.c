@@ -213,6 +213,8 @@ START_TEST(keys_that_depend_on_each_other_are_checked)
 	parse_fails(MINIMAL "timers: {t1_ms: 5000}\n", "t.yaml:4: ", "t2_ms");
 	parse_fails(MINIMAL "edge: {routes: [{domain: a.b, uri: \"sip:\"}]}\n",
 		    "t.yaml:4: edge.routes[0].uri", "no sip or sips URI");
+	parse_fails(MINIMAL "edge: {routes: [{domain: a.b, uri: \"sip:gw?a=b\"}]}\n",
+		    "t.yaml:4: edge.routes[0].uri", "no headers");
 	parse_fails(MINIMAL "edge: {routes: [{domain: a.b, uri: \"sip:gw:port\"}]}\n",
 		    "t.yaml:4: edge.routes[0].uri", "no sip or sips URI");
 	parse_fails(MINIMAL "registrar: {service_route: \"sip:e;lr\"}\n",
