@@ -73,6 +73,11 @@ run() {
 	fi
 }
 
+for step in "$@"; do
+	steps | grep -q "^$step " && continue
+	echo "no step $step; there are:" $(steps | cut -d' ' -f1) >&2
+	exit 2
+done
 while read -r name limit command; do
 	[ $# = 0 ] || [[ " $* " == *" $name "* ]] || continue
 	run "$name" "$limit" "$command"
