@@ -158,24 +158,22 @@ class Attack:
 	def guess(self):
 		"""Wrong passwords by the thousand, known and unknown users, from 1,000 addresses."""
 		import re
-		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-		s.bind((address(self.base), 0))
-		via = "%s:%d" % s.getsockname()
-		s.settimeout(5)
-		s.sendto(REQUEST.format(via=via, n=0, user="alice", more="").encode(), self.to)
-		answer = s.recv(4096).decode()
-		nonce = re.search('nonce="([^"]*)"', answer).group(1)
-		realm = re.search('realm="([^"]*)"', answer).group(1)
 		socks = []
-		for n in range(1000):
+		for n in range(1000): # a nonce is good for the source that it was sent to
 			s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 			s.bind((address(self.base + n), 0))
+			s.settimeout(5)
+			via = "%s:%d" % s.getsockname()
+			s.sendto(REQUEST.format(via=via, n=n, user="alice", more="").encode(), self.to)
+			answer = s.recv(4096).decode()
+			nonce = re.search('nonce="([^"]*)"', answer).group(1)
+			realm = re.search('realm="([^"]*)"', answer).group(1)
 			s.setblocking(False)
-			socks.append((s, "%s:%d" % s.getsockname()))
+			socks.append((s, via, nonce))
 		self.ready(4)
 		sent, began, status = 0, time.monotonic(), {}
 		while sent < self.count and not self.over():
-			s, via = socks[sent % 1000]
+			s, via, nonce = socks[sent % 1000]
 			user = "alice" if sent % 3 else f"nobody{sent}"
 			more = (f'Authorization: Digest username="{user}", realm="{realm}", nonce="{nonce}", '
 				f'uri="sip:example.org", response="{sent:032x}", cnonce="c", qop=auth, '
