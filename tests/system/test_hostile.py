@@ -19,7 +19,7 @@ from phone import hang_up, talk
 from sip import token
 
 HERE = pathlib.Path(__file__).parent
-P99_S = 0.5  # of OPTIONS under attack: T1, before a phone would send its request again
+P99_S = 0.15  # of OPTIONS under attack
 MIB = 1 << 20
 
 
