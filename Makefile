@@ -9,7 +9,6 @@ CC_fuzz := clang
 CC := $(or $(CC_$(FLAVOUR)),gcc)
 B := build/$(FLAVOUR)
 
-PKGS := libosip2 libevent libevent_openssl libevent_pthreads libcares openssl sqlite3 libcyaml libprotobuf-c
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wpointer-arith -Werror
 FLAGS_release := -O2
 FLAGS_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
