@@ -17,8 +17,8 @@ FLAGS_fuzz := -O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-reco
 HARDEN := -fstack-protector-strong -fPIE
 CFLAGS := -std=gnu11 -g -D_GNU_SOURCE -pthread $(WARN) $(HARDEN) $(FLAGS_$(FLAVOUR)) $(EXTRA)
 CPPFLAGS := -I. -I$(B)
-LDFLAGS := -pthread -pie -Wl,-z,relro,-z,now $(FLAGS_$(FLAVOUR))
-LDLIBS = -losipparser2 -levent_core -levent_extra -levent_openssl -levent_pthreads -lcares -lssl -lcrypto \
+LDFLAGS := -pthread -pie -Wl,--as-needed -Wl,-z,relro,-z,now $(FLAGS_$(FLAVOUR))
+LDLIBS = -lzmq -lhiredis -losipparser2 -levent_core -levent_extra -levent_openssl -levent_pthreads -lcares -lssl -lcrypto \
 	-lsqlite3 -lcyaml -lyaml -lprotobuf-c -lm
 
 # One archive an area, and what each may stand on: the floors of the house, at link time too
@@ -31,10 +31,13 @@ NEEDS_common/conf := common/sip common/base
 NEEDS_common/metrics := common/base
 NEEDS_common/net := common/sip common/loop common/base
 NEEDS_common/dns := common/loop common/base
-NEEDS_common/store := common/base
+NEEDS_common/store := common/loop common/base
 NEEDS_common/txn := common/sip common/base
 NEEDS_common/auth := common/sip common/base
-NEEDS_common/records := common/store common/metrics common/base
+NEEDS_common/records := common/store common/loop common/metrics common/base
+NEEDS_common/directory := common/records common/auth proto common/store common/metrics common/sip common/base
+NEEDS_common/bus := common/loop common/base
+NEEDS_common/cluster := common/bus common/records proto common/store common/metrics common/loop common/base
 NEEDS_common/flow := common/sip common/base
 NEEDS_common/locate := common/dns common/sip common/loop common/base
 NEEDS_common/admin := common/metrics common/loop common/base
@@ -42,9 +45,8 @@ NEEDS_common/proxy := common/locate common/txn common/dns common/loop common/sip
 NEEDS_common/stack := common/net common/dns $(NEEDS_common/proxy) common/proxy
 NEEDS_common/app := common/stack common/flow common/admin common/conf common/records common/store common/auth common/metrics \
 	$(NEEDS_common/stack)
-NEEDS_home/directory := common/records common/auth proto common/store common/metrics common/sip common/base
 NEEDS_home/registrar := common/records common/flow proto common/store common/metrics common/sip common/base
-NEEDS_home := home/registrar home/directory proto common/app $(NEEDS_common/app)
+NEEDS_home := home/registrar common/directory proto common/app $(NEEDS_common/app)
 NEEDS_edge := common/app $(NEEDS_common/app)
 AREAS := $(patsubst NEEDS_%,%,$(filter NEEDS_%,$(.VARIABLES)))
 

@@ -3,9 +3,9 @@
 # usage: deploy/deps.sh run|check|bench|phone
 set -eu
 
-run="gcc make pkg-config libosip2-dev libevent-dev libc-ares-dev libssl-dev libsqlite3-dev libcyaml-dev libyaml-dev
+run="gcc make pkg-config libosip2-dev libevent-dev libc-ares-dev libssl-dev libsqlite3-dev libzmq3-dev libhiredis-dev libcyaml-dev libyaml-dev
 	libprotobuf-c-dev protobuf-c-compiler openssl"
-check="$run check libsubunit-dev python3 python3-pytest sip-tester baresip linphone-cli prometheus valgrind clang
+check="$run redis-server redis-sentinel check libsubunit-dev python3 python3-pytest sip-tester baresip linphone-cli prometheus valgrind clang
 	clang-format libclang-rt-14-dev dnsmasq-base sox procps iproute2"
 bench="$run python3 kamailio kamailio-sqlite-modules sqlite3"
 

@@ -7,7 +7,7 @@
 #include "common/app/role.h"
 #include "common/auth/digest.h"
 #include "common/auth/guard.h"
-#include "home/directory/directory.h"
+#include "common/directory/directory.h"
 #include "home/registrar/registrar.h"
 
 #include <stdatomic.h>

@@ -178,7 +178,7 @@ static int open_store(struct app *a, char ret_error[APP_ERROR_MAX])
 		if (!a->store)
 			return -EIO;
 	}
-	a->records = records_new(a->store, 1, c->records_max);
+	a->records = records_new(a->store, 1, c->records_max, NULL);
 	if (!a->records)
 		return -ENOMEM;
 	int r = records_load(a->records, time_wall_ms());

@@ -177,6 +177,115 @@ static int check_edge(struct conf *c, struct conf_fault *f)
 	return 0;
 }
 
+/* ---- the cluster ---- */
+
+/* A name that may stand in a host's place, in logs and in file names. */
+static int check_node(struct conf *c, unsigned i, struct conf_fault *f)
+{
+	struct conf_node *n = &c->cluster.nodes[i];
+
+	if (!is_host(n->name))
+		return fault(f, "is no name", "cluster.nodes[%u].name", i);
+	if (!is_host(n->pair))
+		return fault(f, "is no name", "cluster.nodes[%u].pair", i);
+	if (parse_endpoint(span_str(n->bus), 0, &n->bus_addr) < 0)
+		return fault(f, "is no address:port", "cluster.nodes[%u].bus", i);
+	if (parse_endpoint(span_str(n->sip), 0, &n->sip_addr) < 0)
+		return fault(f, "is no address:port", "cluster.nodes[%u].sip", i);
+	if (strlen(n->key) != 40)
+		return fault(f, "is no key of 40 characters", "cluster.nodes[%u].key", i);
+	unsigned members = 1;
+	for (unsigned k = 0; k < i; k++) {
+		const struct conf_node *o = &c->cluster.nodes[k];
+
+		if (strcmp(o->name, n->name) == 0)
+			return fault(f, "is another node's too", "cluster.nodes[%u].name", i);
+		if (addr_equal(&o->bus_addr, &n->bus_addr))
+			return fault(f, "is another node's too", "cluster.nodes[%u].bus", i);
+		if (n->role == CONF_ROLE_EDGE && o->role == CONF_ROLE_EDGE &&
+		    strcmp(o->pair, n->pair) != 0)
+			return fault(f, "edges are one pair", "cluster.nodes[%u].pair", i);
+		if (strcmp(o->pair, n->pair) != 0)
+			continue;
+		if (o->role != n->role)
+			return fault(f, "a pair is of one role", "cluster.nodes[%u].pair", i);
+		if (++members > 2)
+			return fault(f, "a pair has two members at most",
+				     "cluster.nodes[%u].pair", i);
+	}
+	return 0;
+}
+
+static int check_self(struct conf *c, struct conf_fault *f)
+{
+	bool listens = false;
+
+	for (c->cluster.self = 0; c->cluster.self < c->cluster.nodes_count; c->cluster.self++)
+		if (strcmp(c->cluster.nodes[c->cluster.self].name, c->cluster.node) == 0)
+			break;
+	if (c->cluster.self == c->cluster.nodes_count)
+		return fault(f, "is not in cluster.nodes", "cluster.node");
+	if (!c->cluster.secret)
+		return fault(f, "a node needs the cluster's secret", "cluster.secret");
+	if (!c->cluster.bus_key)
+		return fault(f, "a node needs its key", "cluster.bus_key");
+	for (unsigned i = 0; i < c->listeners_count; i++)
+		listens |= c->listeners[i].policy == CONF_POLICY_CLUSTER;
+	if (!listens)
+		return fault(f, "a node needs a listener of policy cluster", "listeners");
+	if (c->cluster.dead_ms < 2 * c->cluster.heartbeat_ms)
+		return fault(f, "must be two heartbeats at least", "cluster.dead_ms");
+	return 0;
+}
+
+static int check_cluster(struct conf *c, struct conf_fault *f)
+{
+	for (unsigned i = 0; i < c->listeners_count; i++) {
+		const struct conf_listener *l = &c->listeners[i];
+
+		if (l->policy != CONF_POLICY_CLUSTER)
+			continue;
+		if (!c->cluster.node)
+			return fault(f, "cluster is for a node of one: set cluster.node",
+				     "listeners[%u].policy", i);
+		if (l->transport == SIP_TRANSPORT_UDP)
+			return fault(f, "nodes speak by tcp or tls", "listeners[%u].transport",
+				     i);
+		if (l->transport == SIP_TRANSPORT_TLS && !l->mutual_tls)
+			return fault(f, "nodes prove who they are: set it",
+				     "listeners[%u].mutual_tls", i);
+	}
+	for (unsigned i = 0; i < c->cluster.nodes_count; i++) {
+		int rc = check_node(c, i, f);
+		if (rc < 0)
+			return rc;
+	}
+	return c->cluster.node ? check_self(c, f) : 0;
+}
+
+static int check_redis(const struct conf *c, struct conf_fault *f)
+{
+	const char *const lists[] = {c->redis.servers, c->redis.sentinels};
+	struct addr a;
+
+	for (unsigned i = 0; i < 2; i++)
+		for (struct span rest = span_str(lists[i]); rest.n;) {
+			ptrdiff_t comma = span_chr(rest, ',', 0);
+			size_t n = comma < 0 ? rest.n : (size_t)comma;
+
+			if (parse_endpoint(span_of(rest.p, n), 0, &a) < 0)
+				return fault(f, "is no list of address:port", "redis.%s",
+					     i ? "sentinels" : "servers");
+			n += comma >= 0;
+			rest = span_of(rest.p + n, rest.n - n);
+		}
+	if (c->redis.servers && c->redis.sentinels)
+		return fault(f, "wants either servers or sentinels", "redis");
+	if (!c->redis.sentinels != !c->redis.primary)
+		return fault(f, "sentinels and primary go together", "redis.primary");
+	return 0;
+}
+
 static int check_tls(const struct conf *c, struct conf_fault *f)
 {
 	for (unsigned i = 0; i < c->tls.certificates_count; i++)
@@ -234,6 +343,10 @@ int conf_check(struct conf *c, struct conf_fault *ret_fault)
 		rc = check_auth(c, ret_fault);
 	if (rc == 0)
 		rc = check_edge(c, ret_fault);
+	if (rc == 0)
+		rc = check_cluster(c, ret_fault);
+	if (rc == 0)
+		rc = check_redis(c, ret_fault);
 	if (rc == 0)
 		rc = check_tls(c, ret_fault);
 	if (rc == 0)

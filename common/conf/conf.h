@@ -17,8 +17,10 @@ enum conf_policy {
 	CONF_POLICY_CHALLENGE, /* everybody proves who he is (REGISTER excepted: always) */
 	CONF_POLICY_NORMAL,    /* users of our domain prove it; outsiders may call our users */
 	CONF_POLICY_TRUSTED,   /* whoever reaches this listener is an insider */
+	CONF_POLICY_CLUSTER,   /* the other nodes of the cluster, nobody else */
 };
 enum conf_store { CONF_STORE_MEMORY, CONF_STORE_SQLITE };
+enum conf_role { CONF_ROLE_EDGE, CONF_ROLE_HOME };
 enum conf_redirect { CONF_REDIRECT_NEVER, CONF_REDIRECT_USER, CONF_REDIRECT_ALWAYS };
 
 struct conf_listener {
@@ -42,6 +44,16 @@ struct conf_cert {
 struct conf_route {
 	char *domain; /* exact, or "*" for all */
 	char *uri;    /* next hop: "sip:gw.example.net;transport=tcp" */
+};
+
+/* A node of the cluster. */
+struct conf_node {
+	char *name, *pair;
+	enum conf_role role;
+	char *bus;			/* "address:port" */
+	char *sip;			/* "address:port" of its listener of policy cluster */
+	char *key;			/* public key on the bus, Z85 */
+	struct addr bus_addr, sip_addr; /* filled by the check */
 };
 
 struct conf {
@@ -96,6 +108,22 @@ struct conf {
 		char *servers;
 		uint32_t timeout_ms, tries;
 	} dns;
+	struct {
+		char *node;    /* this one's name in nodes; NULL: no cluster */
+		char *secret;  /* file */
+		char *bus_key; /* file */
+		struct conf_node *nodes;
+		unsigned nodes_count;
+		unsigned self; /* filled by the check: index in nodes */
+		uint32_t heartbeat_ms, dead_ms, second_place_ms, compare_ms, queue_bytes;
+	} cluster;
+	struct {
+		char *servers;	 /* "address:port,..."; NULL: none, or found by Sentinel */
+		char *sentinels; /* "address:port,..." */
+		char *primary;	 /* the primary's name at Sentinel */
+		char *password;	 /* file */
+		uint32_t timeout_ms, queue_rows;
+	} redis;
 	struct {
 		char *socket; /* eavesctl's; default data_dir/admin.sock */
 		char *http;   /* "127.0.0.1:9060": /metrics and /healthz; NULL: none */

@@ -11,7 +11,9 @@ static const struct cyaml_strval transports[] = {
 	{"udp", SIP_TRANSPORT_UDP}, {"tcp", SIP_TRANSPORT_TCP}, {"tls", SIP_TRANSPORT_TLS}};
 static const struct cyaml_strval policies[] = {{"challenge", CONF_POLICY_CHALLENGE},
 					       {"normal", CONF_POLICY_NORMAL},
-					       {"trusted", CONF_POLICY_TRUSTED}};
+					       {"trusted", CONF_POLICY_TRUSTED},
+					       {"cluster", CONF_POLICY_CLUSTER}};
+static const struct cyaml_strval roles[] = {{"edge", CONF_ROLE_EDGE}, {"home", CONF_ROLE_HOME}};
 static const struct cyaml_strval stores[] = {{"memory", CONF_STORE_MEMORY},
 					     {"sqlite", CONF_STORE_SQLITE}};
 static const struct cyaml_strval redirects[] = {{"never", CONF_REDIRECT_NEVER},
@@ -101,6 +103,23 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	S(servers, 255, "Name servers, `address[:port],...`; without: resolv.conf.") \
 	N(timeout_ms, 2000, 50, 30000, "ms", "Of one try.") \
 	N(tries, 2, 1, 10, "", "Tries of each server.")
+#define KEYS_CLUSTER(N, B, S, R, E, W, L, P) \
+	S(node, 63, "This node's name in `nodes`; without: no cluster.") \
+	S(secret, 255, "File with the secret of the cluster, the same at every node; mode 0600.") \
+	S(bus_key, 255, "File with this node's secret key on the bus; mode 0600.") \
+	L(nodes, node, 0, 64, "All nodes; the same list at each of them.") \
+	N(heartbeat_ms, 250, 20, 10000, "ms", "Between two heartbeats on the bus.") \
+	N(dead_ms, 750, 60, 60000, "ms", "A node that is silent for so long is dead.") \
+	N(second_place_ms, 1000, 10, 60000, "ms", "Longest wait for a record's second place.") \
+	N(compare_ms, 2000, 100, 600000, "ms", "Between two comparisons of the tables of two nodes.") \
+	N(queue_bytes, 16777216, 65536, 1073741824, "bytes", "Records waiting for one node at most.")
+#define KEYS_REDIS(N, B, S, R, E, W, L, P) \
+	S(servers, 255, "Redis of an edge, `address:port,...`; without, and without sentinels: none.") \
+	S(sentinels, 255, "Sentinels that know the primary, `address:port,...`.") \
+	S(primary, 63, "The primary's name at the sentinels.") \
+	S(password, 255, "File with the password; mode 0600.") \
+	N(timeout_ms, 1000, 50, 60000, "ms", "An answer must come.") \
+	N(queue_rows, 200000, 1000, 10000000, "", "Records waiting for Redis at most; what is beyond is written anew later.")
 #define KEYS_ADMIN(N, B, S, R, E, W, L, P) \
 	S(socket, 107, "Unix socket of eavesctl; without: `admin.sock` in data_dir.") \
 	S(http, 64, "`address:port` of /metrics and /healthz; without: none.")
@@ -113,7 +132,7 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	P(port, "0: 5060, or 5061 for tls.") \
 	S(advertise, 255, "Host in Via and Record-Route; without: the address.") \
 	E(policy, policies, CONF_POLICY_NORMAL, \
-	  "`challenge`: everybody proves who he is; `normal`: outsiders may call our users; `trusted`: all are insiders.") \
+	  "`challenge`: everybody proves who he is; `normal`: outsiders may call our users; `trusted`: all are insiders; `cluster`: the other nodes alone.") \
 	B(mutual_tls, false, "Ask clients for a certificate and verify it.")
 #define KEYS_TRUSTED(N, B, S, R, E, W, L, P) \
 	S(network, 64, "`10.0.0.0/8`, `2001:db8::/32` or one address.") \
@@ -121,6 +140,13 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 #define KEYS_ROUTE(N, B, S, R, E, W, L, P) \
 	R(domain, 255, "Exact, or `*` for all.") \
 	R(uri, 255, "`sip:gw.example.net;transport=tcp`.")
+#define KEYS_NODE(N, B, S, R, E, W, L, P) \
+	R(name, 63, "Its name; with TLS the SIP identity in its certificate.") \
+	W(role, roles, CONF_ROLE_EDGE, "`edge` or `home`.") \
+	R(pair, 63, "Both members of a pair have the same; the edges are one pair.") \
+	R(bus, 64, "`address:port` on the bus.") \
+	R(sip, 64, "`address:port` of its listener of policy `cluster`.") \
+	R(key, 40, "Public key on the bus (`eavesctl key`).")
 #define KEYS_CERT(N, B, S, R, E, W, L, P) \
 	R(domain, 255, "Name that clients ask for.") \
 	R(certificate, 255, "PEM file with the chain.") \
@@ -173,6 +199,7 @@ static const cyaml_schema_value_t text_value = {
 #define trusted_t     struct conf_trusted
 #define route_t	      struct conf_route
 #define certificate_t struct conf_cert
+#define node_t	      struct conf_node
 
 #define OFF(m) offsetof(struct conf_listener, m)
 ELEMENT(listener, struct conf_listener, KEYS_LISTENER)
@@ -185,6 +212,10 @@ ELEMENT(route, struct conf_route, KEYS_ROUTE)
 #undef OFF
 #define OFF(m) offsetof(struct conf_cert, m)
 ELEMENT(certificate, struct conf_cert, KEYS_CERT)
+#undef OFF
+
+#define OFF(m) offsetof(struct conf_node, m)
+ELEMENT(node, struct conf_node, KEYS_NODE)
 #undef OFF
 
 #define SECTION_TYPE(s) __typeof__(((struct conf *)0)->s)
@@ -217,6 +248,12 @@ SECTION(tls, KEYS_TLS)
 #define OFF(m) offsetof(SECTION_TYPE(dns), m)
 SECTION(dns, KEYS_DNS)
 #undef OFF
+#define OFF(m) offsetof(SECTION_TYPE(cluster), m)
+SECTION(cluster, KEYS_CLUSTER)
+#undef OFF
+#define OFF(m) offsetof(SECTION_TYPE(redis), m)
+SECTION(redis, KEYS_REDIS)
+#undef OFF
 #define OFF(m) offsetof(SECTION_TYPE(admin), m)
 SECTION(admin, KEYS_ADMIN)
 #undef OFF
@@ -237,6 +274,8 @@ static const cyaml_schema_field_t top_fields[] = {FIELDS(KEYS_TOP) F_SECTION(lim
 						  F_SECTION(edge),
 						  F_SECTION(tls),
 						  F_SECTION(dns),
+						  F_SECTION(cluster),
+						  F_SECTION(redis),
 						  F_SECTION(admin),
 						  F_SECTION(log),
 						  CYAML_FIELD_END};
@@ -363,14 +402,33 @@ const struct conf_key conf_keys[] = {
 														KEYS(KEYS_DNS)
 #undef SEC
 #undef OFF
+#define SEC    "cluster"
+#define OFF(m) offsetof(struct conf, cluster.m)
+															KEYS(KEYS_CLUSTER)
+#undef SEC
+#undef LIST
+#undef OFF
+#define SEC    "cluster.nodes"
+#define LIST   CONF_LIST_NODES
+#define OFF(m) offsetof(struct conf_node, m)
+																KEYS(KEYS_NODE)
+#undef SEC
+#undef LIST
+#undef OFF
+#define LIST   CONF_LIST_NONE
+#define SEC    "redis"
+#define OFF(m) offsetof(struct conf, redis.m)
+																	KEYS(KEYS_REDIS)
+#undef SEC
+#undef OFF
 #define SEC    "admin"
 #define OFF(m) offsetof(struct conf, admin.m)
-															KEYS(KEYS_ADMIN)
+																		KEYS(KEYS_ADMIN)
 #undef SEC
 #undef OFF
 #define SEC    "log"
 #define OFF(m) offsetof(struct conf, log.m)
-																KEYS(KEYS_LOG)
+																			KEYS(KEYS_LOG)
 #undef SEC
 #undef LIST
 #undef OFF
@@ -395,6 +453,10 @@ void *conf_list_base(const struct conf *c, enum conf_list l, unsigned *ret_count
 		*ret_count = c->edge.routes_count;
 		*ret_stride = sizeof(*c->edge.routes);
 		return c->edge.routes;
+	case CONF_LIST_NODES:
+		*ret_count = c->cluster.nodes_count;
+		*ret_stride = sizeof(*c->cluster.nodes);
+		return c->cluster.nodes;
 	case CONF_LIST_CERTS:
 		*ret_count = c->tls.certificates_count;
 		*ret_stride = sizeof(*c->tls.certificates);

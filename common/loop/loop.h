@@ -32,6 +32,18 @@ void loop_off_round(struct loop *l, void (*fn)(void *arg), void *arg);
 /* Tells the loop that n messages were served in this round: what moderation goes by. */
 void loop_served(struct loop *l, unsigned n);
 
+/* A descriptor of somebody else's (a library's socket) in this loop: fn is called in its
+ * thread, level-triggered, while one of the wanted events is there. */
+enum loop_event { LOOP_READ = 1, LOOP_WRITE = 2 };
+struct loop_watch;
+/* Wants nothing yet.  NULL: out of memory. */
+struct loop_watch *loop_watch_new(struct loop *l, int fd,
+				  void (*fn)(void *arg, unsigned events), void *arg);
+/* What is wanted from now on (enum loop_event).  0 or -ENOMEM. */
+int loop_watch_set(struct loop_watch *w, unsigned events);
+/* Takes NULL; returns NULL.  The descriptor is not closed. */
+struct loop_watch *loop_watch_free(struct loop_watch *w);
+
 /* Work handed over from another thread.  Embedded in what is handed over; run() is called in
  * the loop's thread, in the order posted, many in one wake-up. */
 struct loop_work {

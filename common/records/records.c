@@ -73,13 +73,17 @@ static void clock_saw(struct records *r, uint64_t hlc)
 
 /* ---- life ---- */
 
-struct records *records_new(struct store *store, uint32_t node, size_t limit)
+struct records *records_new(struct store *store, uint32_t node, size_t limit,
+			    const struct mac_key *key)
 {
 	struct records *r = aligned_alloc(64, (sizeof(*r) + 63) / 64 * 64);
 	if (!r)
 		return NULL;
 	memset(r, 0, sizeof(*r));
-	mac_random(&r->key, sizeof(r->key));
+	if (key)
+		r->key = *key;
+	else
+		mac_random(&r->key, sizeof(r->key));
 	r->store = store;
 	r->node = node;
 	r->limit = limit;
@@ -165,6 +169,8 @@ struct batch {
 	struct records *r;
 	struct stripe *s;
 	uint32_t hash;
+	bool merged; /* from another node */
+	const struct record_version *expect;
 	unsigned n;
 	size_t added;
 	struct record v[RECORDS_BATCH_MAX];
@@ -218,6 +224,9 @@ static int batch_add(struct batch *b, const struct record *v, uint64_t wall_ms)
 		.hlc = w->version.hlc,
 		.node = w->version.node,
 		.expires_ms = w->expires_ms,
+		.guarded = b->expect != NULL,
+		.expect_hlc = old ? old->hlc : 0,
+		.expect_node = old ? old->node : 0,
 	};
 	b->n++;
 	return 0;
@@ -258,7 +267,9 @@ static int batch_write(struct batch *b, void (*done)(void *arg, int error), void
 	if (b->added && atomic_fetch_add(&r->n, b->added) + b->added > r->limit)
 		rc = -ENOSPC;
 	if (rc == 0 && r->store)
-		rc = r->store->ops->put(r->store, b->row, b->n, done, arg);
+		rc = (b->merged && r->store->ops->merge
+			      ? r->store->ops->merge
+			      : r->store->ops->put)(r->store, b->row, b->n, done, arg);
 	if (rc < 0) {
 		atomic_fetch_sub(&r->n, b->added);
 		count(&r->c.full, rc == -ENOSPC);
@@ -294,7 +305,7 @@ static void tell_batch(const struct batch *b)
 }
 
 /* How many records were taken, or -errno. */
-static int apply(struct records *r, const struct record *v, unsigned n,
+static int apply(struct records *r, const struct record *v, unsigned n, bool merged,
 		 const struct record_version *expect, uint64_t wall_ms,
 		 void (*done)(void *arg, int error), void *arg)
 {
@@ -306,6 +317,8 @@ static int apply(struct records *r, const struct record *v, unsigned n,
 	b.r = r;
 	b.hash = hash_of(r, v[0].group);
 	b.s = stripe_of(r, b.hash);
+	b.merged = merged;
+	b.expect = expect;
 	b.n = 0;
 	b.added = 0;
 
@@ -335,7 +348,7 @@ int records_put(struct records *r, const struct record *v, unsigned n,
 		const struct record_version *expect, uint64_t wall_ms,
 		void (*done)(void *arg, int error), void *arg)
 {
-	int rc = apply(r, v, n, expect, wall_ms, done, arg);
+	int rc = apply(r, v, n, false, expect, wall_ms, done, arg);
 	if (rc < 0)
 		return rc;
 	count(&r->c.puts, 1);
@@ -352,7 +365,7 @@ int records_merge(struct records *r, const struct record *v, unsigned n, uint64_
 			return -EBADMSG;
 		}
 	}
-	int rc = apply(r, v, n, NULL, wall_ms, done, arg);
+	int rc = apply(r, v, n, true, NULL, wall_ms, done, arg);
 	if (rc > 0)
 		count(&r->c.merged, (unsigned)rc);
 	return rc;
@@ -419,6 +432,23 @@ unsigned records_each_tag(struct records *r, uint8_t kind, uint64_t tag, uint64_
 	}
 	pthread_mutex_unlock(&s->lock);
 	return shown;
+}
+
+void records_scan_all(struct records *r, bool (*each)(void *arg, const struct record *rec),
+		      void *arg)
+{
+	bool more = true;
+	for (unsigned i = 0; more && i < STRIPES; i++) {
+		struct stripe *s = &r->stripe[i];
+		pthread_mutex_lock(&s->lock);
+		for (uint32_t b = 0; more && b <= s->mask; b++) {
+			for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
+				const struct record v = rec_show(c);
+				more = each(arg, &v);
+			}
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
 }
 
 void records_scan(struct records *r, uint8_t kind, uint64_t wall_ms,

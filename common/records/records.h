@@ -8,7 +8,7 @@
 #ifndef EAVES_RECORDS_RECORDS_H
 #define EAVES_RECORDS_RECORDS_H
 
-#include "common/base/span.h"
+#include "common/base/mac.h"
 
 enum record_kind {
 	RECORD_USER = 1,
@@ -49,8 +49,10 @@ struct records;
 struct store;
 
 /* store: may be NULL (memory alone).  node: this node's number in versions.
- * limit: records at most (tombstones included). */
-struct records *records_new(struct store *store, uint32_t node, size_t limit);
+ * limit: records at most (tombstones included).  key: of the hashes and of records_tag(), the
+ * same at every node of a cluster; NULL: one of our own. */
+struct records *records_new(struct store *store, uint32_t node, size_t limit,
+			    const struct mac_key *key);
 void records_free(struct records *r);
 /* Is there a store?  Without one done is always called before records_put returns. */
 bool records_has_store(const struct records *r);
@@ -82,15 +84,18 @@ int records_merge(struct records *r, const struct record *v, unsigned n, uint64_
 unsigned records_each(struct records *r, uint8_t kind, struct span group, uint64_t wall_ms,
 		      bool (*each)(void *arg, const struct record *rec), void *arg,
 		      struct record_version *ret_version);
-/* A name of 64 bits for a record, for this process and its life: a keyed hash, not unique for
- * sure. May be called by `each`.  records_each_tag shows the live records of a kind that have
- * it. */
+/* A name of 64 bits for a record: a hash by the table's key, not unique for sure. May be called
+ * by `each`.  records_each_tag shows the live records of a kind that have it. */
 uint64_t records_tag(const struct records *r, const struct record *rec);
 unsigned records_each_tag(struct records *r, uint8_t kind, uint64_t tag, uint64_t wall_ms,
 			  bool (*each)(void *arg, const struct record *rec), void *arg);
 /* All live records of a kind, stripe by stripe (admin, metrics). */
 void records_scan(struct records *r, uint8_t kind, uint64_t wall_ms,
 		  bool (*each)(void *arg, const struct record *rec), void *arg);
+/* Every record of every kind, deletions and expired ones included (replication, persistence).
+ */
+void records_scan_all(struct records *r, bool (*each)(void *arg, const struct record *rec),
+		      void *arg);
 /* Live records of a kind (counting what has expired but was not swept). */
 size_t records_count(const struct records *r, uint8_t kind);
 /* Turns expired records into tombstones and frees old tombstones, in a sixteenth of the table;

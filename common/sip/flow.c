@@ -46,6 +46,8 @@ enum sip_transport sip_transport_parse(struct span name)
 
 bool sip_flow_equal(const struct sip_flow *a, const struct sip_flow *b)
 {
+	if (a->node || b->node)
+		return a->node == b->node;
 	return a->transport == b->transport && a->listener == b->listener &&
 	       a->conn == b->conn && addr_equal(&a->remote, &b->remote);
 }

@@ -35,10 +35,24 @@ struct sip_flow {
 	uint16_t worker;  /* owner of the connection (streams) */
 	uint64_t conn;	  /* connection identity, never used again; 0: none yet (or UDP) */
 	struct addr remote;
+	/* A node of the cluster at the far end, counted from 1; 0: none.  It names the flow in
+	 * place of conn and remote: what goes there goes by whatever link to it there is, or to
+	 * the other member of its pair. */
+	uint16_t node;
+	/* Behind a node: the transport of the last leg, that of the phone or peer, which
+	 * decides whether a transaction repeats itself.  NONE: there is none beyond
+	 * `transport`. */
+	enum sip_transport leg;
 	/* TLS to be opened: what the certificate must be good for, a number of the worker that
 	 * resolved it (locate_name()); 0: a connection that exists, or an answer's way */
 	uint32_t name;
 };
+
+/* Does the far end of the flow get what is sent once (a stream all the way)? */
+static inline bool sip_flow_reliable(const struct sip_flow *f)
+{
+	return sip_transport_reliable(f->leg != SIP_TRANSPORT_NONE ? f->leg : f->transport);
+}
 
 bool sip_flow_equal(const struct sip_flow *a, const struct sip_flow *b);
 

@@ -15,6 +15,11 @@ struct store_row {
 	uint64_t hlc;
 	uint32_t node;
 	uint64_t expires_ms;
+	/* Compare and set: where the store is shared, the row must still have this version
+	 * there (hlc 0: not be there).  Not looked at by a store of this process alone. */
+	bool guarded;
+	uint64_t expect_hlc;
+	uint32_t expect_node;
 };
 
 struct store;
@@ -24,10 +29,13 @@ struct store_ops {
 		    int (*each)(void *arg, const struct store_row *row), void *arg);
 	/* Queues rows as one unit (all or nothing).  The bytes are copied.  done is called from
 	 * the store's thread after the commit that holds them (group commit: all that is queued
-	 * meanwhile goes into the next one).  A row replaces an older version only.  0, -ENOSPC
-	 * (queue full). */
+	 * meanwhile goes into the next one).  A row replaces an older version only.  error: 0;
+	 * -EIO; -EAGAIN (a guarded row has another version there).  0, -ENOSPC (queue full). */
 	int (*put)(struct store *s, const struct store_row *rows, unsigned n,
 		   void (*done)(void *arg, int error), void *arg);
+	/* The same for rows that another node wrote (records_merge).  NULL: as put. */
+	int (*merge)(struct store *s, const struct store_row *rows, unsigned n,
+		     void (*done)(void *arg, int error), void *arg);
 	/* Rows expired before wall_ms may go. */
 	void (*expire)(struct store *s, uint64_t wall_ms);
 	/* Waits until everything queued is durable or failed. */

@@ -43,7 +43,7 @@ struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
 		return NULL;
 	t->method = (uint8_t)method;
 	t->to = *to;
-	t->reliable = sip_transport_reliable(to->transport);
+	t->reliable = sip_flow_reliable(to);
 	t->arg = arg;
 	t->client.user = user;
 	t->client.req = bytes_ref(req);
@@ -111,7 +111,7 @@ struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
 	t->to = *src;
 	if (sip_via_dest(top, &t->to) < 0)
 		t->to = *src; /* a name and no received: back to where it came from */
-	t->reliable = sip_transport_reliable(src->transport);
+	t->reliable = sip_flow_reliable(src);
 	txn_key_link(t, m, k);
 	counter_inc(&tt->counters.server_new);
 	if (m->method == SIP_INVITE)

@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (n == 0 || n > 16384)
 		return 0;
 	struct span in = span_of((const char *)data, n), rest = span_of(in.p + 1, n - 1);
-	struct records *r = records_new(NULL, 1, 1000);
+	struct records *r = records_new(NULL, 1, 1000, NULL);
 	struct reg *reg = reg_new(&conf, NULL, r, &key, 1);
 	must(r && reg);
 	if (in.p[0] == 'B') {

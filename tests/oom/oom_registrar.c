@@ -4,9 +4,9 @@
  */
 #include "tests/oom/oom.h"
 
+#include "common/directory/directory.h"
 #include "common/records/records.h"
 #include "common/sip/values.h"
-#include "home/directory/directory.h"
 #include "home/registrar/registrar.h"
 
 #include <string.h>
@@ -91,7 +91,7 @@ static int run(void)
 	if (arena_init(&arena, 262144) < 0)
 		return -1;
 	sip_values_use_arena(&arena);
-	records = records_new(NULL, 1, 1000);
+	records = records_new(NULL, 1, 1000, NULL);
 	reg = records ? reg_new(&conf, NULL, records, &key, 77) : NULL;
 	if (reg)
 		r = work();

@@ -62,7 +62,7 @@ START_TEST(a_restart_finds_records_versions_and_tombstones)
 {
 	make_path();
 	struct store *s = open_store(100);
-	struct records *r = records_new(s, 7, 100);
+	struct records *r = records_new(s, 7, 100, NULL);
 	struct record v = rec("alice", "1"), gone = rec("bob", "1");
 	atomic_int done = 0;
 	char body[64] = "";
@@ -79,7 +79,7 @@ START_TEST(a_restart_finds_records_versions_and_tombstones)
 	s->ops->free(s);
 
 	s = open_store(100);
-	r = records_new(s, 7, 100);
+	r = records_new(s, 7, 100, NULL);
 	ck_assert_int_eq(records_load(r, T0), 0);
 	body[0] = 0;
 	ck_assert_uint_eq(
@@ -94,7 +94,7 @@ START_TEST(a_restart_finds_records_versions_and_tombstones)
 	ck_assert_int_eq(records_put(r, &v, 1, NULL, T0 - 5000, NULL, NULL), 0);
 	s->ops->flush(s);
 	records_free(r);
-	r = records_new(s, 7, 100);
+	r = records_new(s, 7, 100, NULL);
 	ck_assert_int_eq(records_load(r, T0), 0);
 	records_each(r, RECORD_USER, SPAN("alice"), T0, copy_body, body, NULL);
 	ck_assert_str_eq(body, "2");
@@ -108,7 +108,7 @@ START_TEST(a_full_queue_leaves_the_table_as_it_was)
 {
 	make_path();
 	struct store *s = open_store(0);
-	struct records *r = records_new(s, 1, 100);
+	struct records *r = records_new(s, 1, 100, NULL);
 	struct record v = rec("alice", "1");
 	ck_assert_int_eq(records_put(r, &v, 1, NULL, T0, NULL, NULL), -ENOSPC);
 	ck_assert_uint_eq(records_counters(r).records, 0);
@@ -123,13 +123,13 @@ START_TEST(more_in_the_store_than_the_limit_is_an_error_at_the_start)
 {
 	make_path();
 	struct store *s = open_store(100);
-	struct records *r = records_new(s, 1, 100);
+	struct records *r = records_new(s, 1, 100, NULL);
 	struct record v = rec("alice", "1"), w = rec("bob", "1");
 	ck_assert_int_eq(records_put(r, &v, 1, NULL, T0, NULL, NULL), 0);
 	ck_assert_int_eq(records_put(r, &w, 1, NULL, T0, NULL, NULL), 0);
 	s->ops->flush(s);
 	records_free(r);
-	r = records_new(s, 1, 1);
+	r = records_new(s, 1, 1, NULL);
 	ck_assert_int_eq(records_load(r, T0), -ENOSPC);
 	records_free(r);
 	s->ops->free(s);
@@ -181,7 +181,7 @@ START_TEST(threads_share_the_table_and_the_store_agrees_with_it)
 {
 	make_path();
 	struct store *s = open_store(100000);
-	struct records *r = records_new(s, 1, 1000);
+	struct records *r = records_new(s, 1, 1000, NULL);
 	static struct worker w[THREADS];
 	uint64_t sum = 0, reloaded = 0;
 
@@ -198,7 +198,7 @@ START_TEST(threads_share_the_table_and_the_store_agrees_with_it)
 	records_scan(r, RECORD_USER, T0, compare_scan, &sum);
 	size_t n = records_count(r, RECORD_USER);
 	records_free(r);
-	r = records_new(s, 1, 1000);
+	r = records_new(s, 1, 1000, NULL);
 	ck_assert_int_eq(records_load(r, T0), 0);
 	records_scan(r, RECORD_USER, T0, compare_scan, &reloaded);
 	ck_assert_uint_eq(sum, reloaded);

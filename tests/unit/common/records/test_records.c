@@ -68,7 +68,7 @@ static void count_done(void *arg, int error)
 
 START_TEST(records_of_a_group_come_in_order_of_first_insertion)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	ck_assert_int_eq(put(r, "alice", "b", "1", 0), 0);
 	ck_assert_int_eq(put(r, "alice", "a", "2", 0), 0);
 	ck_assert_int_eq(put(r, "bob", "a", "3", 0), 0);
@@ -85,7 +85,7 @@ END_TEST
 
 START_TEST(many_groups_survive_growth_in_order)
 {
-	struct records *r = records_new(NULL, 1, 100000);
+	struct records *r = records_new(NULL, 1, 100000, NULL);
 	char group[16];
 	for (int i = 0; i < 20000; i++) {
 		snprintf(group, sizeof(group), "u%d", i % 10000);
@@ -102,7 +102,7 @@ END_TEST
 
 START_TEST(done_is_called_at_once_without_a_store)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct record v = rec("alice", "a", "1");
 	int done = 0;
 	ck_assert_int_eq(records_put(r, &v, 1, NULL, T0, count_done, &done), 0);
@@ -113,7 +113,7 @@ END_TEST
 
 START_TEST(a_batch_is_of_one_group_without_repeated_names)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct record v[2] = {rec("alice", "a", "1"), rec("bob", "a", "2")};
 	int done = 0;
 	ck_assert_int_eq(records_put(r, v, 2, NULL, T0, count_done, &done), -EINVAL);
@@ -132,7 +132,7 @@ END_TEST
 
 START_TEST(compare_and_set_fails_when_the_group_has_changed)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct record_version seen;
 	struct record v = rec("alice", "a", "1");
 	struct text t = {{0}, 0, NULL};
@@ -153,7 +153,7 @@ END_TEST
 
 START_TEST(an_expired_record_is_not_shown_and_sweeps_into_a_tombstone)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	ck_assert_int_eq(put(r, "alice", "a", "1", T0 + 10), 0);
 	ck_assert_int_eq(put(r, "alice", "b", "2", T0 + 20), 0);
 	ck_assert_str_eq(show(r, "alice", T0 + 9), "a=1 b=2 ");
@@ -174,7 +174,7 @@ END_TEST
 
 START_TEST(a_late_update_does_not_bring_back_what_was_deleted_or_expired)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct record late = rec("alice", "a", "old");
 	late.version = (struct record_version){(uint64_t)(T0 - 5) << 16, 9};
 
@@ -194,7 +194,7 @@ END_TEST
 
 START_TEST(the_table_refuses_more_than_its_limit)
 {
-	struct records *r = records_new(NULL, 1, 2);
+	struct records *r = records_new(NULL, 1, 2, NULL);
 	ck_assert_int_eq(put(r, "alice", "a", "1", 0), 0);
 	ck_assert_int_eq(put(r, "bob", "a", "1", 0), 0);
 	ck_assert_int_eq(put(r, "carol", "a", "1", 0), -ENOSPC);
@@ -208,7 +208,7 @@ END_TEST
 
 START_TEST(deletions_remembered_in_a_group_are_bounded)
 {
-	struct records *r = records_new(NULL, 1, 100000);
+	struct records *r = records_new(NULL, 1, 100000, NULL);
 	char name[16];
 	for (int i = 0; i < 1000; i++) {
 		snprintf(name, sizeof(name), "n%d", i);
@@ -223,7 +223,7 @@ END_TEST
 
 START_TEST(a_version_far_in_the_future_is_refused)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct record v = rec("alice", "a", "1");
 	v.version = (struct record_version){(uint64_t)(T0 + RECORDS_DRIFT_MAX_MS + 1) << 16, 2};
 	ck_assert_int_eq(records_merge(r, &v, 1, T0, NULL, NULL), -EBADMSG);
@@ -236,7 +236,7 @@ END_TEST
 
 START_TEST(a_put_after_a_merge_wins_though_the_clock_is_behind)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct record v = rec("alice", "a", "theirs");
 	v.version = (struct record_version){(uint64_t)(T0 + 5000) << 16, 2};
 	ck_assert_int_eq(records_merge(r, &v, 1, T0, NULL, NULL), 1);
@@ -255,7 +255,7 @@ static void note_change(void *arg, uint8_t kind, struct span group)
 
 START_TEST(watchers_hear_of_puts_and_of_expiry_of_their_kind)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	char seen[64] = "";
 	records_watch(r, RECORD_BINDING, note_change, seen);
 	struct record user = rec("carol", "", "x");
@@ -272,7 +272,7 @@ END_TEST
 
 START_TEST(a_tag_finds_its_record)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct text t = {{0}, 0, r}, u = {{0}, 0, NULL};
 	put(r, "alice", "a", "1", 0);
 	records_each(r, RECORD_BINDING, SPAN("alice"), T0, join, &t, NULL);
@@ -319,7 +319,7 @@ START_TEST(any_order_and_repetition_of_updates_gives_equal_tables)
 		v[i].deleted = rand() % 4 == 0;
 	}
 	for (int round = 0; round < 200; round++) {
-		struct records *r = records_new(NULL, 1, 100);
+		struct records *r = records_new(NULL, 1, 100, NULL);
 		bool sent[N] = {false};
 		for (int left = N; left > 0;) {
 			int i = rand() % N;

@@ -68,7 +68,7 @@ static inline void start(void)
 {
 	struct reg_conf conf = reg_conf_default;
 	conf.domain = "example.com";
-	start_with(&conf, records_new(NULL, 1, 10000));
+	start_with(&conf, records_new(NULL, 1, 10000, NULL));
 }
 
 static inline void stop(void)

@@ -288,7 +288,7 @@ START_TEST(the_200_comes_after_the_commit_and_a_restart_keeps_the_binding)
 	sem_init(&answered_sem, 0, 0);
 	struct store *s = store_sqlite_new(path, 100, error);
 	ck_assert_msg(s != NULL, "%s", error);
-	start_with(&conf, records_new(s, 1, 100));
+	start_with(&conf, records_new(s, 1, 100, NULL));
 	register_stored();
 	ck_assert_uint_eq(stored_status, 200);
 	s->ops->flush(s);
@@ -298,7 +298,7 @@ START_TEST(the_200_comes_after_the_commit_and_a_restart_keeps_the_binding)
 
 	s = store_sqlite_new(path, 100, error);
 	ck_assert_msg(s != NULL, "%s", error);
-	start_with(&conf, records_new(s, 1, 100));
+	start_with(&conf, records_new(s, 1, 100, NULL));
 	ck_assert_int_eq(records_load(records, T0 + 1000), 0);
 	ck_assert_int_eq(lookup(T0 + 1000), 1);
 	ck_assert_span_eq(target[0].uri, "sip:a@192.0.2.4");
@@ -328,7 +328,7 @@ START_TEST(a_binding_that_is_not_durable_is_200_or_503_as_the_operator_wants)
 	struct store s = {.ops = &ops};
 	struct reg_conf conf = reg_conf_default;
 	conf.domain = "example.com";
-	start_with(&conf, records_new(&s, 1, 100));
+	start_with(&conf, records_new(&s, 1, 100, NULL));
 	ck_assert_uint_eq(reg_alice(1, "Contact: <sip:a@192.0.2.4>\r\n"), 200);
 	conf.strict = true;
 	ck_assert_int_eq(reg_set_conf(reg, &conf), 0);

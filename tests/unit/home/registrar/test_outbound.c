@@ -40,7 +40,7 @@ START_TEST(rfc3327_5_3_strict_refuses_path_without_support)
 	struct reg_conf conf = reg_conf_default;
 	conf.domain = "example.com";
 	conf.path_strict = true;
-	start_with(&conf, records_new(NULL, 1, 10));
+	start_with(&conf, records_new(NULL, 1, 10, NULL));
 	ck_assert_uint_eq(reg_alice(1, "Contact: <sip:a@10.0.0.4>\r\nPath: <sip:p1;lr>\r\n"),
 			  420);
 	ck_assert_str_eq(answer.lines, "Unsupported: path\r\n");
@@ -71,7 +71,7 @@ START_TEST(rfc5626_6_a_flow_of_the_same_instance_and_reg_id_is_replaced)
 	struct reg_conf conf = reg_conf_default;
 	conf.domain = "example.com";
 	conf.flow_timer_s = 120;
-	start_with(&conf, records_new(NULL, 1, 100));
+	start_with(&conf, records_new(NULL, 1, 100, NULL));
 	tcp(5);
 	ck_assert_uint_eq(reg_alice(1,
 				    "Supported: path, outbound\r\n"
@@ -101,7 +101,7 @@ START_TEST(outbound_and_gruu_that_are_switched_off_are_unknown)
 	struct reg_conf conf = reg_conf_default;
 	conf.domain = "example.com";
 	conf.no_outbound = conf.no_gruu = true;
-	start_with(&conf, records_new(NULL, 1, 100));
+	start_with(&conf, records_new(NULL, 1, 100, NULL));
 	tcp(5);
 	ck_assert_uint_eq(reg_alice(1, "Supported: outbound, gruu\r\n"
 				       "Contact: <sip:a@10.0.0.4>;reg-id=1;" INSTANCE "\r\n"),

@@ -285,7 +285,7 @@ START_TEST(a_full_table_is_503)
 {
 	struct reg_conf conf = reg_conf_default;
 	conf.domain = "example.com";
-	start_with(&conf, records_new(NULL, 1, 1));
+	start_with(&conf, records_new(NULL, 1, 1, NULL));
 	ck_assert_uint_eq(reg_alice(1, "Contact: <sip:a@192.0.2.4>\r\n"), 200);
 	ck_assert_uint_eq(reg_alice(2, "Contact: <sip:a@192.0.2.5>\r\n"), 503);
 	ck_assert_str_eq(answer.lines, "Retry-After: 5\r\n");

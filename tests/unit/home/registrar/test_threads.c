@@ -60,7 +60,7 @@ START_TEST(devices_that_register_at_once_are_all_bound)
 	static struct device_worker w[THREADS];
 	conf.domain = "example.com";
 	conf.contacts_per_user = THREADS * DEVICES;
-	start_with(&conf, records_new(NULL, 1, 100));
+	start_with(&conf, records_new(NULL, 1, 100, NULL));
 	for (unsigned i = 0; i < THREADS; i++) {
 		w[i].number = i;
 		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, register_all, &w[i]), 0);

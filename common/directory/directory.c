@@ -2,7 +2,7 @@
  * Users and aliases as records.  Look-ups copy under the stripe's lock into room on the stack
  * and allocate nothing.
  */
-#include "home/directory/directory.h"
+#include "common/directory/directory.h"
 
 #include "common/base/arena.h"
 #include "proto/flat.h"

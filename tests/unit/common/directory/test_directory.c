@@ -3,7 +3,7 @@
  */
 #include "tests/unit/unit.h"
 
-#include "home/directory/directory.h"
+#include "common/directory/directory.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ static int put(struct records *r, const char *name)
 
 START_TEST(a_user_comes_back_as_it_was_put)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct dir_user u;
 	ck_assert_int_eq(put(r, "alice"), 0);
 	ck_assert_int_eq(dir_user_get(r, SPAN("alice"), T0, &u), 0);
@@ -43,7 +43,7 @@ END_TEST
 
 START_TEST(user_names_are_case_sensitive_and_unescaped)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct dir_user u;
 	ck_assert_int_eq(put(r, "alice"), 0);
 	ck_assert_int_eq(dir_user_get(r, SPAN("Alice"), T0, &u), -ENOENT);
@@ -55,7 +55,7 @@ END_TEST
 
 START_TEST(names_without_or_with_bad_characters_are_refused)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	char long_name[DIR_NAME_MAX_BYTES + 2];
 	struct dir_user u;
 	memset(long_name, 'a', sizeof(long_name) - 1);
@@ -74,7 +74,7 @@ END_TEST
 
 START_TEST(a_removed_user_is_gone)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct dir_user u;
 	ck_assert_int_eq(dir_user_remove(r, SPAN("alice"), T0, NULL, NULL), -ENOENT);
 	ck_assert_int_eq(put(r, "alice"), 0);
@@ -88,7 +88,7 @@ END_TEST
 
 START_TEST(a_record_that_is_no_user_is_an_error)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	struct dir_user u;
 	struct record v = {
 		.kind = RECORD_USER, .group = SPAN("alice"), .body = SPAN("\xff\xff")};
@@ -104,7 +104,7 @@ END_TEST
 
 START_TEST(an_alias_resolves_to_its_user)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	char name[DIR_NAME_MAX_BYTES + 1];
 	struct dir_user u;
 	ck_assert_int_eq(dir_alias_put(r, SPAN("100"), SPAN("alice"), T0, NULL, NULL), -ENOENT);
@@ -125,7 +125,7 @@ END_TEST
 
 START_TEST(a_name_is_a_user_or_an_alias_not_both)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	ck_assert_int_eq(put(r, "alice"), 0);
 	ck_assert_int_eq(put(r, "bob"), 0);
 	ck_assert_int_eq(dir_alias_put(r, SPAN("bob"), SPAN("alice"), T0, NULL, NULL), -EEXIST);
@@ -154,7 +154,7 @@ static bool add_alias(void *arg, struct span alias, struct span user)
 
 START_TEST(lists_show_all)
 {
-	struct records *r = records_new(NULL, 1, 100);
+	struct records *r = records_new(NULL, 1, 100, NULL);
 	char s[64] = "";
 	put(r, "a");
 	put(r, "b");
@@ -168,7 +168,7 @@ START_TEST(lists_show_all)
 }
 END_TEST
 
-UNIT_MAIN("home/directory", a_user_comes_back_as_it_was_put,
+UNIT_MAIN("common/directory", a_user_comes_back_as_it_was_put,
 	  user_names_are_case_sensitive_and_unescaped,
 	  names_without_or_with_bad_characters_are_refused, a_removed_user_is_gone,
 	  a_record_that_is_no_user_is_an_error, an_alias_resolves_to_its_user,
