@@ -6,7 +6,12 @@
  *	address (4, or 16 and scope 4)	port (2)
  *	MAC over all before it (8)
  *
- * all in network byte order: 26 characters for a UDP phone's flow, 42 for a connection's.
+ * or, for a node of the cluster (kind 0xE4),
+ *
+ *	kind	transport	node (2)	transport of the leg behind it	MAC (8)
+ *
+ * all in network byte order: 26 characters for a UDP phone's flow, 42 for a connection's, 18
+ *for a node's.
  */
 #include "common/flow/token.h"
 
@@ -16,6 +21,7 @@ enum {
 	KIND = 0xe0,
 	KIND_MASK = 0xf0,
 	KIND_IPV6 = 1,
+	KIND_NODE = 4,
 	KIND_FLAGS = FLOW_OUTBOUND,
 	MAC_BYTES = 8,
 	RAW_MAX = 5 + 12 + 22 + MAC_BYTES,
@@ -171,6 +177,14 @@ size_t flow_token_write(const struct flow_keys *k, const struct sip_flow *f, uns
 	bool ipv6 = f->remote.sa.sa_family == AF_INET6;
 	struct out o = {.n = 0};
 
+	if (f->node) {
+		put_number(&o, KIND | KIND_NODE, 1);
+		put_number(&o, f->transport, 1);
+		put_number(&o, f->node, 2);
+		put_number(&o, f->leg, 1);
+		put_number(&o, sign(k, o.p, o.n), MAC_BYTES);
+		return to_text(o.p, o.n, out);
+	}
 	if (!ipv6 && f->remote.sa.sa_family != AF_INET)
 		return 0;
 	put_number(&o, KIND | (flags & KIND_FLAGS) << 1 | ipv6, 1);
@@ -202,6 +216,11 @@ int flow_token_read(const struct flow_keys *k, struct span token, struct sip_flo
 	unsigned kind = (unsigned)take_number(&i, 1);
 	*ret_flags = kind >> 1 & KIND_FLAGS;
 	*ret = (struct sip_flow){.transport = (enum sip_transport)take_number(&i, 1)};
+	if (kind & KIND_NODE) {
+		ret->node = (uint16_t)take_number(&i, 2);
+		ret->leg = (enum sip_transport)take_number(&i, 1);
+		return i.over || i.n ? -EINVAL : 0;
+	}
 	ret->worker = (uint16_t)take_number(&i, 1);
 	ret->listener = (uint16_t)take_number(&i, 2);
 	if (sip_transport_reliable(ret->transport)) {

@@ -175,7 +175,7 @@ static size_t text_bytes(const struct proxy_request *r, const struct proxy_targe
 {
 	size_t size = is_inside(r->msg, r->uri_text) ? 0 : r->uri_text.n;
 	if (opts)
-		size += opts->lines.n + opts->record_user.n;
+		size += opts->lines.n + opts->record_user.n + opts->path.n + opts->via_flow.n;
 	for (unsigned i = 0; i < n; i++)
 		size += v[i]->uri.n + v[i]->route.n + v[i]->record_user.n;
 	return size;
@@ -211,6 +211,8 @@ static struct proxy_call *call_new(struct proxy *p, struct txn *server,
 			      : keep(&text, r->uri_text);
 	c->plan.lines = keep(&text, c->plan.lines);
 	c->plan.record_user = keep(&text, c->plan.record_user);
+	c->plan.path = keep(&text, c->plan.path);
+	c->plan.via_flow = keep(&text, c->plan.via_flow);
 	c->invite = r->msg->method == SIP_INVITE;
 	c->nbranches = nb;
 	c->branches = b;

@@ -34,10 +34,13 @@ void proxy_plan_init(const struct proxy *p, struct proxy_plan *pl,
 		.uri = r->uri_text,
 		.lines = opts->lines,
 		.record_user = opts->record_user,
+		.path = opts->path,
+		.via_flow = opts->via_flow,
 		.strip = opts->strip & ~(uint64_t)NO_STRIP &
 			 ~(UINT64_C(1) << SIP_HDR_MAX_BREADTH),
 		.strip_responses = opts->strip_responses & ~(uint64_t)NO_STRIP,
-		.request_mac = proxy_request_mac(p, r->msg, &r->top, r->id_mac),
+		.request_mac = proxy_request_mac_by(
+			p, proxy_request_mac(p, r->msg, &r->top, r->id_mac), opts->via_flow),
 		.loop_mac = r->loop_mac,
 		.max_forwards =
 			r->max_forwards - (sip_msg_first(r->msg, SIP_HDR_MAX_FORWARDS) != NULL),
@@ -106,6 +109,8 @@ int proxy_next_hop(const struct proxy_plan *pl, const struct proxy_leg *leg,
 static void add_host_port(struct proxy_text *t, const struct proxy_local *l)
 {
 	proxy_text_add(t, l->host);
+	if (!l->port)
+		return;
 	proxy_text_add(t, SPAN(":"));
 	proxy_text_dec(t, l->port);
 }
@@ -123,6 +128,10 @@ static void add_via(const struct proxy *p, const struct proxy_plan *pl,
 	add_host_port(t, out);
 	proxy_text_add(t, SPAN(";branch="));
 	proxy_text_add(t, span_of(branch, PROXY_BRANCH_LEN));
+	if (pl->via_flow.n) {
+		proxy_text_add(t, SPAN(";ft="));
+		proxy_text_add(t, pl->via_flow);
+	}
 	proxy_text_add(t, SPAN("\r\n"));
 }
 
@@ -145,7 +154,8 @@ static void add_record_line(const struct proxy *p, const struct proxy_plan *pl,
 	proxy_text_add(t, SPAN(">\r\n"));
 }
 
-/* 16.6 step 4; two values where the sides differ (RFC 5658), ours towards the target on top. */
+/* 16.6 step 4; two values where the sides differ (RFC 5658), ours towards the target on top.  A
+ * side that is inside of the cluster has none: the node that faces the peer there writes it. */
 static void add_record_route(const struct proxy *p, const struct proxy_plan *pl,
 			     const struct proxy_leg *leg, const struct proxy_local *out,
 			     struct proxy_text *t)
@@ -153,8 +163,9 @@ static void add_record_route(const struct proxy *p, const struct proxy_plan *pl,
 	bool sips = span_istarts(leg->uri, SPAN("sips:"));
 	const struct proxy_local *in = p->ops.local(p->ops.arg, pl->listener);
 	bool two = in && (in != out || leg->record_user.n || pl->record_user.n);
-	add_record_line(p, pl, t, out, leg->record_user, sips);
-	if (two)
+	if (!out->inside)
+		add_record_line(p, pl, t, out, leg->record_user, sips);
+	if (two && !in->inside)
 		add_record_line(p, pl, t, in, pl->record_user, sips);
 }
 
@@ -281,9 +292,14 @@ int proxy_edit(const struct proxy *p, const struct proxy_plan *pl, const struct 
 	sip_splice_init(s, pl->m);
 	add_via(p, pl, leg, out, &via, sc->branch);
 	sip_splice_prepend(s, SIP_HDR_VIA, proxy_text_span(&via));
-	if (pl->record_route) {
+	if (pl->record_route)
 		add_record_route(p, pl, leg, out, &record);
+	if (record.n)
 		sip_splice_prepend(s, SIP_HDR_RECORD_ROUTE, proxy_text_span(&record));
+	if (pl->path.n) {
+		sip_splice_prepend(s, SIP_HDR_PATH, SPAN("Path: "));
+		sip_splice_prepend(s, SIP_HDR_PATH, pl->path);
+		sip_splice_prepend(s, SIP_HDR_PATH, SPAN("\r\n"));
 	}
 	int rc = edit_target(pl, leg, s, &strict_uri);
 	if (rc)

@@ -28,7 +28,8 @@ extern const struct proxy_conf proxy_conf_default;
 struct proxy_local {
 	enum sip_transport transport;
 	struct span host; /* as it stands in Via: name, IPv4, or IPv6 in brackets */
-	uint16_t port;
+	uint16_t port;	  /* 0: none is written */
+	bool inside; /* where nodes of the cluster speak to each other: in no Record-Route */
 };
 
 struct proxy_ops {
@@ -46,6 +47,10 @@ struct proxy_ops {
 		      struct locate_query **ret_query);
 	void (*locate_cancel)(void *arg, struct locate_query *q);
 	void (*target_failed)(void *arg, const struct locate_target *t, msec now);
+	/* What a flow token in a Via of ours (proxy_opts.via_flow) names: 0, or -errno when it
+	 * is none or the flow is gone; then the response goes where the next Via says.  NULL:
+	 * no such tokens. */
+	int (*read_flow)(void *arg, struct span token, struct sip_flow *ret);
 	/* Sends without a transaction (stateless forwarding, ACK to a 2xx). */
 	void (*send)(void *arg, const struct sip_flow *to, const struct iovec *iov, int n);
 	void *arg;
@@ -142,6 +147,9 @@ struct proxy_opts {
 	uint64_t strip;		  /* bit (1 << enum sip_hdr_kind): fields not to be forwarded */
 	uint64_t strip_responses; /* the same, of what comes back */
 	struct span record_user; /* user part of the Record-Route value that faces the caller */
+	struct span path; /* a Path value (RFC 3327) to be put first, "<sip:...>"; or empty */
+	/* A flow token to be brought back by responses, in our Via: they go by it. */
+	struct span via_flow;
 	bool no_record_route;
 	const struct proxy_hooks *hooks; /* may be NULL */
 	void *hooks_arg;

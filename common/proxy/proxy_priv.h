@@ -57,6 +57,9 @@ uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, uint64_t
 /* Of what a response brings back (next Via, Call-ID, CSeq number, From tag). */
 uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
 			   const struct sip_via *via, uint64_t id_mac);
+/* The same with a flow token of ours in the Via: nobody can put another in its place. */
+uint64_t proxy_request_mac_by(const struct proxy *p, uint64_t request_mac,
+			      struct span via_flow);
 /* The branch of one attempt at one target. */
 void proxy_branch_make(const struct proxy *p, uint64_t request_mac, uint64_t loop_mac,
 		       struct span uri, struct span route, uint32_t attempt,
@@ -86,7 +89,8 @@ struct proxy_plan {
 	const struct sip_msg *m; /* the request; kept, or during the call alone (stateless) */
 	struct span uri;	 /* Request-URI after 16.4 */
 	struct span lines;
-	struct span record_user; /* user part of the Record-Route towards the caller */
+	struct span record_user;    /* user part of the Record-Route towards the caller */
+	struct span path, via_flow; /* as in proxy_opts */
 	uint64_t strip, strip_responses;
 	uint64_t request_mac, loop_mac, dialog_mac;
 	uint32_t max_forwards; /* to be written */
@@ -109,7 +113,7 @@ struct proxy_leg {
 
 struct proxy_scratch {
 	char branch[PROXY_BRANCH_LEN];
-	char via[512], record[1400], more[192];
+	char via[640], record[1400], more[192];
 	char hops[12], breadth[12];
 };
 

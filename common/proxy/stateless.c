@@ -96,8 +96,8 @@ static struct span keep(char **at, struct span s)
 static struct stray *stray_new(struct proxy *p, const struct proxy_plan *pl,
 			       const struct proxy_leg *leg)
 {
-	size_t size = pl->uri.n + pl->lines.n + pl->record_user.n + leg->uri.n + leg->route.n +
-		      leg->record_user.n;
+	size_t size = pl->uri.n + pl->lines.n + pl->record_user.n + pl->path.n +
+		      pl->via_flow.n + leg->uri.n + leg->route.n + leg->record_user.n;
 	struct stray *s = malloc(sizeof(*s) + size);
 	char *text = (char *)(s + 1);
 	if (!s)
@@ -111,6 +111,8 @@ static struct stray *stray_new(struct proxy *p, const struct proxy_plan *pl,
 	s->plan.uri = keep(&text, pl->uri);
 	s->plan.lines = keep(&text, pl->lines);
 	s->plan.record_user = keep(&text, pl->record_user);
+	s->plan.path = keep(&text, pl->path);
+	s->plan.via_flow = keep(&text, pl->via_flow);
 	s->leg.uri = keep(&text, leg->uri);
 	s->leg.route = keep(&text, leg->route);
 	s->leg.record_user = keep(&text, leg->record_user);
@@ -183,6 +185,20 @@ static int response_flow(const struct proxy *p, const struct sip_via *next, uint
 	return 0;
 }
 
+/* By the flow that our Via names, else where the next Via says.  The leg that it came by
+ * decides whether it will be repeated. */
+static int flow_back(const struct proxy *p, struct span token, const struct sip_via *next,
+		     const struct sip_flow *src, struct sip_flow *ret)
+{
+	int rc = token.n && p->ops.read_flow ? p->ops.read_flow(p->ops.arg, token, ret)
+					     : -ENOENT;
+	if (rc)
+		rc = response_flow(p, next, src->listener, ret);
+	else if (ret->node)
+		ret->leg = src->node ? src->leg : src->transport;
+	return rc;
+}
+
 int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 			     const struct sip_via *top, const struct sip_flow *src)
 {
@@ -193,7 +209,7 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 	struct sip_flow flow;
 	struct sip_splice s;
 	struct sip_via next;
-	struct span v, tag;
+	struct span v, tag, token = {NULL, 0};
 	/* RFC 4320 4.2: late responses to anything but INVITE went out of date with their
 	 * transaction only where there was one: a stateless hop cannot tell, and passes them.
 	 */
@@ -202,12 +218,15 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 	if (!sip_list_next(m, SIP_HDR_VIA, &it, &v) ||
 	    !sip_list_next(m, SIP_HDR_VIA, &it, &v) || sip_via_parse(v, &next))
 		return -EPERM;
-	if (sip_msg_tag(m, SIP_HDR_FROM, &tag) ||
-	    !proxy_branch_verify(
-		    p, top->branch,
-		    proxy_request_mac(p, m, &next, proxy_dialog_mac(p, m->call_id, tag))))
+	const struct sip_param *ft = sip_params_find(&top->params, SPAN("ft"));
+	if (ft)
+		token = ft->value;
+	if (sip_msg_tag(m, SIP_HDR_FROM, &tag))
 		return -EPERM;
-	int rc = response_flow(p, &next, src->listener, &flow);
+	uint64_t mac = proxy_request_mac(p, m, &next, proxy_dialog_mac(p, m->call_id, tag));
+	if (!proxy_branch_verify(p, top->branch, proxy_request_mac_by(p, mac, token)))
+		return -EPERM;
+	int rc = flow_back(p, token, &next, src, &flow);
 	if (rc)
 		return rc;
 	proxy_take_via(m, &s);

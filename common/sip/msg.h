@@ -66,6 +66,7 @@ enum sip_hdr_kind {
 	SIP_HDR_REPLY_TO,
 	SIP_HDR_WARNING,
 	SIP_HDR_REMOTE_PARTY_ID, /* what P-Asserted-Identity was before RFC 3325 */
+	SIP_HDR_EAVES_LINK, /* between nodes of a cluster alone: what one knows of a request */
 	SIP_HDR_COUNT
 };
 

@@ -114,6 +114,7 @@ static const char *const hdr_names[SIP_HDR_COUNT] = {
 	[SIP_HDR_REPLY_TO] = "Reply-To",
 	[SIP_HDR_WARNING] = "Warning",
 	[SIP_HDR_REMOTE_PARTY_ID] = "Remote-Party-ID",
+	[SIP_HDR_EAVES_LINK] = "Eaves-Link",
 };
 
 const char *sip_hdr_name(enum sip_hdr_kind k)
@@ -164,6 +165,7 @@ const struct sip_name_slot sip_name_slots[128] = {
 	NAME("reply-to", 'r', 'o', SIP_HDR_REPLY_TO),
 	NAME("warning", 'w', 'g', SIP_HDR_WARNING),
 	NAME("remote-party-id", 'r', 'd', SIP_HDR_REMOTE_PARTY_ID),
+	NAME("eaves-link", 'e', 'k', SIP_HDR_EAVES_LINK),
 	COMPACT("v", 'v', SIP_HDR_VIA),
 	COMPACT("f", 'f', SIP_HDR_FROM),
 	COMPACT("t", 't', SIP_HDR_TO),

@@ -213,6 +213,8 @@ static int via_address(const struct sip_via *via, enum sip_transport t, bool rel
 int sip_via_dest(const struct sip_via *via, struct sip_flow *f)
 {
 	struct addr a;
+	if (f->node)
+		return 0;
 	if (f->transport == SIP_TRANSPORT_NONE)
 		f->transport = via->transport;
 	if (f->transport == SIP_TRANSPORT_NONE)

@@ -30,7 +30,7 @@ int sip_msg_replace(struct sip_msg *m, char *buf, size_t cap, uint32_t off, uint
  * with conn 0, only a listener; out, the destination.  UDP: a multicast maddr, else received
  * and rport, else sent-by.  Streams: the same connection while conn is set; fall-back address
  * as for UDP with the port of sent-by.  -EINVAL when sent-by is a name and there is no
- * received.
+ * received.  A node of the cluster: the flow stays as it is.
  */
 int sip_via_dest(const struct sip_via *via, struct sip_flow *f);
 

@@ -65,10 +65,10 @@ struct world {
 };
 
 static const struct proxy_local world_locals[] = {
-	{SIP_TRANSPORT_UDP, {"192.0.2.1", 9}, 5060},
-	{SIP_TRANSPORT_TCP, {"192.0.2.1", 9}, 5060},
-	{SIP_TRANSPORT_TLS, {"192.0.2.1", 9}, 5061},
-	{SIP_TRANSPORT_UDP, {"192.0.2.1", 9}, 5070},
+	{SIP_TRANSPORT_UDP, {"192.0.2.1", 9}, 5060, false},
+	{SIP_TRANSPORT_TCP, {"192.0.2.1", 9}, 5060, false},
+	{SIP_TRANSPORT_TLS, {"192.0.2.1", 9}, 5061, false},
+	{SIP_TRANSPORT_UDP, {"192.0.2.1", 9}, 5070, false},
 };
 
 static inline const struct proxy_local *world_local(void *arg, uint16_t listener)
