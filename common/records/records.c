@@ -189,6 +189,21 @@ static struct record_version highest(const struct stripe *s, uint32_t hash, uint
 	return max;
 }
 
+/* Until when a deletion is remembered that does not say so itself. */
+static uint64_t remember_until(const struct record *v, const struct rec *old)
+{
+	uint64_t until = v->version.hlc >> 16, end = 0;
+
+	if (old && old->deleted)
+		end = old->expires_ms;
+	else if (old && old->expires_ms == 0)
+		end = until + RECORDS_TOMBSTONE_DAYS * UINT64_C(86400000);
+	else if (old)
+		end = old->expires_ms + RECORDS_TOMBSTONE_MS;
+	until += RECORDS_TOMBSTONE_MS;
+	return end > until ? end : until;
+}
+
 /* Takes one record into the batch unless what is there is as new.  0 or -ENOMEM. */
 static int batch_add(struct batch *b, const struct record *v, uint64_t wall_ms)
 {
@@ -198,12 +213,12 @@ static int batch_add(struct batch *b, const struct record *v, uint64_t wall_ms)
 		w->version = (struct record_version){clock_next(b->r, wall_ms), b->r->node};
 	else
 		clock_saw(b->r, w->version.hlc);
+	struct rec *old = *stripe_find(b->s, b->hash, w->kind, w->group, w->name);
 	if (w->deleted) {
 		w->body.n = 0;
 		if (w->expires_ms == 0)
-			w->expires_ms = (w->version.hlc >> 16) + RECORDS_TOMBSTONE_MS;
+			w->expires_ms = remember_until(w, b->merged ? NULL : old);
 	}
-	struct rec *old = *stripe_find(b->s, b->hash, w->kind, w->group, w->name);
 	if (old && record_version_cmp(rec_version(old), w->version) >= 0) {
 		count(&b->r->c.passed_over, 1);
 		return 0;
@@ -434,21 +449,36 @@ unsigned records_each_tag(struct records *r, uint8_t kind, uint64_t tag, uint64_
 	return shown;
 }
 
+/* False: `each` wants no more. */
+static bool scan_stripe(struct stripe *s, bool (*each)(void *arg, const struct record *rec),
+			void *arg)
+{
+	bool more = true;
+
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t b = 0; more && b <= s->mask; b++) {
+		for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
+			const struct record v = rec_show(c);
+			more = each(arg, &v);
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	return more;
+}
+
 void records_scan_all(struct records *r, bool (*each)(void *arg, const struct record *rec),
 		      void *arg)
 {
-	bool more = true;
-	for (unsigned i = 0; more && i < STRIPES; i++) {
-		struct stripe *s = &r->stripe[i];
-		pthread_mutex_lock(&s->lock);
-		for (uint32_t b = 0; more && b <= s->mask; b++) {
-			for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
-				const struct record v = rec_show(c);
-				more = each(arg, &v);
-			}
-		}
-		pthread_mutex_unlock(&s->lock);
-	}
+	for (unsigned i = 0; i < STRIPES; i++)
+		if (!scan_stripe(&r->stripe[i], each, arg))
+			return;
+}
+
+void records_scan_part(struct records *r, unsigned part,
+		       bool (*each)(void *arg, const struct record *rec), void *arg)
+{
+	if (part < RECORDS_PARTS)
+		scan_stripe(&r->stripe[part], each, arg);
 }
 
 void records_scan(struct records *r, uint8_t kind, uint64_t wall_ms,

@@ -14,6 +14,7 @@ enum record_kind {
 	RECORD_USER = 1,
 	RECORD_ALIAS = 2,
 	RECORD_BINDING = 3,
+	RECORD_FORK = 4, /* how far a call to several devices has come */
 	RECORD_KIND_MAX = 16
 };
 
@@ -22,12 +23,16 @@ enum {
 	RECORDS_GROUP_MAX_BYTES = 1024,
 	RECORDS_NAME_MAX_BYTES = 1024,
 	RECORDS_BODY_MAX_BYTES = 1 << 20,
-	/* How long a deletion is remembered, after it or after the expiry of a record. */
+	/* How long a deletion is remembered: after it, and after what it deletes would have
+	 * expired, so that a copy that did not hear of it does not outlive it. */
 	RECORDS_TOMBSTONE_MS = 3600 * 1000,
+	/* The same where what is deleted would never have expired. */
+	RECORDS_TOMBSTONE_DAYS = 30,
 	/* Deletions remembered in one group: of more the oldest goes early. */
 	RECORDS_TOMBSTONES_PER_GROUP = 32,
 	/* A version further ahead of our clock than this is refused by records_merge. */
 	RECORDS_DRIFT_MAX_MS = 3600 * 1000,
+	RECORDS_PARTS = 64, /* of the table, see records_scan_part */
 };
 
 struct record_version {
@@ -96,6 +101,11 @@ void records_scan(struct records *r, uint8_t kind, uint64_t wall_ms,
  */
 void records_scan_all(struct records *r, bool (*each)(void *arg, const struct record *rec),
 		      void *arg);
+/* The same of one part of the table (0 to RECORDS_PARTS - 1), under one lock, that of its
+ * stripe: `each` is short and calls nothing here.  A group lies in one part; with the same key,
+ * in the same one at every node. */
+void records_scan_part(struct records *r, unsigned part,
+		       bool (*each)(void *arg, const struct record *rec), void *arg);
 /* Live records of a kind (counting what has expired but was not swept). */
 size_t records_count(const struct records *r, uint8_t kind);
 /* Turns expired records into tombstones and frees old tombstones, in a sixteenth of the table;

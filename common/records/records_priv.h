@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 enum { STRIPE_BITS = 6, STRIPES = 1 << STRIPE_BITS, SWEEP_STRIPES = STRIPES / 16 };
+_Static_assert((int)STRIPES == (int)RECORDS_PARTS, "a part of the table is a stripe");
 
 /* One record in one allocation: group, name and body follow. */
 struct rec {
@@ -86,8 +87,9 @@ void stripe_overwrite(struct stripe *s, struct rec **at, const struct record *v)
 struct rec *stripe_remove(struct stripe *s, struct rec **at);
 /* Frees the oldest deletions of a group beyond RECORDS_TOMBSTONES_PER_GROUP; how many. */
 unsigned stripe_trim(struct stripe *s, uint32_t hash, struct span group);
-/* Tombstones that are old are freed (*ret_freed), expired records become tombstones and are
- * returned as they were, linked by next, for the watchers; the caller frees them. */
+/* Tombstones that are old, or too many of a group, are freed (*ret_freed), expired records
+ * become tombstones and are returned as they were, linked by next, for the watchers; the caller
+ * frees them. */
 struct rec *stripe_sweep(struct stripe *s, uint64_t wall_ms, unsigned *ret_freed,
 			 unsigned *ret_expired);
 

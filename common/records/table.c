@@ -179,7 +179,8 @@ unsigned stripe_trim(struct stripe *s, uint32_t hash, struct span group)
 			if (!(*at)->deleted || !rec_in_group(*at, hash, group))
 				continue;
 			n++;
-			if (!oldest || (*at)->hlc < (*oldest)->hlc)
+			if (!oldest ||
+			    record_version_cmp(rec_version(*at), rec_version(*oldest)) < 0)
 				oldest = at;
 		}
 		if (n <= RECORDS_TOMBSTONES_PER_GROUP)
@@ -224,5 +225,8 @@ struct rec *stripe_sweep(struct stripe *s, uint64_t wall_ms, unsigned *ret_freed
 			gone = c;
 		}
 	}
+	/* As after a deletion: every node is to keep the same ones. */
+	for (const struct rec *c = gone; c; c = c->next)
+		*ret_freed += stripe_trim(s, c->hash, rec_group(c));
 	return gone;
 }

@@ -221,6 +221,91 @@ START_TEST(deletions_remembered_in_a_group_are_bounded)
 }
 END_TEST
 
+START_TEST(expired_records_remembered_in_a_group_are_bounded_too)
+{
+	enum { N = RECORDS_TOMBSTONES_PER_GROUP + 8 };
+	struct records *r = records_new(NULL, 1, 1000, NULL);
+	struct text t = {{0}, 0, NULL};
+	char name[8];
+	for (int i = 0; i < N; i++) {
+		snprintf(name, sizeof(name), "n%02d", i);
+		ck_assert_int_eq(put(r, "alice", name, "x", T0 + 5), 0);
+	}
+	for (int i = 0; i < 16; i++)
+		records_sweep(r, T0 + 5);
+	ck_assert_uint_eq(records_counters(r).records, RECORDS_TOMBSTONES_PER_GROUP);
+	records_scan_all(r, join, &t);
+	ck_assert_ptr_null(strstr(t.s, "n07="));
+	ck_assert_ptr_nonnull(strstr(t.s, "n08="));
+	records_free(r);
+}
+END_TEST
+
+static bool note_end(void *arg, const struct record *c)
+{
+	*(uint64_t *)arg = c->deleted ? c->expires_ms : 0;
+	return true;
+}
+
+START_TEST(a_deletion_is_remembered_for_longer_than_its_record_would_have_lived)
+{
+	const uint64_t day = 86400000;
+	struct records *r = records_new(NULL, 1, 100, NULL);
+	uint64_t until = 0;
+	ck_assert_int_eq(del(r, "alice", "never there"), 0);
+	records_scan_all(r, note_end, &until);
+	ck_assert_uint_eq(until, T0 + RECORDS_TOMBSTONE_MS);
+	ck_assert_int_eq(put(r, "alice", "never there", "x", T0 + day), 0);
+	ck_assert_int_eq(del(r, "alice", "never there"), 0);
+	records_scan_all(r, note_end, &until);
+	ck_assert_uint_eq(until, T0 + day + RECORDS_TOMBSTONE_MS);
+	ck_assert_int_eq(del(r, "alice", "never there"), 0); /* once more shortens nothing */
+	records_scan_all(r, note_end, &until);
+	ck_assert_uint_eq(until, T0 + day + RECORDS_TOMBSTONE_MS);
+	ck_assert_int_eq(put(r, "alice", "never there", "x", 0), 0);
+	ck_assert_int_eq(del(r, "alice", "never there"), 0);
+	records_scan_all(r, note_end, &until);
+	ck_assert_uint_eq(until, T0 + RECORDS_TOMBSTONE_DAYS * day);
+	records_free(r);
+}
+END_TEST
+
+struct seen {
+	unsigned n, of_bob;
+};
+
+static bool note_part(void *arg, const struct record *c)
+{
+	struct seen *s = arg;
+	s->n++;
+	s->of_bob += span_eq(c->group, SPAN("bob"));
+	return true;
+}
+
+START_TEST(parts_are_the_whole_table_and_a_group_is_in_one)
+{
+	struct records *r = records_new(NULL, 1, 1000, NULL);
+	struct seen all = {0, 0};
+	char name[8];
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		ck_assert_int_eq(put(r, i < 100 ? name : "bob", name, "x", 0), 0);
+	}
+	ck_assert_int_eq(del(r, "bob", "150"), 0);
+	for (unsigned i = 0; i < RECORDS_PARTS; i++) {
+		struct seen part = {0, 0};
+		records_scan_part(r, i, note_part, &part);
+		ck_assert(part.of_bob == 0 || part.of_bob == 100);
+		all.n += part.n;
+		all.of_bob += part.of_bob;
+	}
+	records_scan_part(r, RECORDS_PARTS, note_part, &all);
+	ck_assert_uint_eq(all.n, 200);
+	ck_assert_uint_eq(all.of_bob, 100);
+	records_free(r);
+}
+END_TEST
+
 START_TEST(a_version_far_in_the_future_is_refused)
 {
 	struct records *r = records_new(NULL, 1, 100, NULL);
@@ -343,6 +428,9 @@ UNIT_MAIN("common/records", records_of_a_group_come_in_order_of_first_insertion,
 	  an_expired_record_is_not_shown_and_sweeps_into_a_tombstone,
 	  a_late_update_does_not_bring_back_what_was_deleted_or_expired,
 	  the_table_refuses_more_than_its_limit, deletions_remembered_in_a_group_are_bounded,
+	  expired_records_remembered_in_a_group_are_bounded_too,
+	  a_deletion_is_remembered_for_longer_than_its_record_would_have_lived,
+	  parts_are_the_whole_table_and_a_group_is_in_one,
 	  a_version_far_in_the_future_is_refused,
 	  a_put_after_a_merge_wins_though_the_clock_is_behind,
 	  watchers_hear_of_puts_and_of_expiry_of_their_kind, a_tag_finds_its_record,
