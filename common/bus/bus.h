@@ -21,10 +21,10 @@ enum {
 };
 
 struct bus_node {
-	const char *name;
+	const char *name;	     /* for bus_new()'s errors alone */
 	struct addr addr;	     /* where it listens (self: where we do) */
 	char key[BUS_KEY_CHARS + 1]; /* its public key */
-	bool dial;		     /* we connect to it; else it connects to us */
+	bool dial;		     /* we connect to it; else it connects to us (self: no) */
 };
 
 struct bus_conf {
@@ -32,35 +32,49 @@ struct bus_conf {
 	unsigned n;
 	struct bus_node node[BUS_NODES_MAX];
 	char secret_key[BUS_KEY_CHARS + 1]; /* of this node; wiped by who gave it */
-	const char *domain;		    /* ZAP domain: nodes of another one are refused */
-	uint32_t queue_messages;	    /* waiting for one node at most; default 10000 */
-	uint32_t heartbeat_ms, dead_ms;	    /* of the connections (ZMTP) */
+	const char *domain; /* of the cluster: nodes of another one are refused */
+	/* 0 is the default. */
+	uint32_t queue_messages; /* waiting for one node at most; default 10000 */
+	size_t queue_bytes;	 /* the same in bytes; default 64 MiB */
+	uint32_t heartbeat_ms;	 /* of the connections (ZMTP); default 250 */
+	uint32_t dead_ms;	 /* silent for so long: broken; default 750 */
 };
 
+/* Called in the loop's thread, never out of bus_send() or bus_free(); they may send, but not
+ * free the bus.  None may be NULL. */
 struct bus_ops {
 	/* One whole message.  `node` has proved that it is that node. */
 	void (*message)(void *arg, unsigned node, struct span bytes);
-	/* The connection with a node has broken (its process may be gone), or is up again. What
-	 * was sent a moment ago may be lost. */
+	/* The connection with a node is up, or has broken (its process may be gone): what was
+	 * sent a moment ago may be lost.  At first all are down.  Messages come only while it
+	 * is up.  One that a new connection has replaced is told as down, then up. */
 	void (*connected)(void *arg, unsigned node, bool up);
-	/* Somebody without a good key, or whose key is none of the cluster's, knocked: to be
-	 * logged and counted. address: text, may be empty; why: static text. */
+	/* Somebody without a good key, or whose key is none of the cluster's, knocked, or a
+	 * node that we dial refuses us: to be logged (with a limit: it may go on) and counted.
+	 * address: text, may be empty; why: static text, of the one at that address. */
 	void (*refused)(void *arg, const char *address, const char *why);
 	void *arg;
 };
 
+/* To be read by any thread with counter_get(). */
 struct bus_counters {
-	uint64_t sent, received, sent_bytes, received_bytes, full, too_large, refused, broken;
+	uint64_t sent, received, sent_bytes, received_bytes;
+	uint64_t full;	    /* not taken by bus_send(): -ENOBUFS */
+	uint64_t too_large; /* of both ways */
+	uint64_t dropped;   /* of a connection without a hello or replaced, or of odd form */
+	uint64_t refused;   /* calls of ops->refused */
+	uint64_t broken;    /* calls of ops->connected with false */
 };
 
-/* NULL and a message in ret_error (256 bytes): a key that is none, an address that cannot be
- * listened on, ZeroMQ without CURVE. */
+/* In the loop's thread, or before it runs.  NULL and a message in ret_error (256 bytes): a key
+ * that is none or is not ours, an address that cannot be listened on, ZeroMQ without CURVE. */
 struct bus *bus_new(struct loop *l, const struct bus_conf *c, const struct bus_ops *ops,
 		    char *ret_error);
-/* What is queued is given 100 ms to leave.  Takes NULL; returns NULL. */
+/* In the loop's thread, or when it has ended.  What is queued is given 100 ms to leave, which
+ * this waits for.  Takes NULL; returns NULL. */
 struct bus *bus_free(struct bus *b);
-/* The bytes are copied.  0; -EHOSTUNREACH: no connection with it; -ENOBUFS: its queue is full;
- * -EMSGSIZE. */
+/* The bytes are copied; they leave in the order of sending.  0; -EHOSTUNREACH: no connection
+ * with it (or it is this node); -ENOBUFS: its queue is full; -EMSGSIZE; -ENOMEM. */
 int bus_send(struct bus *b, unsigned node, struct span bytes);
 const struct bus_counters *bus_counters(const struct bus *b);
 
