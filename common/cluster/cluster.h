@@ -17,7 +17,16 @@
 
 struct cluster;
 
-enum { CLUSTER_NODES_MAX = 64, CLUSTER_NAME_MAX = 63 };
+enum {
+	CLUSTER_NODES_MAX = 64,
+	CLUSTER_NAME_MAX = 63,
+	CLUSTER_PUT_MAX_BYTES = 896 << 10, /* records of one batch; more: -EMSGSIZE */
+	CLUSTER_NOTICE_MAX_BYTES = 16 << 10,
+	CLUSTER_ADMIN_MAX_BYTES = 1 << 20, /* words and input, or text */
+	CLUSTER_ADMIN_WORDS_MAX = 64,
+	CLUSTER_ADMIN_CALLS_MAX = 32, /* waiting for a reply */
+	CLUSTER_ADMIN_MS = 30000,     /* for a reply at most */
+};
 enum cluster_role { CLUSTER_EDGE, CLUSTER_HOME };
 
 struct cluster_node {
@@ -33,52 +42,71 @@ struct cluster_conf {
 	uint32_t heartbeat_ms;	  /* default 250 */
 	uint32_t dead_ms;	  /* nothing heard for so long: dead; default 750 */
 	uint32_t second_place_ms; /* longest wait for a second place; default 1000 */
-	uint32_t compare_ms;	  /* between two comparisons of tables; default 2000 */
-	size_t queue_bytes;	  /* records waiting for one node at most; default 16 MiB */
-	uint64_t boot;		  /* identity of this start, not 0 */
-	struct mac_key
-		digest_key; /* the same at every node: of the digests that are compared */
+	/* Between two comparisons of tables; default 2000.  For large tables longer, 10 records
+	 * a millisecond; what is known to differ is compared at once. */
+	uint32_t compare_ms;
+	size_t queue_bytes; /* records waiting for one node at most; default 16 MiB */
+	uint64_t boot;	    /* identity of this start, not 0, never used again */
+	/* The same at every node: of the digests that are compared, and of the SIP domain (any
+	 * hash).  A node of other ones, or whose records have another key, is refused. */
+	struct mac_key digest_key;
+	uint64_t domain;
 };
 extern const struct cluster_conf cluster_conf_default;
 
-/* From any thread but where it says otherwise: the functions see immutable things and records.
- */
 struct cluster_ops {
 	/* To the bus, in the loop's thread.  0 or -errno (bus_send's). */
 	int (*send)(void *arg, unsigned node, struct span bytes);
 	/* Is this record to be the same here and at `node`?  Both sides must give the same
-	 * answer.
-	 */
+	 * answer.  Called in the loop's thread, under the lock of a part of the records: by
+	 * what it knows and the row (a deletion has no body), without a look at records. */
 	bool (*shares)(void *arg, unsigned node, const struct store_row *row);
-	/* May `node` write this record here?  No: it is refused, counted and logged. */
+	/* The same for all nodes at once, a bit a node (self does not matter): where there are
+	 * many nodes.  NULL: shares is asked for each. */
+	uint64_t (*sharers)(void *arg, const struct store_row *row);
+	/* May `node` write this record here, its own or handed on?  No: it is refused, counted
+	 * and logged.  In the loop's thread, without a lock. */
 	bool (*may_write)(void *arg, unsigned node, const struct store_row *row);
-	/* A node has come to life, or died, or begins to drain; in the loop's thread. */
+	/* A node has come to life, or died, or begins to drain; in the loop's thread.  May be
+	 * NULL. */
 	void (*changed)(void *arg, unsigned node);
 	/* A small message of a kind that the engine does not know (cluster_notify), in the
 	 * loop's thread.  May be NULL. */
 	void (*notice)(void *arg, unsigned node, unsigned kind, struct span body);
-	/* An operator at `node` (an edge) asks: words and input as eavesctl gives them.  Answer
-	 * with cluster_admin_reply, then or later.  In the loop's thread.  May be NULL. */
+	/* An operator at `node` (an edge; a home is refused) asks: words and input as eavesctl
+	 * gives them, gone when this returns.  Answer with cluster_admin_reply, then or within
+	 * CLUSTER_ADMIN_MS.  In the loop's thread.  May be NULL. */
 	void (*admin)(void *arg, unsigned node, uint64_t id, unsigned argc, char **argv,
 		      struct span input);
 	void *arg;
 };
 
-/* records: given by cluster_attach().  below: where this node keeps records of its own (SQLite
- * at a home for the directory, Redis at an edge), or NULL; it outlives the cluster.
- * below_takes: which (NULL: all).  below_is_place: what is in it counts as a second place
- * (Redis).  NULL: out of memory or a bad configuration. */
+/* Where this node keeps records of its own (SQLite at a home for the directory, Redis at an
+ * edge); it outlives the cluster.  When it has no room: a place is done without (it catches up
+ * by itself), any other refuses the write. */
 struct cluster_below {
 	struct store *store;
+	/* Which; from any thread, under a lock of the records.  NULL: all. */
 	bool (*takes)(void *arg, const struct store_row *row);
-	bool is_place;
+	bool is_place; /* what is in it counts as a second place (Redis) */
 	void *arg;
 };
+/* below: may be NULL.  NULL: out of memory or a bad configuration (no boot, a name twice, three
+ * of a pair, no shares or may_write). */
 struct cluster *cluster_new(struct loop *l, const struct cluster_conf *c,
 			    const struct cluster_ops *ops, const struct cluster_below *below);
-/* Every waiting `done` is called with -EIO.  Takes NULL; returns NULL. */
+/* In the loop's thread or when it has ended; nobody writes records any more.  Every waiting
+ * `done` is called with -EIO.  Takes NULL; returns NULL. */
 struct cluster *cluster_free(struct cluster *c);
-/* The store that records_new() gets. */
+/*
+ * The store that records_new() gets.  put: done comes in the loop's thread: 0, when all records
+ * of the batch are at one other node, or in a store below that is a place; -EIO, when no node
+ * that shares them is there, or none has confirmed in time; -EAGAIN, when a store below has
+ * another version of a guarded one (it is not sent then; comparison of tables may still spread
+ * it: write anew what is to stand).  -ENOSPC: the loop does not run, or the store below is
+ * full; -ENOMEM, -EMSGSIZE.  merge, load, expire, flush, backup: the store's below.  free:
+ * nothing, the cluster is its owner.
+ */
 struct store *cluster_store(struct cluster *c);
 /* Before cluster_start(). */
 void cluster_attach(struct cluster *c, struct records *r);
@@ -104,43 +132,54 @@ int cluster_partner(const struct cluster *c, unsigned node);
 /* By name: -1 without one. */
 int cluster_node_by_name(const struct cluster *c, struct span name);
 /*
- * The member of a pair that gets what is for the pair: the same one as long as it lives, so
- * that a transaction stays where it is; prefer (a node, or -1) goes first when it lives.  -1:
- * none lives, or there is no such pair.
+ * The member of a pair that gets what is for the pair: the same one as long as it serves, so
+ * that a transaction stays where it is; prefer (a node of the pair, or -1) goes first when it
+ * serves.  When none serves, one that lives, in the same order.  -1: none lives, or there is no
+ * such pair.
  */
 int cluster_member(struct cluster *c, struct span pair, int prefer);
-/* From the next heartbeat on this node wants no new calls (and back). */
+/* This node wants no new calls (and back): all are told at once. */
 void cluster_set_draining(struct cluster *c, bool draining);
-/* What goes with heartbeats: calls under way, CPU use in thousandths, and whether all is well.
- */
+/* What goes with heartbeats: calls under way, CPU use in thousandths. */
 void cluster_set_load(struct cluster *c, uint32_t calls, uint32_t cpu_permille);
 
 /* ---- small messages: from any thread ---- */
 
 /* To one node, or to all that live (node -1): sent once, never repeated.  0, -ENOMEM,
- * -EMSGSIZE. */
+ * -EMSGSIZE, -EINVAL (no such node), -ENOSPC (the loop does not run). */
 int cluster_notify(struct cluster *c, int node, unsigned kind, struct span body);
-/* Asks a home for what its eavesctl would say; reply is called once in the loop's thread:
- * status 0 or -errno (-ETIMEDOUT, -EHOSTUNREACH ...) and the text. */
+/* Asks a node for what its eavesctl would say; reply is called once in the loop's thread:
+ * status 0 or -errno (-ETIMEDOUT, -EHOSTUNREACH ...) and the text.  Sent once: after -ETIMEDOUT
+ * it may have been done.  0, or without a call of reply: -EBUSY (too many wait), -EMSGSIZE,
+ * -EINVAL, -ENOMEM, -ENOSPC. */
 int cluster_admin_call(struct cluster *c, unsigned node, unsigned argc, char *const *argv,
 		       struct span input,
 		       void (*reply)(void *arg, int status, struct span text), void *arg);
+/* status: 0 or -errno.  A text that is too long becomes -EMSGSIZE. */
 void cluster_admin_reply(struct cluster *c, unsigned node, uint64_t id, int status,
 			 struct span text);
 
 struct cluster_counters {
-	uint64_t batches_sent, batches_received, records_sent, records_received, repeated,
-		refused_records, bad_messages, compared, repaired_sent, repaired_received,
-		queue_full, alone; /* alone: a yes that left without a second place */
-	uint64_t waiting;	   /* now: records without their second place yet */
+	uint64_t batches_sent, batches_received, records_sent, records_received;
+	uint64_t repeated;	  /* batches, for want of an acknowledgement */
+	uint64_t refused_records; /* from others: not theirs, absurd */
+	uint64_t bad_messages;	  /* damaged, of another cluster, or more than allowed */
+	uint64_t compared;	  /* groups of parts of tables */
+	uint64_t repaired_sent, repaired_received; /* records, by comparison */
+	uint64_t queue_full; /* times that a queue for a node was dropped, or a put refused */
+	uint64_t alone;	     /* batches whose yes left without a second place */
+	uint64_t waiting;    /* now: batches without their second place yet */
 };
 /* A copy, read relaxed. */
 struct cluster_counters cluster_counters(const struct cluster *c);
 /* Of one node: whether it lives, what waits for it, how long ago it was heard (ms), its load.
  */
 struct cluster_node_state {
-	bool alive, draining, equal; /* equal: tables were the same at the last comparison */
+	bool alive, draining;
+	bool equal; /* the last comparison of tables brought nothing */
 	uint64_t queued_bytes, silent_ms;
+	uint64_t
+		unpersisted; /* batches that it has taken and not reported to be in its store */
 	uint32_t calls, cpu_permille, version;
 };
 void cluster_node_state(const struct cluster *c, unsigned node, struct cluster_node_state *ret);

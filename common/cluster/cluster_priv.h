@@ -1,0 +1,248 @@
+/*
+ * For the files of common/cluster alone.  Everything here is the loop's thread's, but for what
+ * is atomic and where it says otherwise.
+ */
+#ifndef EAVES_CLUSTER_PRIV_H
+#define EAVES_CLUSTER_PRIV_H
+
+#include "common/base/arena.h"
+#include "common/base/counter.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/cluster/cluster.h"
+#include "common/cluster/peer.h"
+#include "proto/cluster.pb-c.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { WIRE_VERSION = 1, WIRE_OLDEST = 1 }; /* docs/bus.md */
+
+/* ---- from any thread into the loop's: inbox.c ---- */
+
+/* What may outlive the cluster: works that the loop holds, answers that a store below owes. */
+enum { WORK_INBOX, WORK_FLUSH, WORK_STEP, WORK_SPEAK, WORKS };
+struct gate_work {
+	struct loop_work work;
+	struct gate *gate;
+	atomic_bool posted;
+};
+struct gate {
+	atomic_uint refs;
+	pthread_mutex_t lock;
+	struct cluster *c; /* NULL: gone.  Other threads look under the lock. */
+	struct gate_work work[WORKS];
+};
+
+/* ---- records on their way: place.c ---- */
+
+enum below_state { BELOW_NONE, BELOW_PENDING, BELOW_KEPT, BELOW_FAILED, BELOW_CONFLICT };
+
+/* What one put has written, encoded once, with who waits for it.  In memory once, however many
+ * nodes it is for. */
+struct unit {
+	struct item item, below_item;
+	struct list link; /* of those that wait */
+	struct gate *gate;
+	void (*done)(void *arg, int error); /* NULL: nobody waits, or any more */
+	void *arg;
+	msec due;
+	uint64_t places; /* nodes that may yet confirm all of it */
+	uint32_t refs;	 /* the loop's; one is the store's below while it owes an answer */
+	uint32_t bytes;	 /* of the allocation */
+	uint16_t n;
+	uint8_t below, answer; /* enum below_state: as known, and as just told */
+	bool below_all;	       /* it was given all of it */
+	bool guarded, held, started;
+	char data[]; /* n times: uint32_t length, Row */
+};
+
+/* Two members, or one.  chosen: an index of a node. */
+struct pair {
+	int member[2];
+	atomic_int chosen;
+};
+
+enum log_what { LOG_BAD, LOG_REFUSED, LOG_FULL, LOG_ALONE, LOG_STRANGER, LOG_WHATS };
+
+struct buffer {
+	uint8_t *p;
+	size_t n, room;
+};
+
+struct cluster {
+	struct store store; /* first: what records know */
+	struct loop *loop;
+	struct gate *gate;
+	struct cluster_conf conf;
+	struct cluster_ops ops;
+	struct cluster_below below;
+	struct records *records;
+	bool started, ending;
+	uint64_t identity;    /* of domain and keys: Hello.domain */
+	_Atomic uint64_t now; /* of the loop, for other threads */
+
+	_Atomic(struct item *) inbox;
+	atomic_size_t inbox_bytes;
+
+	struct pair pair[CLUSTER_NODES_MAX];
+	unsigned npairs;
+	atomic_uint calls, cpu_permille;
+	atomic_bool draining;
+	struct wheel_timer heartbeat;
+
+	struct list waiting; /* units, by the time they wait until */
+	struct list asking;  /* those that wait for the word of the store below first */
+	struct wheel_timer waiting_timer;
+
+	uint64_t compare_nodes[GROUPS]; /* Digests to be sent */
+	struct wheel_timer compare_timer;
+	msec slow_next;
+	unsigned slow_group, step_turn, pull_turn;
+	uint64_t next_id;
+	uint64_t digest[CLUSTER_NODES_MAX][GROUP_DIGESTS];
+	struct buffer have, rows, refs;
+
+	struct list calls_out, calls_in;
+	atomic_uint ncalls;
+	struct wheel_timer calls_timer;
+
+	struct arena arena; /* of the message that is read */
+	struct buffer out;  /* the message that is written */
+	msec logged[LOG_WHATS];
+	struct cluster_counters counters;
+	struct peer peer[CLUSTER_NODES_MAX];
+};
+
+static inline uint64_t bit(unsigned i)
+{
+	return UINT64_C(1) << i;
+}
+/* NULL: ourselves, or no such node. */
+static inline struct peer *peer_of(struct cluster *c, unsigned node)
+{
+	return node < c->conf.n && node != c->conf.self ? &c->peer[node] : NULL;
+}
+
+/* inbox.c */
+struct gate *gate_new(struct cluster *c);
+void gate_ref(struct gate *g);
+void gate_unref(struct gate *g);
+/* From any thread: the function of that work is called once in the loop's thread. */
+void gate_post(struct cluster *c, unsigned work);
+/* From any thread, with a reference that ends here: hands the item over; when the cluster has
+ * gone it is run with NULL, to be freed. */
+void gate_answer(struct gate *g, struct item *it);
+/* From any thread. */
+void cluster_hand(struct cluster *c, struct item *it);
+void cluster_inbox(struct cluster *c);
+/* Room for bytes that are handed over: 0 or -ENOSPC; given back in the loop's thread. */
+int cluster_reserve(struct cluster *c, size_t n);
+void cluster_unreserve(struct cluster *c, size_t n);
+
+/* wire.c */
+void put_u64(uint8_t *to, uint64_t v);
+uint64_t get_u64(const uint8_t *from);
+void put_u32(uint8_t *to, uint32_t v);
+uint32_t get_u32(const uint8_t *from);
+uint8_t *buffer_room(struct buffer *b, size_t n); /* NULL: out of memory */
+struct store_row row_of(const struct record *rec);
+size_t row_bytes(const struct store_row *row);
+size_t row_write(const struct store_row *row, uint8_t *out);
+bool row_read(struct cluster *c, ProtobufCBinaryData d, struct store_row *ret);
+/* NULL: damaged.  It is in c->arena, until the next one. */
+Eaves__Envelope *wire_read(struct cluster *c, struct span bytes);
+bool wire_speaks(unsigned version, unsigned oldest);
+/* Adds versions, boots and what is to be acknowledged.  As ops->send, or -EMSGSIZE, -ENOMEM. */
+int wire_send(struct peer *p, Eaves__Envelope *e);
+
+/* nodes.c */
+bool pair_add(struct cluster *c, unsigned node);
+
+/* live.c */
+void cluster_live_init(struct cluster *c);
+void live_start(struct cluster *c);
+void live_end(struct cluster *c);
+void live_speak_all(struct cluster *c);
+void live_speak(struct peer *p);
+void live_heard(struct peer *p);
+bool live_hello(struct peer *p, uint64_t boot, const Eaves__Hello *h);
+void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h);
+void live_stranger(struct peer *p, const char *why);
+struct log_field log_node(const struct peer *p);
+bool cluster_may_log(struct cluster *c, enum log_what what); /* once a second */
+
+/* place.c */
+extern const struct store_ops cluster_store_ops;
+void place_init(struct cluster *c);
+void place_end(struct cluster *c);
+struct unit *unit_ref(struct unit *u);
+void unit_unref(struct unit *u);
+/* The row at *at, which moves on to the next. */
+ProtobufCBinaryData unit_row(const struct unit *u, size_t *at);
+/* The caller has a reference. */
+void place_confirmed(struct cluster *c, struct unit *u, unsigned node);
+void place_lost(struct cluster *c, struct unit *u, unsigned node);
+/* Those of the nodes, a bit each, that share the row. */
+uint64_t cluster_sharers(const struct cluster *c, const struct store_row *row, uint64_t among);
+
+/* send.c */
+void send_init(struct cluster *c);
+/* A new stream, with nothing in it. */
+void send_restart(struct peer *p);
+void send_end(struct peer *p);
+/* False: the queue was full, and is dropped, without this one. */
+bool send_add(struct peer *p, struct unit *u);
+void send_flush(struct peer *p);
+void send_flush_all(struct cluster *c);
+bool send_acked(struct peer *p, const Eaves__Ack *a);
+
+/* receive.c */
+void receive_init(struct cluster *c);
+void receive_end(struct cluster *c);
+void receive_restart(struct peer *p);
+bool receive_ack(const struct peer *p, Eaves__Ack *ret);
+/* How many were new, or -errno (not all were taken). */
+int receive_rows(struct peer *p, size_t n, const ProtobufCBinaryData *row);
+
+/* compare.c; a bool of a message: false, it is a bad one */
+void compare_init(struct cluster *c);
+void compare_start(struct cluster *c);
+void compare_stop(struct cluster *c);
+void compare_step(struct cluster *c);
+void compare_soon(struct cluster *c);
+void compare_begin(struct peer *p);
+void compare_end(struct peer *p);
+/* Anything, or a group, may differ. */
+void compare_unsure(struct peer *p);
+void compare_doubt(struct peer *p, unsigned group);
+void compare_theirs(struct peer *p, uint32_t unsure);
+void compare_settle(struct peer *p, unsigned group);
+bool compare_may_look(struct peer *p, unsigned parts);
+bool compare_digests(struct peer *p, const Eaves__Digests *d);
+bool compare_differences(struct peer *p, const Eaves__Differences *d);
+uint64_t row_key(const struct cluster *c, const struct store_row *row);
+bool row_counts(const struct store_row *row, uint64_t wall_ms);
+static inline unsigned bucket_of(uint64_t key)
+{
+	return (unsigned)(key >> 60);
+}
+
+/* pull.c */
+void pull_stop(struct peer *p);
+bool pull_busy(const struct peer *p, unsigned group);
+void pull_add(struct peer *p, unsigned part, uint16_t mask);
+bool pull_look(struct peer *p, msec now);
+bool pull_step(struct cluster *c);
+bool pull_ask(struct peer *p, const Eaves__Ask *m);
+bool pull_rows(struct peer *p, const Eaves__Rows *m);
+
+/* admin.c */
+void admin_init(struct cluster *c);
+void admin_end(struct cluster *c);
+void admin_lost(struct peer *p);
+bool admin_notice(struct peer *p, const Eaves__Notice *m);
+bool admin_call(struct peer *p, const Eaves__AdminCall *m);
+bool admin_reply(struct peer *p, const Eaves__AdminReply *m);
+
+#endif

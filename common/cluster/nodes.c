@@ -1,0 +1,160 @@
+/*
+ * What any thread may ask of the nodes: names, who lives and serves, which member of a pair
+ * gets what is for the pair.  Written by live.c; read without a lock.
+ */
+#include "common/cluster/cluster_priv.h"
+
+unsigned cluster_nodes(const struct cluster *c, const struct cluster_node **ret_nodes)
+{
+	if (ret_nodes)
+		*ret_nodes = c->conf.node;
+	return c->conf.n;
+}
+
+unsigned cluster_self(const struct cluster *c)
+{
+	return c->conf.self;
+}
+
+bool cluster_alive(const struct cluster *c, unsigned node)
+{
+	return node < c->conf.n &&
+	       (node == c->conf.self || (atomic_load(&c->peer[node].bits) & PEER_ALIVE));
+}
+
+bool cluster_serving(const struct cluster *c, unsigned node)
+{
+	if (node == c->conf.self)
+		return !atomic_load(&c->draining);
+	return node < c->conf.n &&
+	       (atomic_load(&c->peer[node].bits) & (PEER_ALIVE | PEER_DRAINING)) == PEER_ALIVE;
+}
+
+int cluster_node_by_name(const struct cluster *c, struct span name)
+{
+	for (unsigned i = 0; i < c->conf.n; i++)
+		if (span_eq(name, span_str(c->conf.node[i].name)))
+			return (int)i;
+	return -1;
+}
+
+/* ---- pairs ---- */
+
+static struct pair *pair_by_name(struct cluster *c, struct span name)
+{
+	for (unsigned i = 0; i < c->npairs; i++)
+		if (span_eq(name, span_str(c->conf.node[c->pair[i].member[0]].pair)))
+			return &c->pair[i];
+	return NULL;
+}
+
+bool pair_add(struct cluster *c, unsigned node)
+{
+	const struct cluster_node *n = &c->conf.node[node];
+	struct pair *p = pair_by_name(c, span_str(n->pair));
+
+	if (!p) {
+		p = &c->pair[c->npairs++];
+		p->member[0] = (int)node;
+		p->member[1] = -1;
+		atomic_init(&p->chosen, (int)node);
+		return true;
+	}
+	if (p->member[1] >= 0 || c->conf.node[p->member[0]].role != n->role)
+		return false;
+	p->member[1] = (int)node;
+	return true;
+}
+
+static int other_member(const struct pair *p, int node)
+{
+	return p->member[p->member[0] == node];
+}
+
+int cluster_partner(const struct cluster *c, unsigned node)
+{
+	if (node >= c->conf.n)
+		return -1;
+	return other_member(
+		pair_by_name((struct cluster *)c, span_str(c->conf.node[node].pair)),
+		(int)node);
+}
+
+int cluster_member(struct cluster *c, struct span pair, int prefer)
+{
+	struct pair *p = pair_by_name(c, pair);
+	if (!p)
+		return -1;
+	int chosen = atomic_load(&p->chosen), other = other_member(p, chosen);
+	const int in_order[] = {
+		prefer == chosen || prefer == other ? prefer : -1,
+		chosen,
+		other,
+	};
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (in_order[i] < 0 || !cluster_serving(c, (unsigned)in_order[i]))
+			continue;
+		/* It stays with the other one until that serves no more. */
+		if (i == 2)
+			atomic_compare_exchange_strong(&p->chosen, &chosen, other);
+		return in_order[i];
+	}
+	for (unsigned i = 0; i < 3; i++)
+		if (in_order[i] >= 0 && cluster_alive(c, (unsigned)in_order[i]))
+			return in_order[i];
+	return -1;
+}
+
+/* ---- figures ---- */
+
+void cluster_set_draining(struct cluster *c, bool draining)
+{
+	if (atomic_exchange(&c->draining, draining) != draining)
+		gate_post(c, WORK_SPEAK);
+}
+
+void cluster_set_load(struct cluster *c, uint32_t calls, uint32_t cpu_permille)
+{
+	atomic_store_explicit(&c->calls, calls, memory_order_relaxed);
+	atomic_store_explicit(&c->cpu_permille, cpu_permille, memory_order_relaxed);
+}
+
+struct cluster_counters cluster_counters(const struct cluster *c)
+{
+	struct cluster_counters ret;
+	const uint64_t *from = (const uint64_t *)&c->counters;
+	uint64_t *to = (uint64_t *)&ret;
+
+	for (size_t i = 0; i < sizeof(ret) / sizeof(*to); i++)
+		to[i] = counter_get(&from[i]);
+	return ret;
+}
+
+void cluster_node_state(const struct cluster *c, unsigned node, struct cluster_node_state *ret)
+{
+	*ret = (struct cluster_node_state){0};
+	if (node >= c->conf.n)
+		return;
+	const struct peer *p = &c->peer[node];
+	ret->alive = cluster_alive(c, node);
+	if (node == c->conf.self) {
+		ret->draining = atomic_load(&c->draining);
+		ret->calls = atomic_load_explicit(&c->calls, memory_order_relaxed);
+		ret->cpu_permille =
+			atomic_load_explicit(&c->cpu_permille, memory_order_relaxed);
+		ret->version = WIRE_VERSION;
+		ret->equal = true;
+		return;
+	}
+	uint64_t now = atomic_load_explicit(&c->now, memory_order_relaxed);
+	uint64_t heard = atomic_load_explicit(&p->heard, memory_order_relaxed);
+	ret->draining = atomic_load(&p->bits) & PEER_DRAINING;
+	ret->equal = atomic_load_explicit(&p->equal, memory_order_relaxed);
+	ret->queued_bytes = atomic_load_explicit(&p->queued_bytes, memory_order_relaxed);
+	ret->silent_ms = now > heard ? now - heard : 0;
+	ret->unpersisted = atomic_load_explicit(&p->unpersisted, memory_order_relaxed);
+	ret->calls = atomic_load_explicit(&p->calls, memory_order_relaxed);
+	ret->cpu_permille = atomic_load_explicit(&p->cpu_permille, memory_order_relaxed);
+	ret->version = atomic_load_explicit(&p->version, memory_order_relaxed);
+}
