@@ -43,7 +43,7 @@ NEEDS_common/locate := common/dns common/sip common/loop common/base
 NEEDS_common/admin := common/metrics common/loop common/base
 NEEDS_common/proxy := common/locate common/txn common/dns common/loop common/sip common/base
 NEEDS_common/stack := common/net common/dns $(NEEDS_common/proxy) common/proxy
-NEEDS_common/app := common/stack common/flow common/admin common/conf common/records common/store common/auth common/metrics \
+NEEDS_common/app := common/cluster common/bus common/directory proto common/stack common/flow common/admin common/conf common/records common/store common/auth common/metrics \
 	$(NEEDS_common/stack)
 NEEDS_home/registrar := common/records common/flow proto common/store common/metrics common/sip common/base
 NEEDS_home := home/registrar common/directory proto common/app $(NEEDS_common/app)
@@ -56,16 +56,22 @@ src_of = $(filter-out common/app/main.c common/admin/eavesctl.c,$(wildcard $(1)/
 obj_of = $(patsubst %.c,$(B)/%.o,$(call src_of,$(1))) $(if $(filter proto,$(1)),$(PROTO_GEN:.c=.o))
 lib_of = $(B)/lib/$(subst /,_,$(1)).a
 
-.PHONY: all run check unit clean
+.PHONY: all run cluster check unit clean
 .SECONDARY:
 .DELETE_ON_ERROR:
-all: $(B)/eaves-combined $(B)/eavesctl
+all: $(B)/eaves-combined $(B)/eaves-edge $(B)/eaves-home $(B)/eavesctl
 
 # A combined server with two demo users, in the foreground.
 run:
 	@deploy/deps.sh run
 	@$(MAKE) --no-print-directory -s -j2 all
 	@deploy/demo.sh $(B)
+
+# Redis, two edges and two pairs of homes on loopback, two phones and a call; Ctrl-C stops it.
+cluster:
+	@deploy/deps.sh cluster
+	@$(MAKE) --no-print-directory -s -j2 all $(B)/bench/sipload
+	@deploy/cluster.sh $(B)
 
 define area_rules
 $(call lib_of,$(1)): $(call obj_of,$(1))
@@ -87,9 +93,15 @@ $(B)/proto/%.pb-c.c $(B)/proto/%.pb-c.h: proto/%.proto
 
 LIBS_ALL := $(foreach a,$(AREAS),$(call lib_of,$(a)))
 # Roles register themselves (common/app/role.h): they are linked whole.
-$(B)/eaves-combined: $(B)/common/app/main.o $(LIBS_ALL)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--whole-archive $(call lib_of,edge) $(call lib_of,home) -Wl,--no-whole-archive \
-		-Wl,--start-group $(LIBS_ALL) -Wl,--end-group $(LDLIBS)
+ROLES_eaves-combined := edge home
+ROLES_eaves-edge := edge
+ROLES_eaves-home := home
+define program_rules
+$(B)/$(1): $(B)/common/app/main.o $(LIBS_ALL)
+	$$(CC) $$(LDFLAGS) -o $$@ $$< -Wl,--whole-archive $(foreach r,$(ROLES_$(1)),$(call lib_of,$(r))) -Wl,--no-whole-archive \
+		-Wl,--start-group $(LIBS_ALL) -Wl,--end-group $$(LDLIBS)
+endef
+$(foreach p,eaves-combined eaves-edge eaves-home,$(eval $(call program_rules,$(p))))
 $(B)/eavesctl: $(B)/common/admin/eavesctl.o $(call lib_of,common/base)
 	$(CC) $(LDFLAGS) -o $@ $^
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a target of the Makefile needs and that are missing.
-# usage: deploy/deps.sh run|check|bench|phone
+# usage: deploy/deps.sh run|cluster|check|bench|phone
 set -eu
 
 run="gcc make pkg-config libosip2-dev libevent-dev libc-ares-dev libssl-dev libsqlite3-dev libzmq3-dev libhiredis-dev libcyaml-dev libyaml-dev
@@ -11,11 +11,12 @@ bench="$run python3 kamailio kamailio-sqlite-modules sqlite3"
 
 case "${1-}" in
 run) want=$run ;;
+cluster) want="$run redis-server redis-tools" ;;
 check) want=$check ;;
 bench) want=$bench ;;
 phone) want=baresip-core ;;
 *)
-	echo "usage: $0 run|check|bench|phone" >&2
+	echo "usage: $0 run|cluster|check|bench|phone" >&2
 	exit 2
 	;;
 esac

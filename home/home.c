@@ -44,6 +44,16 @@ static bool flow_alive(void *arg, const struct sip_flow *f)
 	return app_flow_alive(arg, f);
 }
 
+/* A user who is gone has no devices: whoever gets the name later is somebody else. */
+static void user_changed(void *arg, uint8_t kind, struct span user)
+{
+	struct home *h = arg;
+	uint64_t wall = time_wall_ms();
+	(void)kind;
+	if (h->reg && records_each(h->records, RECORD_USER, user, wall, NULL, NULL, NULL) == 0)
+		reg_drop(h->reg, user, span_of(NULL, 0), wall, NULL, NULL);
+}
+
 static int wire(struct home *h, const struct app_services *sv)
 {
 	const struct conf *c = sv->conf;
@@ -53,6 +63,10 @@ static int wire(struct home *h, const struct app_services *sv)
 	struct guard_conf gc = guard_conf_default;
 	struct reg_ops ops = {.flow_alive = flow_alive, .arg = sv->app};
 	h->records = sv->records;
+	if (!app_has_role(sv->app, APP_EDGE)) {
+		h->cluster = sv->cluster;
+		h->pair = app_pair(sv->app);
+	}
 	h->domain = strdup(c->domain);
 	h->realm = strdup(c->auth.realm ? c->auth.realm : c->domain);
 	if (!h->domain || !h->realm)
@@ -69,13 +83,22 @@ static int wire(struct home *h, const struct app_services *sv)
 	h->auth = auth_new(&ac, &nonce_key);
 	h->guard = guard_new(&gc);
 	h->reg = reg_new(&rc, &ops, sv->records, &reg_key, sv->boot);
-	return h->auth && h->guard && h->reg ? 0 : -ENOMEM;
+	if (!h->auth || !h->guard || !h->reg)
+		return -ENOMEM;
+	records_watch(h->records, RECORD_USER, user_changed, h);
+	home_pair_start(h);
+	return 0;
 }
 
 static int home_start(const struct app_services *sv, void **ret_state, char *ret_error)
 {
 	struct home *h = calloc(1, sizeof(*h));
 	int r = h ? wire(h, sv) : -ENOMEM;
+	if (r == 0 && !app_has_role(sv->app, APP_EDGE) && !sv->cluster) {
+		home_free(h);
+		snprintf(ret_error, 256, "a home is a node of a cluster: set cluster.node");
+		return -EINVAL;
+	}
 	if (r < 0) {
 		home_free(h);
 		snprintf(ret_error, 256, "home: %s", strerror(-r));
@@ -153,28 +176,107 @@ static void outbound_denied(struct home *h, struct app_worker *w, const struct a
 	app_reply(w, q, 403, "Other Domains Not Permitted", SPAN(""));
 }
 
+/* Where the edge is another process, what a phone sends straight to us is ours to judge, as the
+ * edge does: dialogs that were let through, and what is for the server itself.  True: done. */
+static bool at_the_front(struct home *h, struct app_worker *w, const struct app_request *q,
+			 bool own, msec now)
+{
+	const struct proxy_request *r = q->r;
+	if (!h->cluster)
+		return false;
+	if (app_by_flow(w, q, &h->dialog, now))
+		return true;
+	if (!own && (q->marks & APP_MARK_IN_DIALOG)) {
+		app_forward(w, q, NULL, now);
+		return true;
+	}
+	if (own && !r->uri.user.p && r->msg->method != SIP_REGISTER) {
+		app_own_request(w, q);
+		return true;
+	}
+	return false;
+}
+
+/* Of our domain, but a user of other homes: the edge knows where. */
+static bool is_elsewhere(struct home *h, const struct app_request *q)
+{
+	char user[DIR_NAME_MAX_BYTES + 1];
+	struct dir_user u;
+	struct span name;
+	if (!h->cluster || (q->marks & APP_MARK_ROUTED) || sip_uri_user(&q->r->uri, &name) < 0)
+		return false;
+	return dir_resolve(h->records, name, time_wall_ms(), user, &u) >= 0 &&
+	       strcmp(u.home, h->pair) != 0;
+}
+
 static void home_request(void *state, struct app_worker *w, const struct app_request *in,
 			 msec now)
 {
 	struct home *h = state;
 	struct app_request q = *in;
 	bool own = ours(w, &q.r->uri) && !q.r->has_route;
-	if (q.r->msg->method == SIP_ACK) {
-		home_route_ack(h, w, &q, now);
+	if (h->cluster)
+		q.marks = app_marks_of(w, in);
+	if (at_the_front(h, w, &q, own, now))
 		return;
-	}
 	if (q.r->msg->method == SIP_REGISTER && own) {
 		home_register(h, w, &q, now);
 		return;
 	}
 	if (must_prove(w, &q, own) && !prove(h, w, &q, now))
 		return;
-	if (own)
+	if (own && !is_elsewhere(h, &q))
 		home_route(h, w, &q, now);
-	else if ((q.marks & APP_MARK_AUTHENTICATED) && !home_may_call_out(h, w, &q))
+	else if (!own && (q.marks & APP_MARK_AUTHENTICATED) && !home_may_call_out(h, w, &q))
 		outbound_denied(h, w, &q);
 	else
-		app_link(w, APP_EDGE, &q, now);
+		home_to_edge(h, w, &q, now);
+}
+
+/* An ACK that matches no transaction: to a 2xx along its dialog, or to the device that a GRUU
+ * names; what goes to another home's user goes on to the edge. */
+static void home_ack(void *state, struct app_worker *w, const struct app_request *in, msec now)
+{
+	struct home *h = state;
+	struct app_request q = *in;
+	bool own = ours(w, &q.r->uri) && !q.r->has_route;
+	if (h->cluster) {
+		struct proxy_opts opts;
+		q.marks = app_marks_of(w, in);
+		if (app_by_flow(w, &q, &h->dialog, now))
+			return;
+		if (!own && (q.marks & APP_MARK_IN_DIALOG)) {
+			app_forward_opts(w, &q, false, &opts);
+			proxy_forward_stateless(stack_proxy(w->stack), q.r, NULL, &opts, now);
+			return;
+		}
+		if (!own || is_elsewhere(h, &q)) {
+			home_to_edge(h, w, &q, now);
+			return;
+		}
+		if (!sip_uri_param(&q.r->uri, SPAN("gr")))
+			return; /* to a final answer that somebody else gave, before us */
+	}
+	home_route_ack(h, w, &q, now);
+}
+
+/* What we forwarded without a transaction is cancelled in the same way. */
+static bool home_cancel(void *state, struct app_worker *w, const struct app_request *in,
+			bool *ret_done, msec now)
+{
+	struct home *h = state;
+	struct app_request q = *in;
+	bool own = ours(w, &q.r->uri) && !q.r->has_route;
+	if (!h->cluster)
+		return false;
+	q.marks = app_marks_of(w, in);
+	*ret_done = true;
+	if (app_by_flow(w, &q, &h->dialog, now))
+		return true;
+	*ret_done = !own || is_elsewhere(h, &q);
+	if (*ret_done)
+		home_to_edge(h, w, &q, now);
+	return *ret_done;
 }
 
 /* ---- metrics ---- */
@@ -215,7 +317,10 @@ static const struct app_role home_role = {
 	.stop = home_stop,
 	.reload = home_reload,
 	.request = home_request,
-	.ack = home_request,
+	.ack = home_ack,
+	.cancel = home_cancel,
+	.node_changed = home_node_changed,
+	.notice = home_notice,
 	.commands = home_commands,
 	.ncommands = HOME_COMMANDS,
 	.metrics = home_metrics,

@@ -19,6 +19,9 @@ struct home_counters {
 
 struct home {
 	struct records *records;
+	struct cluster *cluster; /* NULL: the edge is in this process */
+	const char *pair;	 /* ours; NULL without a cluster */
+	struct app_dialog_counters dialog;
 	struct auth *auth;
 	struct guard *guard;
 	struct reg *reg;
@@ -47,6 +50,9 @@ int home_resolve(struct home *h, struct span name, struct span *ret_user, struct
 int home_user_of(struct home *h, const struct app_worker *w, const struct sip_uri *u,
 		 struct span *ret_user);
 
+/* The edge: by a call where it is in this process, else by a link. */
+void home_to_edge(struct home *h, struct app_worker *w, const struct app_request *q, msec now);
+
 /* register.c: RFC 3261 10.3. */
 void home_register(struct home *h, struct app_worker *w, const struct app_request *q, msec now);
 /* route.c: to the devices of one of our users. */
@@ -54,8 +60,13 @@ void home_route(struct home *h, struct app_worker *w, const struct app_request *
 void home_route_ack(struct home *h, struct app_worker *w, const struct app_request *q,
 		    msec now);
 
+/* pair.c: the other member. */
+void home_pair_start(struct home *h);
+void home_node_changed(void *state, unsigned node);
+void home_notice(void *state, unsigned node, unsigned kind, struct span body);
+
 /* commands.c */
-enum { HOME_COMMANDS = 13 };
+enum { HOME_COMMANDS = 2 };
 extern const struct admin_command home_commands[HOME_COMMANDS];
 
 #endif

@@ -131,20 +131,73 @@ static const struct proxy_hooks hooks_outsider = {.flow_failed = flow_failed};
 static const struct proxy_hooks hooks_insider = {.flow_failed = flow_failed,
 						 .may_follow = may_follow};
 
-static struct proxy_target target_of(const struct app_worker *w, const struct app_request *q,
-				     const struct reg_target *t)
+/* The way through the cluster to a phone that registered at the edge: to the member that has
+ * its connection, as the edge wrote into the Path, or to the other one. */
+static bool by_edge(const struct home *h, const struct app_worker *w, struct span route,
+		    struct sip_flow *ret)
+{
+	const char *pair = h->cluster ? app_edge_pair(w->app) : NULL;
+	struct sip_nameaddr na;
+	struct span rest, first = proxy_first_value(route, &rest);
+	if (!pair || sip_nameaddr_parse(first, &na) < 0)
+		return false;
+	const struct sip_param *m = sip_uri_param(&na.uri, SPAN("m"));
+	const struct sip_param *leg = sip_uri_param(&na.uri, SPAN("leg"));
+	int node = m ? cluster_node_by_name(h->cluster, m->value) : -1;
+	if (node < 0)
+		return false;
+	/* Nobody there: the transaction repeats itself until somebody is. */
+	if (app_node_flow(w, pair, node, SIP_TRANSPORT_NONE, ret) < 0)
+		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP,
+					 .node = (uint16_t)(node + 1)};
+	ret->leg = leg ? sip_transport_parse(leg->value) : SIP_TRANSPORT_UDP;
+	return true;
+}
+
+static struct proxy_target target_of(const struct home *h, const struct app_worker *w,
+				     const struct app_request *q, const struct reg_target *t)
 {
 	bool recorded = t->has_flow && proxy_makes_dialog(q->r);
-	return (struct proxy_target){
-		.uri = t->uri,
-		.route = t->route,
-		.record_user =
-			recorded ? app_flow_token(w, &t->flow, t->reg_id != 0) : SPAN(""),
-		.q = q->r->msg->method == SIP_MESSAGE ? 1000 : t->q,
-		.has_flow = t->has_flow,
-		.flow = t->flow,
-		.flags = t->spare ? PROXY_TARGET_SPARE : 0,
-		.tag = t->tag};
+	struct proxy_target r = {.uri = t->uri,
+				 .route = t->route,
+				 .record_user =
+					 recorded ? app_flow_token(w, &t->flow, t->reg_id != 0)
+						  : SPAN(""),
+				 .q = q->r->msg->method == SIP_MESSAGE ? 1000 : t->q,
+				 .has_flow = t->has_flow,
+				 .flow = t->flow,
+				 .flags = t->spare ? PROXY_TARGET_SPARE : 0,
+				 .tag = t->tag};
+	if (t->route.n && by_edge(h, w, t->route, &r.flow))
+		r.has_flow = true;
+	return r;
+}
+
+/* Responses find the way back through the cluster by the token of the link. */
+static void add_link(const struct home *h, const struct app_worker *w,
+		     const struct app_request *q, struct proxy_opts *opts)
+{
+	if (h->cluster && q->r->src.node)
+		opts->via_flow = app_via_token(w, &q->r->src);
+}
+
+void home_to_edge(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
+{
+	struct app_request plain = *q;
+	struct proxy_opts opts;
+	uint32_t marks = q->marks & ~(uint32_t)APP_MARK_ROUTED;
+	if (!h->cluster) {
+		app_link(w, APP_EDGE, q, now);
+		return;
+	}
+	/* The edge asserts the identity where it goes out: it is told who it is. */
+	plain.marks &= ~(uint32_t)APP_MARK_AUTHENTICATED;
+	app_forward_opts(w, &plain, true, &opts);
+	/* Neither can be asked for a proof; they follow an INVITE that was. */
+	if (q->r->msg->method == SIP_CANCEL || q->r->msg->method == SIP_ACK)
+		marks |= APP_MARK_INSIDER;
+	app_to_pair(w, q, app_edge_pair(w->app), q->r->src.node ? q->r->src.node - 1 : -1,
+		    marks, &opts, now);
 }
 
 static void fork_to(struct home *h, struct app_worker *w, const struct app_request *q,
@@ -153,8 +206,9 @@ static void fork_to(struct home *h, struct app_worker *w, const struct app_reque
 	struct proxy_target t[REG_CONTACTS_MAX];
 	struct proxy_opts opts;
 	for (int i = 0; i < c->n; i++)
-		t[i] = target_of(w, q, &c->v[i]);
+		t[i] = target_of(h, w, q, &c->v[i]);
 	app_forward_opts(w, q, false, &opts);
+	add_link(h, w, q, &opts);
 	opts.hooks = w->conf->proxy.recurse && home_may_call_out(h, w, q) ? &hooks_insider
 									  : &hooks_outsider;
 	opts.hooks_arg = h;
@@ -191,7 +245,8 @@ void home_route_ack(struct home *h, struct app_worker *w, const struct app_reque
 	struct proxy_target t;
 	if (find_callee(h, w, q, &c))
 		return;
-	t = target_of(w, q, &c.v[0]);
+	t = target_of(h, w, q, &c.v[0]);
 	app_forward_opts(w, q, false, &opts);
+	add_link(h, w, q, &opts);
 	proxy_forward_stateless(stack_proxy(w->stack), q->r, &t, &opts, now);
 }

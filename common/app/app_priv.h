@@ -5,9 +5,13 @@
 #define EAVES_APP_PRIV_H
 
 #include "common/app/role.h"
+#include "common/bus/bus.h"
+#include "common/directory/directory.h"
 #include "common/flow/token.h"
 #include "common/net/tls.h"
 #include "common/store/store.h"
+
+#include <pthread.h>
 
 enum { APP_ADDRS_MAX = 64, APP_SECRET_BYTES = 32, APP_ERROR_MAX = CONF_ERROR_MAX };
 
@@ -32,19 +36,37 @@ struct app_worker_slot {
 	struct app_conf *conf;
 };
 
+/* A node of a cluster: the bus and the engine of the cluster in a thread of their own. */
+struct app_nodes {
+	struct app *app;
+	struct loop *loop;
+	struct bus *bus;
+	struct cluster *cluster;
+	pthread_t thread;
+	bool running;
+	bool alone; /* the only member of its pair */
+	const char *edge_pair;
+	struct cluster_conf conf;
+	struct stack_node node[CLUSTER_NODES_MAX];
+	uint16_t link_listener;
+	_Atomic uint64_t strangers, refused;
+};
+
 struct app {
 	const char *program;
 	char *conf_path;
 	struct app_conf *conf;
 	struct loop *loop;
-	struct store *store;
+	struct store *store;	 /* of this node alone */
+	struct app_nodes *nodes; /* NULL: no cluster */
 	struct records *records;
 	struct metrics *metrics;
 	struct admin *admin;
 	struct net_tls *tls;
 	struct stack_group *stacks;
 	struct app_names names;
-	unsigned char secret[APP_SECRET_BYTES];
+	unsigned char secret[APP_SECRET_BYTES]; /* of the pair, where there is a cluster */
+	unsigned char cluster_secret[APP_SECRET_BYTES];
 	uint64_t boot;
 	struct flow_keys flows;
 	const struct app_role *role[APP_ROLE_COUNT];
@@ -62,8 +84,30 @@ struct app {
 struct app_conf *app_conf_new(struct conf *c);
 struct app_conf *app_conf_unref(struct app_conf *c);
 
-/* setup.c: everything from the configuration, in order; -errno and ret_error. */
+/* setup.c: everything from the configuration, in order, but for threads; -errno and ret_error.
+ */
 int app_setup(struct app *a, char ret_error[APP_ERROR_MAX]);
+/* Starts the threads.  0 or -errno. */
+int app_start(struct app *a);
+/* cluster.c: parts before records and store (open), and after them (attach). */
+int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX]);
+int app_nodes_attach(struct app *a, char ret_error[APP_ERROR_MAX]);
+int app_nodes_start(struct app *a);
+void app_nodes_stop(struct app *a);
+void app_nodes_free(struct app *a);
+/* Do we and node i have something to say to each other? */
+bool app_nodes_speak(const struct app_nodes *n, unsigned i);
+/* nodes.c: commands and metrics of the cluster. */
+int app_nodes_admin(struct app *a);
+/* Makes a key for the bus in a new file of mode 0600 and prints the public one. */
+int app_make_key(const char *path);
+/* link.c: what the stack asks of us. */
+uint32_t app_classify(const struct app_worker *w, struct sip_flow *f, bool opened,
+		      const struct net_peer *peer);
+bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f,
+		   uint32_t *marks);
+/* The user that a node says has sent it; in the arena. */
+struct span app_node_user(const struct sip_msg *m);
 /* end.c: as many descriptors as the system lets us have. */
 void app_raise_limits(void);
 /* Takes no more connections; the loop stops when every request under way has its answer, after
@@ -76,8 +120,6 @@ int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX]);
 int app_reload(struct app *a, char ret_error[APP_ERROR_MAX]);
 /* Reads the certificates named in c: the first time, or anew. */
 int app_tls_apply(struct app *a, const struct conf *c, char *ret_error);
-/* flows.c: the user part of the Record-Route that faces the caller; may be empty. */
-struct span app_caller_token(const struct app_worker *w, const struct app_request *q);
 /* names.c */
 int app_names_find(struct app_names *n, const struct conf *c);
 /* status.c: commands and metrics of the process itself. */

@@ -75,11 +75,15 @@ static void finish(struct app *a)
 
 void app_teardown(struct app *a)
 {
+	app_nodes_stop(a);
 	if (a->stacks) {
 		stack_group_stop(a->stacks);
 		finish(a);
 	}
 	admin_free(a->admin);
+	app_nodes_free(a); /* what waited for a second place is answered without */
+	if (a->stacks)
+		finish(a);
 	stack_group_free(a->stacks);
 	for (int k = 0; k < APP_ROLE_COUNT; k++)
 		if (a->role[k] && a->role_state[k])

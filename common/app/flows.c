@@ -70,6 +70,45 @@ static bool needs_flow(const struct proxy_request *r, bool *ret_outbound)
 	return stream || *ret_outbound || flow_behind_nat(&r->src, &na.uri, r->top.has_rport);
 }
 
+struct span app_via_token(const struct app_worker *w, const struct sip_flow *f)
+{
+	char *text = arena_alloc(sip_arena(), FLOW_TOKEN_MAX);
+	if (!text)
+		return SPAN("");
+	return span_of(text, flow_token_write(&w->app->flows, f, 0, text));
+}
+
+/* A token that comes back names a listener and worker of ours, or a node. */
+int app_token_here(const struct app *a, struct span token, struct sip_flow *ret,
+		   uint64_t *ret_id)
+{
+	unsigned flags;
+	int rc = flow_token_read(&a->flows, token, ret, &flags);
+	*ret_id = 0;
+	if ((rc < 0 && rc != -ESTALE) || ret->node)
+		return rc;
+	if (ret->listener >= a->conf->conf->listeners_count)
+		return -EINVAL;
+	if (!sip_transport_reliable(ret->transport))
+		return 0;
+	*ret_id = flow_token_conn(&a->flows, token);
+	if (rc == 0 && !app_flow_alive(a, ret))
+		return -ENOTCONN;
+	return rc;
+}
+
+int app_token_read(const struct app *a, struct span token, struct sip_flow *ret)
+{
+	const struct app_role *r = a->role[APP_EDGE];
+	uint64_t id;
+	int rc = app_token_here(a, token, ret, &id);
+	if (rc != -ESTALE && rc != -ENOTCONN)
+		return rc;
+	int moved = r && r->moved ? r->moved(a->role_state[APP_EDGE], a, id, ret) : -ENOENT;
+	/* Who hung up on us will call again when he likes. */
+	return moved == -ESTALE && rc == -ENOTCONN ? -ENOENT : moved;
+}
+
 struct span app_caller_token(const struct app_worker *w, const struct app_request *q)
 {
 	bool outbound;
@@ -85,6 +124,8 @@ bool app_flow_alive(const struct app *a, const struct sip_flow *f)
 
 static bool usable(const struct app_worker *w, const struct sip_flow *f)
 {
+	if (f->node)
+		return app_cluster(w->app) != NULL;
 	const struct proxy_local *l = stack_local(w->stack, f->listener);
 	if (!l || l->transport != f->transport)
 		return false;
@@ -102,6 +143,11 @@ enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request
 	int rc = flow_token_read(&w->app->flows, r->route_user, ret, &flags);
 	if (rc < 0 && rc != -ESTALE)
 		return APP_FLOW_FORGED;
+	if (w->app->nodes && !ret->node && sip_transport_reliable(ret->transport)) {
+		rc = app_token_read(w->app, r->route_user, ret);
+		if (rc == -ESTALE)
+			return APP_FLOW_AWAY;
+	}
 	/* RFC 5630 5.4: sips never leaves TLS; its resolution will say no. */
 	if (r->uri.scheme == SIP_SCHEME_SIPS && ret->transport != SIP_TRANSPORT_TLS &&
 	    ret->transport != SIP_TRANSPORT_WSS)

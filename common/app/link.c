@@ -94,9 +94,10 @@ void app_forward_opts(const struct app_worker *w, const struct app_request *q, b
 	const struct sip_msg *m = q->r->msg;
 	struct span others;
 	bool shown = to_trusted || !sip_msg_has_token(m, SIP_HDR_PRIVACY, SPAN("id"));
-	*ret_opts = (struct proxy_opts){.record_user = app_caller_token(w, q)};
+	*ret_opts = (struct proxy_opts){.record_user = app_caller_token(w, q),
+					.strip = bit(SIP_HDR_EAVES_LINK)};
 	if (has_credentials(w, m, &others)) {
-		ret_opts->strip = bit(SIP_HDR_PROXY_AUTHORIZATION);
+		ret_opts->strip |= bit(SIP_HDR_PROXY_AUTHORIZATION);
 		ret_opts->lines = others;
 	}
 	if (!to_trusted) /* nobody has proved what it says */

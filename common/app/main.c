@@ -15,7 +15,7 @@ extern const struct app_role *const __start_app_roles[];
 extern const struct app_role *const __stop_app_roles[];
 
 struct options {
-	const char *config;
+	const char *config, *make_key;
 	bool check, reference;
 };
 
@@ -23,13 +23,17 @@ static void usage(FILE *out, const char *program)
 {
 	fprintf(out,
 		"usage: %s --config FILE [--check-config]\n"
+		"       %s --make-key FILE\n"
 		"       %s --reference\n\n"
 		"  -c, --config FILE   the configuration (YAML)\n"
 		"  -t, --check-config  read and check it, then end: 0 when it is good\n"
+		"      --make-key FILE write a new secret key of this node for the cluster's "
+		"bus to\n"
+		"                      FILE and print the public one\n"
 		"      --reference     print the page that describes every key\n"
 		"  -h, --help          this\n\n"
 		"SIGHUP reads the configuration again; SIGTERM and SIGINT end the server.\n",
-		program, program);
+		program, program, program);
 }
 
 /* 0; 1: done, exit with success; -EINVAL. */
@@ -38,6 +42,7 @@ static int parse(int argc, char **argv, struct options *o)
 	static const struct option table[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"check-config", no_argument, NULL, 't'},
+		{"make-key", required_argument, NULL, 'k'},
 		{"reference", no_argument, NULL, 'r'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
@@ -50,6 +55,9 @@ static int parse(int argc, char **argv, struct options *o)
 		case 't':
 			o->check = true;
 			break;
+		case 'k':
+			o->make_key = optarg;
+			break;
 		case 'r':
 			o->reference = true;
 			break;
@@ -60,7 +68,7 @@ static int parse(int argc, char **argv, struct options *o)
 			return -EINVAL;
 		}
 	}
-	return optind == argc && (o->config || o->reference) ? 0 : -EINVAL;
+	return optind == argc && (o->config || o->reference || o->make_key) ? 0 : -EINVAL;
 }
 
 static void on_end(void *arg, int sig)
@@ -106,6 +114,8 @@ static int serve(struct app *a)
 	if (r == 0)
 		r = app_setup(a, error);
 	if (r == 0)
+		r = app_start(a);
+	if (r == 0)
 		r = run(a);
 	else
 		log_event(LOG_ERROR, "cannot-start", LOG_STR("error", error));
@@ -143,6 +153,12 @@ int main(int argc, char **argv)
 	if (o.reference) {
 		conf_write_reference(stdout);
 		return 0;
+	}
+	if (o.make_key) {
+		r = app_make_key(o.make_key);
+		if (r < 0)
+			fprintf(stderr, "%s: %s\n", o.make_key, strerror(-r));
+		return r < 0 ? 1 : 0;
 	}
 	struct conf *c = conf_load(o.config, error);
 	if (!c) {

@@ -70,6 +70,14 @@ int app_names_find(struct app_names *n, const struct conf *c)
 		const struct conf_listener *l = &c->listeners[i];
 		const struct addr *a = &l->addr;
 		n->ports[i] = addr_port(&l->addr);
+		if (l->policy ==
+		    CONF_POLICY_CLUSTER) { /* members of a pair look the same there */
+			snprintf(n->text[i], sizeof(n->text[i]), "%s",
+				 c->cluster.nodes[c->cluster.self].pair);
+			n->hosts[i] = span_str(n->text[i]);
+			n->ports[i] = 0;
+			continue;
+		}
 		if (is_any(a))
 			a = first_of(n, a->sa.sa_family);
 		if (!a && !l->advertise)
@@ -112,10 +120,13 @@ bool app_is_local(const struct app_worker *w, struct span host, uint16_t port)
 {
 	const struct app_names *n = &w->app->names;
 	struct addr a;
-	if (!is_port(n, port))
+	/* Phones may name a port of the edge, which a home does not have. */
+	if (!is_port(n, port) && !w->app->nodes)
 		return false;
 	if (app_is_domain(w->conf, host))
 		return true;
+	if (!is_port(n, port))
+		return false;
 	if (addr_parse(&a, host, port) == 0) {
 		for (unsigned i = 0; i < n->naddrs; i++)
 			if (addr_host_equal(&n->addrs[i], &a))

@@ -8,12 +8,22 @@
 #define EAVES_APP_ROLE_H
 
 #include "common/admin/admin.h"
+#include "common/cluster/cluster.h"
 #include "common/conf/conf.h"
 #include "common/metrics/metrics.h"
 #include "common/records/records.h"
 #include "common/stack/stack.h"
 
+#include <pthread.h>
+
 enum app_role_kind { APP_EDGE, APP_HOME, APP_ROLE_COUNT };
+
+/* Kinds of small messages between nodes (cluster_notify). */
+enum app_notice {
+	APP_NOTICE_NONCE =
+		1, /* a nonce count was used: AUTH_USE_BYTES each, to the other member */
+	APP_NOTICE_POISON = 2, /* the fingerprint of a message that has crashed a node */
+};
 
 /* What is known of a request besides its bytes; set by who decided it, believed by the other
  * role because the link is ours. */
@@ -23,6 +33,10 @@ enum app_mark {
 	APP_MARK_AUTHENTICATED = 4, /* the home has authenticated the caller */
 	APP_MARK_IN_DIALOG = 8, /* came back along a Record-Route of ours: in a dialog that was
 				 * let through */
+	APP_MARK_ROUTED = 16, /* an edge found the user of the Request-URI to be this home's */
+	APP_MARK_NODE = 32,   /* a node of the cluster sent it: the marks above are its word */
+	APP_MARK_STRANGER =
+		64, /* came to where nodes speak to each other, from nobody of them */
 };
 
 /* A request on its way through the roles.  Lives during the call only. */
@@ -47,7 +61,8 @@ struct app_services {
 	struct records *records;
 	bool durable; /* records have a store behind them */
 	struct span secret;
-	uint64_t boot; /* identity of this start of the process, not 0 */
+	uint64_t boot;		 /* identity of this start of the process, not 0 */
+	struct cluster *cluster; /* NULL: none */
 	struct app *app;
 };
 
@@ -59,12 +74,23 @@ struct app_role {
 	void (*stop)(void *state);
 	/* A new configuration is in force; in the main thread. */
 	void (*reload)(void *state, const struct conf *conf);
-	/* Of the role that the stack speaks to (the edge, where there is one). */
-	uint32_t (*classify)(void *state, const struct app_worker *w, const struct sip_flow *f,
-			     bool opened, const struct net_peer *peer);
 	void (*request)(void *state, struct app_worker *w, const struct app_request *q,
 			msec now);
 	void (*ack)(void *state, struct app_worker *w, const struct app_request *q, msec now);
+	/* A CANCEL that matches no transaction, a response that does not: as stack_user's.
+	 * NULL: nothing to be done about it. */
+	bool (*cancel)(void *state, struct app_worker *w, const struct app_request *q,
+		       bool *ret_done, msec now);
+	bool (*response)(void *state, struct app_worker *w, const struct sip_msg *m,
+			 const struct sip_via *top, const struct sip_flow *src, msec now);
+	/* Where the peer of a connection that is gone is now (it has come back by another): 0
+	 * and *ret; -ESTALE: it is expected back; -ENOENT: nobody knows.  From any thread.  May
+	 * be NULL. */
+	int (*moved)(void *state, const struct app *a, uint64_t id, struct sip_flow *ret);
+	/* A node has come to life, died, or begins to drain; a small message from one.  In the
+	 * bus's thread.  May be NULL. */
+	void (*node_changed)(void *state, unsigned node);
+	void (*notice)(void *state, unsigned node, unsigned kind, struct span body);
 	const struct admin_command *commands; /* run with the role's state */
 	unsigned ncommands;
 	void (*metrics)(void *state, struct metrics_out *o);
@@ -79,6 +105,27 @@ struct app_role {
 void app_link(struct app_worker *w, enum app_role_kind to, const struct app_request *q,
 	      msec now);
 bool app_has_role(const struct app *a, enum app_role_kind kind);
+
+/* ---- the cluster: cluster.c and link.c ---- */
+
+/* NULL without one. */
+struct cluster *app_cluster(const struct app *a);
+/* The name of the pair that this node belongs to; NULL without a cluster. */
+const char *app_pair(const struct app *a);
+/* The pair of the edges; NULL without a cluster, or where it has none. */
+const char *app_edge_pair(const struct app *a);
+/* The node that gets what is for a pair now, as a flow to send over; prefer: index of a node
+ * that goes first when it serves, or -1.  leg: of the peer that the message comes from or goes
+ * to, NONE when that repeats itself whatever it is.  -EHOSTUNREACH: no member lives. */
+int app_node_flow(const struct app_worker *w, const char *pair, int prefer,
+		  enum sip_transport leg, struct sip_flow *ret);
+/* Header line that tells a node what we know of a request; empty when the arena is full. */
+struct span app_link_line(const struct app_request *q, uint32_t marks);
+/* Sends a request on to a pair, statelessly (16.11): the whole of edge to home, home to edge.
+ * No member lives: 503 with Retry-After.  opts: lines, strip and the rest of the role's own;
+ * the link's are added. */
+void app_to_pair(struct app_worker *w, const struct app_request *q, const char *pair,
+		 int prefer, uint32_t marks, struct proxy_opts *opts, msec now);
 
 /* Is the host (domain, alias, listener, own address) one of ours?  Thread-safe. */
 bool app_is_local(const struct app_worker *w, struct span host, uint16_t port);
@@ -103,11 +150,64 @@ enum app_flow {
 	APP_FLOW_NONE,	 /* goes where Route and Request-URI say */
 	APP_FLOW_GOOD,	 /* goes over *ret */
 	APP_FLOW_FAILED, /* 430 */
+	APP_FLOW_AWAY, /* the phone's connection is gone, and it is expected back: app_defer */
 	APP_FLOW_FORGED, /* 403 */
 };
 /* What the Route of a request in a dialog says of the flow to its other side (5.3). */
 enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request *r,
 			  struct sip_flow *ret);
+/* The user part of the Record-Route that faces the caller; may be empty. */
+struct span app_caller_token(const struct app_worker *w, const struct app_request *q);
+/* The token of the flow that a request came over, for proxy_opts.via_flow; in the arena. */
+struct span app_via_token(const struct app_worker *w, const struct sip_flow *f);
+/* What a token of ours names: 0; -ESTALE: a connection that is gone, of a phone that is
+ * expected back by another; -ENOENT: one that is gone; -EINVAL, -EPERM: none. */
+int app_token_read(const struct app *a, struct span token, struct sip_flow *ret);
+/* The same of this process alone: 0; -ENOTCONN: a connection of ours that is closed; -ESTALE:
+ * one of another process.  *ret_id: its identity (0: none). */
+int app_token_here(const struct app *a, struct span token, struct sip_flow *ret,
+		   uint64_t *ret_id);
+/* Takes a request in again in a moment, or answers it with 430. */
+void app_defer(struct app_worker *w, const struct app_request *q);
+
+/* ---- requests in dialogs: dialog.c ---- */
+
+struct app_dialog_counters {
+	_Atomic uint64_t in_dialog, flow_failed, flow_forged;
+};
+/* The marks with what the role has seen of the dialog, and without what a Path or Contact of a
+ * phone has sent back to us as if it were an insider's. */
+uint32_t app_marks_of(const struct app_worker *w, const struct app_request *q);
+/* RFC 5626 5.3: over the flow that was recorded when the dialog began.  True: it has been
+ * forwarded or answered. */
+bool app_by_flow(struct app_worker *w, const struct app_request *q,
+		 struct app_dialog_counters *count, msec now);
+/* On along Route and Request-URI; route: an administered next hop, NULL without. */
+void app_forward(struct app_worker *w, const struct app_request *q, const char *route,
+		 msec now);
+/* A request for the server itself. */
+void app_own_request(struct app_worker *w, const struct app_request *q);
+bool app_is_ours(const struct app_worker *w, const struct proxy_request *r);
+
+/* ---- waiting for the store, in a command: durable.c ---- */
+
+struct app_durable {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned waiting;
+	int error;
+};
+#define APP_DURABLE_INIT                                                  \
+	{                                                                 \
+		PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0 \
+	}
+void app_durable_expect(struct app_durable *d);
+/* For `done` of the records: arg is the app_durable. */
+void app_durable_done(void *arg, int error);
+/* Waits until at most `left` are outstanding; the first error since the start. */
+int app_durable_wait(struct app_durable *d, unsigned left);
+/* r: what the records call gave; the done of a call that failed never comes. */
+int app_durable_end(struct app_durable *d, int r);
 
 /* What is taken off and added when a request of ours goes on (RFC 3325, RFC 3261 22.3):
  * insiders' marks of outsiders, credentials that were for us; the identity that was proved.

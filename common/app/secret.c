@@ -40,24 +40,8 @@ static int load(const char *path, unsigned char secret[APP_SECRET_BYTES])
 	return r;
 }
 
-int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX])
+static void explain(const char *path, int r, char ret_error[APP_ERROR_MAX])
 {
-	const char *dir = a->conf->conf->data_dir;
-	char path[4096];
-	if (!dir) {
-		mac_random(a->secret, sizeof(a->secret));
-		return 0;
-	}
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
-		int error = errno;
-		snprintf(ret_error, APP_ERROR_MAX, "cannot make data_dir %.200s: %s", dir,
-			 strerror(error));
-		return -error;
-	}
-	snprintf(path, sizeof(path), "%s/secret", dir);
-	int r = load(path, a->secret);
-	if (r == -ENOENT)
-		r = make(path, a->secret);
 	if (r == -EPERM)
 		snprintf(ret_error, APP_ERROR_MAX, "%.200s: others may read it: chmod 600",
 			 path);
@@ -67,5 +51,45 @@ int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX])
 			 path);
 	else if (r < 0)
 		snprintf(ret_error, APP_ERROR_MAX, "%.200s: %s", path, strerror(-r));
+}
+
+/* The members of a pair derive the same, and no two pairs do. */
+static int load_of_cluster(struct app *a, const struct conf *c, char ret_error[APP_ERROR_MAX])
+{
+	struct span secret = span_of((const char *)a->cluster_secret, APP_SECRET_BYTES);
+	int r = load(c->cluster.secret, a->cluster_secret);
+	explain(c->cluster.secret, r, ret_error);
+	for (unsigned i = 0; r == 0 && i < APP_SECRET_BYTES / sizeof(struct mac_key); i++) {
+		char purpose[CLUSTER_NAME_MAX + 32];
+		snprintf(purpose, sizeof(purpose), "pair %u %s", i,
+			 c->cluster.nodes[c->cluster.self].pair);
+		struct mac_key k = mac_derive_key(secret, purpose);
+		memcpy(a->secret + i * sizeof(k), &k, sizeof(k));
+	}
+	return r;
+}
+
+int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	const struct conf *c = a->conf->conf;
+	const char *dir = c->data_dir;
+	char path[4096];
+	if (dir && mkdir(dir, 0700) < 0 && errno != EEXIST) {
+		int error = errno;
+		snprintf(ret_error, APP_ERROR_MAX, "cannot make data_dir %.200s: %s", dir,
+			 strerror(error));
+		return -error;
+	}
+	if (c->cluster.node)
+		return load_of_cluster(a, c, ret_error);
+	if (!dir) {
+		mac_random(a->secret, sizeof(a->secret));
+		return 0;
+	}
+	snprintf(path, sizeof(path), "%s/secret", dir);
+	int r = load(path, a->secret);
+	if (r == -ENOENT)
+		r = make(path, a->secret);
+	explain(path, r, ret_error);
 	return r;
 }

@@ -37,12 +37,37 @@ static const struct app_role *front(const struct app *a)
 	return a->role[APP_EDGE] ? a->role[APP_EDGE] : a->role[APP_HOME];
 }
 
-static uint32_t on_classify(void *arg, const struct sip_flow *f, bool opened,
+static uint32_t on_classify(void *arg, struct sip_flow *f, bool opened,
 			    const struct net_peer *peer)
 {
-	struct app_worker *w = arg;
-	const struct app_role *r = front(w->app);
-	return r->classify ? r->classify(w->app->role_state[r->kind], w, f, opened, peer) : 0;
+	return app_classify(arg, f, opened, peer);
+}
+
+static bool on_from_node(void *arg, const struct sip_msg *m, struct sip_flow *f,
+			 uint32_t *marks)
+{
+	return app_from_node(arg, m, f, marks);
+}
+
+/* What is known of a request when it comes to a role. */
+static struct app_request request_of(const struct proxy_request *r, uint32_t marks)
+{
+	struct app_request q = {.r = r, .marks = marks};
+	if ((marks & APP_MARK_NODE) && (marks & APP_MARK_AUTHENTICATED))
+		q.user = app_node_user(r->msg);
+	return q;
+}
+
+/* Somebody else has come to where nodes speak to each other. */
+static bool refuse_stranger(struct app_worker *w, const struct app_request *q)
+{
+	if (!(q->marks & APP_MARK_STRANGER))
+		return false;
+	if (w->app->nodes)
+		atomic_fetch_add_explicit(&w->app->nodes->strangers, 1, memory_order_relaxed);
+	log_event(LOG_WARN, "link-stranger", LOG_S("call-id", q->r->msg->call_id));
+	app_reply(w, q, 403, "Not A Node", SPAN(""));
+	return true;
 }
 
 static void on_request(void *arg, struct stack *s, const struct proxy_request *r,
@@ -50,9 +75,10 @@ static void on_request(void *arg, struct stack *s, const struct proxy_request *r
 {
 	struct app_worker *w = arg;
 	const struct app_role *role = front(w->app);
-	const struct app_request q = {.r = r, .marks = marks};
+	const struct app_request q = request_of(r, marks);
 	(void)s;
-	role->request(w->app->role_state[role->kind], w, &q, now);
+	if (!refuse_stranger(w, &q))
+		role->request(w->app->role_state[role->kind], w, &q, now);
 }
 
 static void on_ack(void *arg, struct stack *s, const struct proxy_request *r, uint32_t marks,
@@ -60,9 +86,54 @@ static void on_ack(void *arg, struct stack *s, const struct proxy_request *r, ui
 {
 	struct app_worker *w = arg;
 	const struct app_role *role = front(w->app);
-	const struct app_request q = {.r = r, .marks = marks};
+	const struct app_request q = request_of(r, marks);
 	(void)s;
-	role->ack(w->app->role_state[role->kind], w, &q, now);
+	if (!refuse_stranger(w, &q))
+		role->ack(w->app->role_state[role->kind], w, &q, now);
+}
+
+static bool on_cancel(void *arg, struct stack *s, const struct proxy_request *r, uint32_t marks,
+		      bool *ret_done, msec now)
+{
+	struct app_worker *w = arg;
+	const struct app_role *role = front(w->app);
+	const struct app_request q = request_of(r, marks);
+	(void)s;
+	if (!role->cancel || (marks & APP_MARK_STRANGER))
+		return false;
+	return role->cancel(w->app->role_state[role->kind], w, &q, ret_done, now);
+}
+
+static bool on_response(void *arg, struct stack *s, const struct sip_msg *m,
+			const struct sip_via *top, const struct sip_flow *src, msec now)
+{
+	struct app_worker *w = arg;
+	const struct app_role *role = front(w->app);
+	(void)s;
+	return role->response &&
+	       role->response(w->app->role_state[role->kind], w, m, top, src, now);
+}
+
+static int on_read_flow(void *arg, struct span token, struct sip_flow *ret)
+{
+	const struct app_worker *w = arg;
+	return app_token_read(w->app, token, ret);
+}
+
+/* Either member will do; the one that is meant goes first. */
+static int on_member(void *arg, unsigned node)
+{
+	const struct app_worker *w = arg;
+	const struct app_nodes *n = w->app->nodes;
+	return n ? cluster_member(n->cluster, span_str(n->conf.node[node].pair), (int)node)
+		 : -1;
+}
+
+static void on_link_failed(void *arg, unsigned node)
+{
+	const struct app_worker *w = arg;
+	if (w->app->nodes)
+		cluster_suspect(w->app->nodes->cluster, node);
 }
 
 static void on_flow_closed(void *arg, struct stack *s, const struct sip_flow *f)
@@ -81,6 +152,12 @@ static const struct stack_user stack_user = {
 	.classify = on_classify,
 	.request = on_request,
 	.ack = on_ack,
+	.cancel = on_cancel,
+	.response = on_response,
+	.read_flow = on_read_flow,
+	.from_node = on_from_node,
+	.member = on_member,
+	.link_failed = on_link_failed,
 	.flow_closed = on_flow_closed,
 	.is_local = on_is_local,
 };
@@ -135,7 +212,14 @@ static void stack_from(struct stack_conf *s, const struct app *a)
 	for (unsigned i = 0; i < c->listeners_count; i++)
 		s->local[i] = (struct proxy_local){.transport = c->listeners[i].transport,
 						   .host = a->names.hosts[i],
-						   .port = addr_port(&c->listeners[i].addr)};
+						   .port = a->names.ports[i],
+						   .inside = c->listeners[i].policy ==
+							     CONF_POLICY_CLUSTER};
+	if (a->nodes) {
+		s->node = a->nodes->node;
+		s->nnodes = a->nodes->conf.n;
+		s->link_listener = a->nodes->link_listener;
+	}
 	s->timers.t1 = c->timers.t1_ms;
 	s->timers.t2 = c->timers.t2_ms;
 	s->timers.t4 = c->timers.t4_ms;
@@ -178,7 +262,17 @@ static int open_store(struct app *a, char ret_error[APP_ERROR_MAX])
 		if (!a->store)
 			return -EIO;
 	}
-	a->records = records_new(a->store, 1, c->records_max, NULL);
+	return 0;
+}
+
+static int open_records(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	struct span secret = span_of((const char *)a->cluster_secret, APP_SECRET_BYTES);
+	struct mac_key key = mac_derive_key(secret, "records");
+	struct cluster *k = app_cluster(a);
+	a->records =
+		records_new(k ? cluster_store(k) : a->store, k ? a->nodes->conf.self + 1 : 1,
+			    a->conf->conf->records_max, k ? &key : NULL);
 	if (!a->records)
 		return -ENOMEM;
 	int r = records_load(a->records, time_wall_ms());
@@ -192,9 +286,10 @@ static int start_roles(struct app *a, char ret_error[APP_ERROR_MAX])
 	const struct app_services sv = {
 		.conf = a->conf->conf,
 		.records = a->records,
-		.durable = a->store != NULL,
+		.durable = a->store != NULL || a->nodes != NULL,
 		.secret = span_of((const char *)a->secret, sizeof(a->secret)),
 		.boot = a->boot,
+		.cluster = app_cluster(a),
 		.app = a,
 	};
 	for (int k = 0; k < APP_ROLE_COUNT; k++) {
@@ -284,12 +379,19 @@ int app_setup(struct app *a, char ret_error[APP_ERROR_MAX])
 			 "advertise");
 		return r;
 	}
-	if ((r = open_store(a, ret_error)) < 0 ||
+	if ((r = open_store(a, ret_error)) < 0 || (r = app_nodes_open(a, ret_error)) < 0 ||
+	    (r = open_records(a, ret_error)) < 0 || (r = app_nodes_attach(a, ret_error)) < 0 ||
 	    (r = app_tls_apply(a, a->conf->conf, ret_error)) < 0 ||
 	    (r = start_roles(a, ret_error)) < 0 || (r = open_stacks(a, ret_error)) < 0 ||
 	    (r = app_admin_start(a, ret_error)) < 0)
 		return r;
 	wheel_timer_init(&a->sweep, on_sweep);
 	wheel_arm(loop_wheel(a->loop), &a->sweep, time_now() + SWEEP_MS);
-	return stack_group_start(a->stacks);
+	return 0;
+}
+
+int app_start(struct app *a)
+{
+	int r = app_nodes_start(a);
+	return r < 0 ? r : stack_group_start(a->stacks);
 }

@@ -131,6 +131,16 @@ static const struct row stack_rows[] = {
 	    "Answers given without a transaction"),
 	ROW(stack_counters, send_failed, "send_failed_total", METRICS_COUNTER,
 	    "Messages that the transport could not deliver"),
+	ROW(stack_counters, deferred, "deferred_total", METRICS_COUNTER,
+	    "Waits of messages for phones whose connection went with a node"),
+	ROW(stack_counters, link_sent, "link_sent_total", METRICS_COUNTER,
+	    "Messages sent to nodes of the cluster"),
+	ROW(stack_counters, link_down, "link_down_total", METRICS_COUNTER,
+	    "Messages for nodes that could not leave: no member of the pair lives"),
+	ROW(stack_counters, link_failed, "link_failed_total", METRICS_COUNTER,
+	    "Messages lost with a link to a node"),
+	ROW(stack_counters, link_resent, "link_resent_total", METRICS_COUNTER,
+	    "Messages sent once more, to the other member of a pair, when a node died"),
 };
 
 static const struct row txn_rows[] = {
@@ -320,6 +330,8 @@ int app_admin_start(struct app *a, char ret_error[APP_ERROR_MAX])
 	if (!a->admin)
 		return -EADDRINUSE;
 	r = admin_add(a->admin, commands, sizeof(commands) / sizeof(commands[0]), a);
+	if (r == 0)
+		r = app_nodes_admin(a);
 	for (int k = 0; k < APP_ROLE_COUNT && r == 0; k++)
 		if (a->role[k])
 			r = admin_add(a->admin, a->role[k]->commands, a->role[k]->ncommands,

@@ -81,7 +81,8 @@ struct fingerprint {
 	uint64_t point;
 	uint64_t key[FINGERPRINT_WORDS];
 };
-void fingerprint_init(struct fingerprint *f);
+/* The same key gives the same function: the members of a pair have it in common. */
+void fingerprint_init(struct fingerprint *f, const struct mac_key *key);
 /* Below 2^61; the same for the same bytes. */
 uint64_t fingerprint_of(const struct fingerprint *f, struct span s);
 
@@ -93,10 +94,17 @@ struct auth {
 	uint32_t instance;
 	atomic_uint serial;
 	struct replay *replay;
+	void (*told)(void *arg,
+		     struct span use); /* NULL: the counts are nobody else's affair */
+	void *told_arg;
+	_Atomic uint64_t since_ms;
 	struct auth_ha1 dummy;
 	/* Challenge line as far as the nonce's opening quote, by side and algorithm. */
 	struct span prefix[2][AUTH_ALGORITHMS];
 };
+
+/* shared.c: tells the other member of a use. */
+void auth_tell(const struct auth *a, const struct nonce *n, const struct replay_use *use);
 
 static inline bool auth_offers(const struct auth *a, enum auth_algorithm alg)
 {

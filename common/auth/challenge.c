@@ -83,7 +83,7 @@ struct auth *auth_new(const struct auth_conf *c, const struct mac_key *nonce_key
 	}
 	mac_init(&a->realm_mac, nonce_key);
 	mac_add(&a->realm_mac, a->realm);
-	fingerprint_init(&a->request);
+	fingerprint_init(&a->request, nonce_key);
 	mac_random(&a->instance, sizeof(a->instance));
 	mac_random(&serial, sizeof(serial));
 	atomic_init(&a->serial, serial);

@@ -153,9 +153,11 @@ static bool nonce_in_force(const struct auth *a, const struct attempt *t,
 		return false;
 	if (ret->time_ms > wall_ms + SKEW_MS || ret->time_ms + life_ms < wall_ms)
 		return false;
-	/* Counts of another process (the other member, or ourselves before a restart) are
-	 * unknown. */
-	return !a->replay || ret->instance == a->instance;
+	/* Counts of another process are unknown: ourselves before a restart, or the other
+	 * member unless it tells us, for as long as it has. */
+	return !a->replay || ret->instance == a->instance ||
+	       (a->told &&
+		ret->time_ms >= atomic_load_explicit(&a->since_ms, memory_order_relaxed));
 }
 
 /* The response was right: was this count of the nonce used before? */
@@ -170,6 +172,7 @@ static enum auth_result check_count(struct auth *a, const struct sip_msg *req,
 	use.digest = fingerprint_of(&a->request, span_of(req->base, req->len));
 	switch (replay_mark(a->replay, n, &use)) {
 	case REPLAY_NEW:
+		auth_tell(a, n, &use);
 		return AUTH_OK;
 	case REPLAY_REPEAT:
 		return AUTH_REPEAT;

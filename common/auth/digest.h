@@ -52,6 +52,19 @@ typedef bool (*auth_lookup)(void *arg, struct span user, struct auth_ha1 *ret);
 /* Thread-safe: one for the process.  NULL: out of memory. */
 struct auth *auth_new(const struct auth_conf *c, const struct mac_key *nonce_key);
 void auth_free(struct auth *a);
+/*
+ * Two members of a pair, with one nonce key, take each other's nonces: each tells the other of
+ * every use (told: from any thread, not to call back), which is handed to auth_use_of_other()
+ * there. auth_share_since(): uses of nonces made before that time (wall clock) may be unknown,
+ * since the other could not tell us: such nonces of others are stale.  Call auth_share() before
+ * any thread.
+ */
+enum { AUTH_USE_BYTES = 36 };
+void auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *arg,
+		uint64_t wall_ms);
+void auth_share_since(struct auth *a, uint64_t wall_ms);
+/* 0 or -EINVAL. */
+int auth_use_of_other(struct auth *a, struct span use);
 /* src: where the request came from; a nonce is good for the source that was challenged.
  * *ret_user: user name as authenticated (in the arena), set with OK, STALE and WRONG (as
  * claimed). */

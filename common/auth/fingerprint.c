@@ -41,10 +41,18 @@ static uint64_t add_block(const struct fingerprint *f, uint64_t sum, const char 
 	return mul_add(sum, f->point, (uint64_t)(nh >> 86));
 }
 
-void fingerprint_init(struct fingerprint *f)
+void fingerprint_init(struct fingerprint *f, const struct mac_key *key)
 {
-	mac_random(f, sizeof(*f));
-	f->point = f->point % (P61 - 1) + 1;
+	struct mac m;
+	for (unsigned i = 0; i <= FINGERPRINT_WORDS; i++) {
+		mac_init(&m, key);
+		mac_add(&m, SPAN("fingerprint"));
+		mac_add_u64(&m, i);
+		if (i < FINGERPRINT_WORDS)
+			f->key[i] = mac_final(&m);
+		else
+			f->point = mac_final(&m) % (P61 - 1) + 1;
+	}
 }
 
 uint64_t fingerprint_of(const struct fingerprint *f, struct span s)

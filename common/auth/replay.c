@@ -17,7 +17,7 @@ enum { REPEAT_MS = 32000 };
 
 struct window {
 	uint64_t time_ms; /* 0: empty */
-	uint32_t serial;
+	uint32_t instance, serial;
 	uint32_t top;  /* highest count seen; NC_ALL: the nonce is used up */
 	uint64_t bits; /* bit i: top - i was seen */
 	struct replay_use latest;
@@ -100,7 +100,8 @@ static enum replay_result bucket_mark(struct bucket *b, const struct nonce *n,
 	for (unsigned i = 0; i < BUCKET; i++) {
 		struct window *w = &b->w[i];
 
-		if (w->time_ms == n->time_ms && w->serial == n->serial)
+		if (w->time_ms == n->time_ms && w->serial == n->serial &&
+		    w->instance == n->instance)
 			return window_mark(w, use);
 		if (w->time_ms < oldest->time_ms)
 			oldest = w;
@@ -112,6 +113,7 @@ static enum replay_result bucket_mark(struct bucket *b, const struct nonce *n,
 		b->floor_ms = oldest->time_ms;
 	*oldest = (struct window){
 		.time_ms = n->time_ms,
+		.instance = n->instance,
 		.serial = n->serial,
 		.top = use->nc ? use->nc : NC_ALL,
 		.bits = 1,

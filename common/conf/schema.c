@@ -146,7 +146,7 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	R(pair, 63, "Both members of a pair have the same; the edges are one pair.") \
 	R(bus, 64, "`address:port` on the bus.") \
 	R(sip, 64, "`address:port` of its listener of policy `cluster`.") \
-	R(key, 40, "Public key on the bus (`eavesctl key`).")
+	R(key, 40, "Public key on the bus, as `--make-key FILE` printed it.")
 #define KEYS_CERT(N, B, S, R, E, W, L, P) \
 	R(domain, 255, "Name that clients ask for.") \
 	R(certificate, 255, "PEM file with the chain.") \

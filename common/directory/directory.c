@@ -49,7 +49,12 @@ static bool take_user(const Eaves__User *u, struct dir_user *ret)
 {
 	if (!u)
 		return false;
-	*ret = (struct dir_user){.flags = u->flags, .permissions = u->permissions};
+	ret->flags = u->flags;
+	ret->permissions = u->permissions;
+	size_t n = u->home.len <= DIR_HOME_MAX_BYTES ? u->home.len : 0;
+	if (n)
+		memcpy(ret->home, u->home.data, n);
+	ret->home[n] = '\0';
 	ret->ha1.has_md5 = u->ha1_md5.len == sizeof(ret->ha1.md5);
 	if (ret->ha1.has_md5)
 		memcpy(ret->ha1.md5, u->ha1_md5.data, sizeof(ret->ha1.md5));
@@ -81,6 +86,7 @@ static size_t write_user(const struct dir_user *u, uint8_t out[BODY_MAX])
 		m.ha1_sha256 = pb_bytes(u->ha1.sha256, sizeof(u->ha1.sha256));
 	m.flags = u->flags;
 	m.permissions = u->permissions;
+	m.home = pb_bytes(u->home, strlen(u->home));
 	return eaves__user__pack(&m, out);
 }
 

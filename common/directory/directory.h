@@ -10,7 +10,7 @@
 #include "common/auth/digest.h"
 #include "common/records/records.h"
 
-enum { DIR_NAME_MAX_BYTES = 128 };
+enum { DIR_NAME_MAX_BYTES = 128, DIR_HOME_MAX_BYTES = 63 };
 
 enum dir_flag {
 	DIR_REDIRECT = 1, /* answered with 302 and the contacts */
@@ -23,8 +23,9 @@ enum dir_permission {
 
 struct dir_user {
 	struct auth_ha1 ha1;
-	uint32_t flags;	      /* enum dir_flag */
-	uint32_t permissions; /* enum dir_permission */
+	uint32_t flags;			   /* enum dir_flag */
+	uint32_t permissions;		   /* enum dir_permission */
+	char home[DIR_HOME_MAX_BYTES + 1]; /* the pair that serves him; "" without a cluster */
 };
 
 /* Durable: records_put's done, may be NULL (with `arg`). */

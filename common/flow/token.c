@@ -233,6 +233,16 @@ int flow_token_read(const struct flow_keys *k, struct span token, struct sip_flo
 	return boot == k->boot ? 0 : -ESTALE;
 }
 
+uint64_t flow_token_conn(const struct flow_keys *k, struct span token)
+{
+	unsigned char raw[RAW_MAX];
+	int n = from_text(token, raw);
+	if (n < 17 + MAC_BYTES || raw[0] & KIND_NODE ||
+	    !sip_transport_reliable((enum sip_transport)raw[1]))
+		return 0;
+	return sign(k, raw + 5, 12) | 1; /* boot and conn */
+}
+
 /* ---- NAT ---- */
 
 static bool ends_in(struct span s, struct span end)

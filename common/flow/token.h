@@ -35,6 +35,9 @@ size_t flow_token_write(const struct flow_keys *k, const struct sip_flow *f, uns
  */
 int flow_token_read(const struct flow_keys *k, struct span token, struct sip_flow *ret,
 		    unsigned *ret_flags);
+/* The identity of the connection that a token names, whichever start of which process it is of;
+ * 0: it names none.  The token has been read before. */
+uint64_t flow_token_conn(const struct flow_keys *k, struct span token);
 
 /*
  * Is a phone that sent a request over `f`, UDP, with this contact reached by the way the

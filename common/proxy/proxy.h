@@ -47,9 +47,10 @@ struct proxy_ops {
 		      struct locate_query **ret_query);
 	void (*locate_cancel)(void *arg, struct locate_query *q);
 	void (*target_failed)(void *arg, const struct locate_target *t, msec now);
-	/* What a flow token in a Via of ours (proxy_opts.via_flow) names: 0, or -errno when it
-	 * is none or the flow is gone; then the response goes where the next Via says.  NULL:
-	 * no such tokens. */
+	/* What a flow token in a Via of ours (proxy_opts.via_flow) names: 0; -ESTALE when the
+	 * flow is gone and its peer is expected back: the response is not sent, and whoever
+	 * brought it may try again; other errors: it goes where the next Via says.  NULL: no
+	 * such tokens. */
 	int (*read_flow)(void *arg, struct span token, struct sip_flow *ret);
 	/* Sends without a transaction (stateless forwarding, ACK to a 2xx). */
 	void (*send)(void *arg, const struct sip_flow *to, const struct iovec *iov, int n);
@@ -103,6 +104,9 @@ struct proxy_fault {
 int proxy_validate(struct proxy *p, const struct sip_msg *m, const struct sip_via *top,
 		   const struct sip_flow *src, struct proxy_request *ret_r,
 		   struct proxy_fault *ret_fault);
+
+/* The first of comma-separated name-addrs (a Path); *ret_rest: the others (may be empty). */
+struct span proxy_first_value(struct span list, struct span *ret_rest);
 
 /* Would Record-Route be written (16.6 step 4)?  For what makes a dialog; RFC 6665 4.3 adds the
  * NOTIFY that makes one. */
@@ -180,7 +184,8 @@ int proxy_forward_stateless(struct proxy *p, const struct proxy_request *r,
 			    const struct proxy_target *target, const struct proxy_opts *opts,
 			    msec now);
 /* A response that matches no transaction: our Via is taken off when it is ours by its branch,
- * and it goes to the next one (16.11, 18.2.2).  -EPERM: not ours; dropped. */
+ * and it goes to the next one (16.11, 18.2.2).  -EPERM: not ours; dropped.
+ * -ESTALE: as read_flow() said. */
 int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 			     const struct sip_via *top, const struct sip_flow *src);
 

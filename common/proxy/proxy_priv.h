@@ -80,8 +80,6 @@ uint64_t proxy_route_mac(const struct proxy *p, uint64_t dialog_mac, struct span
 unsigned proxy_route_preprocess(const struct proxy *p, struct proxy_request *r);
 /* The nth value of Route, from 0; false when there are not so many. */
 bool proxy_route_value(const struct sip_msg *m, unsigned nth, struct span *ret);
-/* The first of comma-separated name-addrs; *ret_rest: the others (may be empty). */
-struct span proxy_first_value(struct span list, struct span *ret_rest);
 
 /* ---- forward.c: 16.6 steps 1 to 10 ---- */
 

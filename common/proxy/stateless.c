@@ -192,6 +192,8 @@ static int flow_back(const struct proxy *p, struct span token, const struct sip_
 {
 	int rc = token.n && p->ops.read_flow ? p->ops.read_flow(p->ops.arg, token, ret)
 					     : -ENOENT;
+	if (rc == -ESTALE) /* the phone's connection; it may come back by another */
+		return rc;
 	if (rc)
 		rc = response_flow(p, next, src->listener, ret);
 	else if (ret->node)

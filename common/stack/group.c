@@ -28,7 +28,7 @@ static const struct proxy_local *proxy_local_of(void *arg, uint16_t listener)
 
 static bool listener_fits(const struct stack *s, unsigned i, const struct locate_target *t)
 {
-	return s->local[i].transport == t->transport &&
+	return !s->local[i].inside && s->local[i].transport == t->transport &&
 	       s->bound[i].sa.sa_family == t->addr.sa.sa_family;
 }
 
@@ -71,6 +71,13 @@ static void proxy_target_failed(void *arg, const struct locate_target *t, msec n
 	locate_mark_failed(s->locate, t, now);
 }
 
+static int proxy_read_flow(void *arg, struct span token, struct sip_flow *ret)
+{
+	struct stack *s = arg;
+	const struct stack_user *u = &s->group->user;
+	return u->read_flow ? u->read_flow(s->user_arg, token, ret) : -ENOENT;
+}
+
 const struct proxy_ops stack_proxy_ops = {
 	.local = proxy_local_of,
 	.listener_for = proxy_listener_for,
@@ -78,6 +85,7 @@ const struct proxy_ops stack_proxy_ops = {
 	.locate = proxy_locate,
 	.locate_cancel = proxy_locate_cancel,
 	.target_failed = proxy_target_failed,
+	.read_flow = proxy_read_flow,
 	.send = proxy_send,
 };
 
@@ -87,6 +95,9 @@ static struct stack *stack_free(struct stack *s)
 {
 	if (!s)
 		return NULL;
+	stack_links_free(s->links);
+	if (s->loop)
+		stack_defer_free(s);
 	proxy_free(s->proxy);
 	txn_table_free(s->txns);
 	locate_free(s->locate);
@@ -131,6 +142,8 @@ static int open_net(struct stack *s, char *ret_error)
 		c->net.listener[i].addr = *net_listener_addr(s->net, i);
 		s->bound[i] = c->net.listener[i].addr;
 		s->local[i] = c->local[i];
+		if (s->local[i].inside)
+			continue; /* not for what goes anywhere else */
 		if (!s->local[i].port)
 			s->local[i].port = addr_port(&s->bound[i]);
 		s->supported |= 1u << s->local[i].transport;
@@ -159,7 +172,7 @@ static int wire(struct stack *s, char *ret_error)
 	s->locate = s->dns ? locate_new(dns_ops(s->dns), seed) : NULL;
 	s->txns = txn_table_new(loop_wheel(s->loop), &c->timers, &txn_ops, &txn_key,
 				c->transactions_max);
-	if (!s->locate || !s->txns)
+	if (!s->locate || !s->txns || (c->nnodes && !(s->links = stack_links_new())))
 		return -ENOMEM;
 	s->proxy = proxy_new(&c->proxy, &proxy_ops, s->txns, loop_wheel(s->loop), &branch_key);
 	return s->proxy ? 0 : -ENOMEM;
@@ -177,6 +190,7 @@ static struct stack *stack_new(struct stack_group *g, unsigned index, void *user
 	s->index = index;
 	s->user_arg = user_arg;
 	s->msg.hdr = s->hdr;
+	list_init(&s->deferred);
 	s->tag_key = mac_derive_key(g->conf.secret, "tag");
 	s->owner_key = mac_derive_key(g->conf.secret, "owner");
 	return wire(s, ret_error) < 0 ? stack_free(s) : s;

@@ -8,6 +8,8 @@
 #include "common/sip/build.h"
 #include "common/sip/stamp.h"
 
+#include <errno.h>
+
 static const struct sip_limits *limits(const struct stack *s)
 {
 	return &s->group->conf.net.limits;
@@ -88,6 +90,19 @@ static void refuse(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 	stack_reply(s, &s->msg, &top, f, fault->status, fault->reason, SPAN(""));
 }
 
+/* RFC 3261 16.10: of a transaction that another member of our pair had begun, or that is
+ * forwarded statelessly; else 481. */
+static void cancel(struct stack *s, const struct proxy_request *r, uint32_t marks, msec now)
+{
+	const struct stack_user *u = &s->group->user;
+	bool done = false;
+	if (u->cancel && u->cancel(s->user_arg, s, r, marks, &done, now) &&
+	    (done ||
+	     txn_recv_request(s->txns, &s->msg, &r->top, &r->src, now) == TXN_REQUEST_ABSORBED))
+		return;
+	stack_reply(s, &s->msg, &r->top, &r->src, 481, NULL, SPAN(""));
+}
+
 static void request(struct stack *s, const struct sip_flow *f, const struct sip_via *top,
 		    uint32_t marks, msec now)
 {
@@ -109,14 +124,41 @@ static void request(struct stack *s, const struct sip_flow *f, const struct sip_
 	if (s->msg.method == SIP_ACK)
 		u->ack(s->user_arg, s, &r, marks, now);
 	else if (s->msg.method == SIP_CANCEL)
-		stack_reply(s, &s->msg, top, f, 481, NULL, SPAN(""));
+		cancel(s, &r, marks, now);
 	else
 		u->request(s->user_arg, s, &r, marks, now);
 }
 
-static void deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t n, size_t cap,
-		    uint32_t marks, bool indexed)
+static void response(struct stack *s, const struct sip_flow *f, const struct sip_via *top,
+		     msec now)
 {
+	const struct stack_user *u = &s->group->user;
+	if (f->node)
+		stack_link_answered(s, &s->msg);
+	if (txn_recv_response(s->txns, &s->msg, top, f, now))
+		return;
+	if (u->response && u->response(s->user_arg, s, &s->msg, top, f, now) &&
+	    txn_recv_response(s->txns, &s->msg, top, f, now))
+		return;
+	int r = proxy_response_stateless(s->proxy, &s->msg, top, f);
+	if (r < 0 && (r != -ESTALE || !stack_defer(s, f, &s->msg, 0)))
+		counter_inc(&s->counters.dropped);
+}
+
+/* What a node says of its request takes the place of what we see of the link.  A node's Via is
+ * the pair's, and stays as it is: responses go by the link. */
+static bool stamp(struct stack *s, struct sip_flow *f, char *buf, size_t cap,
+		  struct sip_via *top, uint32_t *marks)
+{
+	if (f->node)
+		return s->group->user.from_node(s->user_arg, &s->msg, f, marks);
+	return sip_stamp_via(&s->msg, buf, cap, top, &f->remote) == 0;
+}
+
+static void deliver(struct stack *s, const struct sip_flow *from, char *buf, size_t n,
+		    size_t cap, uint32_t marks, bool indexed)
+{
+	struct sip_flow own = *from, *f = &own;
 	struct sip_fault fault = {0};
 	struct sip_via top;
 	msec now = loop_now(s->loop);
@@ -131,12 +173,10 @@ static void deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t
 		return;
 	}
 	if (!s->msg.is_request) {
-		if (!txn_recv_response(s->txns, &s->msg, &top, f, now) &&
-		    proxy_response_stateless(s->proxy, &s->msg, &top, f) < 0)
-			counter_inc(&s->counters.dropped);
+		response(s, f, &top, now);
 		return;
 	}
-	if (sip_stamp_via(&s->msg, buf, cap, &top, &f->remote) < 0) {
+	if (!stamp(s, f, buf, cap, &top, &marks)) {
 		counter_inc(&s->counters.dropped);
 		return;
 	}
@@ -148,7 +188,9 @@ void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 		   uint32_t marks, bool indexed)
 {
 	arena_reset(&s->arena);
+	s->delivering = true;
 	deliver(s, f, buf, n, cap, marks, indexed);
+	s->delivering = false;
 	arena_reset(&s->arena);
 }
 
@@ -170,10 +212,11 @@ static void note_alias(struct stack *s, const struct sip_flow *f, const struct n
 	stack_reuse_alias(s->group->reuse, f, &at, peer);
 }
 
-static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n, size_t cap,
+static void on_message(void *arg, const struct sip_flow *from, char *buf, size_t n, size_t cap,
 		       const struct net_peer *peer)
 {
 	struct stack *s = arg;
+	struct sip_flow own = *from, *f = &own;
 	struct sip_fault fault = {0};
 	bool stream = sip_transport_reliable(f->transport);
 	counter_inc(&s->counters.received);
@@ -185,7 +228,7 @@ static void on_message(void *arg, const struct sip_flow *f, char *buf, size_t n,
 	}
 	uint32_t marks =
 		s->group->user.classify(s->user_arg, f, stream && net_opened(s->net, f), peer);
-	if (stream)
+	if (stream && !f->node)
 		note_alias(s, f, peer, marks);
 	unsigned owner = owner_of(s, s->msg.call_id);
 	if (owner == s->index)

@@ -100,6 +100,11 @@ void stack_send_failed(struct stack *s, uint64_t wire_id)
 {
 	struct handed_failure *h;
 	unsigned owner = (unsigned)(wire_id >> STACK_ID_BITS);
+	if (owner == STACK_LINK) {
+		counter_inc(&s->counters.link_failed);
+		s->group->user.link_failed(s->user_arg, (unsigned)(wire_id & STACK_LINK) - 1);
+		return;
+	}
 	counter_inc(&s->counters.send_failed);
 	if (!wire_id || owner >= s->group->n || !(h = malloc(sizeof(*h))))
 		return; /* the transaction's own timer ends it */
@@ -182,6 +187,10 @@ void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *
 {
 	uint64_t wire_id = wire_id_of(s, txn_id);
 	struct sip_flow opened;
+	if (to->node) {
+		stack_link_send(s, to, iov, n);
+		return;
+	}
 	if (has_opened(s, to, &opened))
 		to = &opened;
 	stack_trace("sent", to, span_of(iov[0].iov_base, iov[0].iov_len));

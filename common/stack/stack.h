@@ -18,16 +18,26 @@ struct stack_group;
 
 /* What uses the stack: the roles of a process.  All are called in the worker's thread. */
 struct stack_user {
-	/* Who sent it: marks that travel with the message (the role's own bits).  opened: by a
-	 * connection that we opened, so not to one of our listeners.  Called in the thread that
-	 * received it, before any hand-over. */
-	uint32_t (*classify)(void *arg, const struct sip_flow *f, bool opened,
+	/* Who sent it: marks that travel with the message (the role's own bits), and f->node
+	 * when a node of the cluster did.  opened: by a connection that we opened, so not to
+	 * one of our listeners.  Called in the thread that received it, before any hand-over.
+	 */
+	uint32_t (*classify)(void *arg, struct sip_flow *f, bool opened,
 			     const struct net_peer *peer);
 	/* A new request that passed proxy_validate (r->msg and r->top are stamped); not ACK. To
 	 * be answered (stack_reply) or forwarded (proxy_*) before returning, or later by way of
 	 * a copy. */
 	void (*request)(void *arg, struct stack *s, const struct proxy_request *r,
 			uint32_t marks, msec now);
+	/* A CANCEL that matches no transaction.  True: what it is for is there now (it has been
+	 * rebuilt), or it has been forwarded (*ret_done).  NULL or false: 481. */
+	bool (*cancel)(void *arg, struct stack *s, const struct proxy_request *r,
+		       uint32_t marks, bool *ret_done, msec now);
+	/* A response that matches no transaction.  True: what it is for is there now.  May be
+	 * NULL.
+	 */
+	bool (*response)(void *arg, struct stack *s, const struct sip_msg *m,
+			 const struct sip_via *top, const struct sip_flow *src, msec now);
 	/* An ACK that belongs to no transaction here: to be passed on or dropped. */
 	void (*ack)(void *arg, struct stack *s, const struct proxy_request *r, uint32_t marks,
 		    msec now);
@@ -35,6 +45,25 @@ struct stack_user {
 	void (*flow_closed)(void *arg, struct stack *s, const struct sip_flow *f);
 	/* Is host:port (0: none) one of our names? Thread-safe. */
 	bool (*is_local)(void *arg, struct span host, uint16_t port);
+	/* What a flow token in a Via of ours names: 0 or -errno.  May be NULL. */
+	int (*read_flow)(void *arg, struct span token, struct sip_flow *ret);
+
+	/* ---- in a cluster; else not called ---- */
+
+	/* A request that a node sent: what it says of it is put into f (leg, remote: of the
+	 * peer behind the node) and marks.  False: it says nothing that can be understood. */
+	bool (*from_node)(void *arg, const struct sip_msg *m, struct sip_flow *f,
+			  uint32_t *marks);
+	/* The node that gets what is for `node` now (indexes in stack_conf.node): itself, or
+	 * the other member of its pair; -1: none lives. */
+	int (*member)(void *arg, unsigned node);
+	/* The link with a node has broken. */
+	void (*link_failed)(void *arg, unsigned node);
+};
+
+struct stack_node {
+	struct addr addr; /* where it takes SIP from nodes */
+	const char *name; /* with TLS: the SIP identity of its certificate */
 };
 
 struct stack_conf {
@@ -51,11 +80,16 @@ struct stack_conf {
 	struct span secret;    /* of the cluster: all derived keys */
 	uint32_t alias_marks;  /* any of them: who is believed ";alias" without a certificate */
 	uint32_t handover_max; /* messages waiting for one worker; default 65536 */
+	/* Of a cluster, by index; they live with the group. */
+	const struct stack_node *node;
+	unsigned nnodes;
+	uint16_t link_listener; /* of policy cluster */
 };
 
 struct stack_counters {
 	uint64_t received, refused, dropped, handed_over, handover_full, replies,
-		answered_stateless, acks_absorbed, send_failed;
+		answered_stateless, acks_absorbed, send_failed, link_sent, link_down,
+		link_failed, link_kept, link_resent, deferred;
 };
 
 /*
@@ -77,6 +111,9 @@ unsigned stack_group_finish(struct stack_group *g);
 void stack_group_free(struct stack_group *g);
 /* Can something still be sent over the connection?  From any thread. */
 bool stack_flow_alive(const struct stack_group *g, const struct sip_flow *f);
+/* A node of the cluster is dead: what was sent to it a moment ago, and will not be repeated by
+ * whoever sent it, goes to the other member of its pair.  From any thread. */
+void stack_group_node_lost(struct stack_group *g, unsigned node);
 struct stack *stack_group_worker(struct stack_group *g, unsigned i);
 
 /* ---- of one worker ---- */
@@ -103,6 +140,11 @@ void stack_reply_bytes(struct stack *s, const struct sip_via *top, const struct 
 /* The To tag that stack_reply gives: 16 characters. */
 void stack_reply_tag(const struct stack *s, const struct sip_msg *m, const struct sip_via *top,
 		     char ret_tag[16]);
+/* Takes a message in again in a moment, as if it had just come: for a phone whose connection
+ * went with a node and who is expected back.  False: it has waited for five seconds, or there
+ * is no room; it is to be answered. */
+bool stack_defer(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
+		 uint32_t marks);
 /* Sends over a flow from any worker: it is handed to the worker that owns the connection. */
 void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
 		uint64_t txn_id);

@@ -12,7 +12,10 @@
 enum {
 	STACK_ARENA_BYTES = 256 * 1024,
 	STACK_ID_BITS = 56, /* of a transaction's id on the wire side; above: the worker */
+	STACK_LINK = 0xff,  /* in a worker's place: the id is that of a node, counted from 1 */
 };
+
+struct stack_links;
 
 struct stack {
 	struct stack_group *group;
@@ -33,7 +36,12 @@ struct stack {
 	atomic_uint waiting; /* messages handed over, not dealt with yet */
 	struct proxy_local local[NET_LISTENERS_MAX];
 	struct addr bound[NET_LISTENERS_MAX];
-	unsigned supported; /* bit a transport */
+	unsigned supported;	   /* bit a transport */
+	struct stack_links *links; /* NULL: no cluster */
+	bool delivering;	   /* msg is the message at work */
+	struct list deferred;
+	unsigned ndeferred;
+	msec deferred_since; /* of the message at work; 0: it has just come */
 	pthread_t thread;
 	bool running;
 };
@@ -62,6 +70,17 @@ void stack_send_failed(struct stack *s, uint64_t wire_id);
 
 /* An ICMP error that another worker's transport may know of. */
 void stack_unreachable(struct stack *s, const struct addr *to, int error);
+
+/* link.c: what goes to nodes of the cluster. */
+struct stack_links *stack_links_new(void);
+struct stack_links *stack_links_free(struct stack_links *l);
+void stack_link_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov,
+		     int n);
+/* A response from a node: the request that it answers has arrived there. */
+void stack_link_answered(struct stack *s, const struct sip_msg *m);
+
+/* defer.c */
+void stack_defer_free(struct stack *s);
 
 /* reuse.c: connections that peers opened; thread-safe. */
 struct stack_reuse *stack_reuse_new(size_t connections);

@@ -1,7 +1,13 @@
 """Fixtures of the system tests: servers that end with their test and must end clean."""
+import os
+
 import pytest
 
 from eaves import Server
+
+# EAVES_CLUSTER=1: an edge and a pair of homes in the place of the combined server.
+if os.environ.get("EAVES_CLUSTER"):
+	from cluster import Front as Server
 
 
 @pytest.fixture

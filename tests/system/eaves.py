@@ -83,7 +83,8 @@ class Server:
 	"""config: laid over the default; listeners: list of (transport, address or None, extra)."""
 
 	def __init__(self, config=None, users=(), workers=None, listeners=None, start=True,
-			store="memory", address=None):
+			store="memory", address=None, program="eaves-combined"):
+		self.program = program
 		self.dir = pathlib.Path(tempfile.mkdtemp(prefix="eaves-"))
 		self.address = address or own_address()
 		self.port = free_port(self.address)
@@ -113,6 +114,9 @@ class Server:
 		for w in wanted:
 			transport, address, extra = (tuple(w) + (None, None))[:3]
 			address = address or self.address
+			if (extra or {}).get("policy") == "cluster":
+				out.append(merged({"transport": transport, "address": address}, extra))
+				continue
 			port = self.port if transport != "tls" else free_port(address)
 			if address != self.address:
 				port = free_port(address)
@@ -136,7 +140,7 @@ class Server:
 			+ str(pathlib.Path(__file__).with_name("tsan.supp")))
 		mark = len(self.lines)
 		self.process = subprocess.Popen(
-			[str(BIN / "eaves-combined"), "--config", str(self.config_file)],
+			[str(BIN / self.program), "--config", str(self.config_file)],
 			stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
 			stderr=subprocess.PIPE, env=env)
 		self.exit_status = None

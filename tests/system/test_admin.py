@@ -213,7 +213,7 @@ def test_an_import_says_which_line_is_wrong_and_why(start):
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["user"], ["user", "add"],
-	["user", "add", "x", "y"], ["status", "x"]])
+	["user", "add", "x", "y", "z"], ["status", "x"]])
 def test_words_that_are_no_command_give_the_usage(start, words):
 	r = start().ctl_raw(*words, stdin="x\n")
 	assert r.returncode == 2 and (r.stdout + r.stderr).strip()

@@ -35,7 +35,9 @@ START_TEST(a_fingerprint_is_what_its_definition_says)
 		char *p = malloc(n + 1); /* one more, so that an empty one is none */
 		ck_assert_ptr_nonnull(p);
 		mac_random(p, n + 1);
-		fingerprint_init(&f);
+		struct mac_key key;
+		mac_random(&key, sizeof(key));
+		fingerprint_init(&f, &key);
 		char *exact = malloc(n ? n : 1);
 		ck_assert_ptr_nonnull(exact);
 		memcpy(exact, p, n);
@@ -51,7 +53,9 @@ START_TEST(a_changed_bit_or_length_gives_another_fingerprint)
 {
 	struct fingerprint f;
 	char text[150] = {0};
-	fingerprint_init(&f);
+	struct mac_key key;
+	mac_random(&key, sizeof(key));
+	fingerprint_init(&f, &key);
 	for (size_t n = 0; n < sizeof(text); n++) {
 		uint64_t was = fingerprint_of(&f, span_of(text, n));
 		ck_assert(was != fingerprint_of(&f, span_of(text, n + 1)));

@@ -1,0 +1,386 @@
+/*
+ * A node of a cluster: from the configuration to the bus, the engine of the cluster and the
+ * thread that both live in; and the rules of who holds and who may write which records.  Not
+ * here: SIP between nodes (link.c).
+ */
+#include "common/app/app_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- who holds what ---- */
+
+static bool is_directory(uint8_t kind)
+{
+	return kind == RECORD_USER || kind == RECORD_ALIAS;
+}
+
+static const struct cluster_node *node_of(const struct app_nodes *n, unsigned i)
+{
+	return &n->conf.node[i];
+}
+
+static bool same_pair(const struct app_nodes *n, unsigned i, unsigned k)
+{
+	return strcmp(node_of(n, i)->pair, node_of(n, k)->pair) == 0;
+}
+
+/* The node that wrote it: versions carry its number. */
+static int writer_of(const struct app_nodes *n, const struct store_row *row)
+{
+	return row->node >= 1 && row->node <= n->conf.n ? (int)row->node - 1 : -1;
+}
+
+/*
+ * The directory is the same everywhere: every home knows who the others' users are, and starts
+ * without an edge.  What calls and phones make belongs to the pair of homes that wrote it, and
+ * is held by both members and by the edges; how far a fork has come is the pair's own affair.
+ */
+static bool on_shares(void *arg, unsigned node, const struct store_row *row)
+{
+	const struct app_nodes *n = arg;
+	unsigned self = n->conf.self;
+	int writer = writer_of(n, row);
+	bool edge_here = node_of(n, self)->role == CLUSTER_EDGE;
+	bool edge_there = node_of(n, node)->role == CLUSTER_EDGE;
+
+	if (!edge_here && !edge_there && !same_pair(n, self, node))
+		return false;
+	if (is_directory(row->kind))
+		return true;
+	if (writer < 0 || node_of(n, (unsigned)writer)->role != CLUSTER_HOME)
+		return false;
+	if (row->kind == RECORD_FORK && (edge_here || edge_there))
+		return false;
+	return (edge_here || same_pair(n, self, (unsigned)writer)) &&
+	       (edge_there || same_pair(n, node, (unsigned)writer));
+}
+
+/* A home speaks for its own users alone, and as a member of its own pair. */
+static bool home_may_write(const struct app *a, unsigned node, const struct store_row *row)
+{
+	const struct app_nodes *n = a->nodes;
+	int writer = writer_of(n, row);
+	struct dir_user u;
+
+	if (writer < 0 || !same_pair(n, node, (unsigned)writer))
+		return false;
+	if (node_of(n, n->conf.self)->role == CLUSTER_HOME)
+		return true;
+	/* Of a user who is gone the traces may still be taken away. */
+	int r = dir_user_get(a->records, row->group, time_wall_ms(), &u);
+	return r < 0 ? row->deleted : strcmp(u.home, node_of(n, node)->pair) == 0;
+}
+
+static bool on_may_write(void *arg, unsigned node, const struct store_row *row)
+{
+	const struct app_nodes *n = arg;
+	const struct app *a = n->app;
+	unsigned self = n->conf.self;
+	bool edge_there = node_of(n, node)->role == CLUSTER_EDGE;
+
+	if (!edge_there && node_of(n, self)->role == CLUSTER_HOME && !same_pair(n, self, node))
+		return false;
+	if (is_directory(row->kind)) /* administered at the edges; between the members of a pair
+				      * of homes it may be handed on */
+		return edge_there || same_pair(n, self, node);
+	return edge_there ? on_shares(arg, node, row) : home_may_write(a, node, row);
+}
+
+/* ---- the engine's view of the rim ---- */
+
+static int on_send(void *arg, unsigned node, struct span bytes)
+{
+	const struct app_nodes *n = arg;
+	return n->bus ? bus_send(n->bus, node, bytes) : -EHOSTUNREACH;
+}
+
+static void on_notice(void *arg, unsigned node, unsigned kind, struct span body)
+{
+	const struct app *a = ((struct app_nodes *)arg)->app;
+	for (int k = 0; k < APP_ROLE_COUNT; k++)
+		if (a->role[k] && a->role[k]->notice && a->role_state[k])
+			a->role[k]->notice(a->role_state[k], node, kind, body);
+}
+
+static void tell_roles(const struct app *a, unsigned node)
+{
+	for (int k = 0; k < APP_ROLE_COUNT; k++)
+		if (a->role[k] && a->role[k]->node_changed && a->role_state[k])
+			a->role[k]->node_changed(a->role_state[k], node);
+}
+
+static void on_changed(void *arg, unsigned node)
+{
+	struct app_nodes *n = arg;
+	tell_roles(n->app, node);
+	if (cluster_alive(n->cluster, node)) {
+		log_event(LOG_INFO, "node-alive", LOG_STR("node", node_of(n, node)->name));
+		return;
+	}
+	log_event(LOG_WARN, "node-dead", LOG_STR("node", node_of(n, node)->name));
+	if (n->app->stacks)
+		stack_group_node_lost(n->app->stacks, node);
+}
+
+static void on_message(void *arg, unsigned node, struct span bytes)
+{
+	struct app_nodes *n = arg;
+	cluster_receive(n->cluster, node, bytes);
+}
+
+static void on_connected(void *arg, unsigned node, bool up)
+{
+	struct app_nodes *n = arg;
+	cluster_connected(n->cluster, node, up);
+}
+
+static void on_refused(void *arg, const char *address, const char *why)
+{
+	struct app_nodes *n = arg;
+	atomic_fetch_add_explicit(&n->refused, 1, memory_order_relaxed);
+	log_event(LOG_WARN, "bus-refused", LOG_STR("address", address), LOG_STR("why", why));
+}
+
+/* ---- configuration to parts ---- */
+
+static void cluster_from(struct app_nodes *n, const struct app *a)
+{
+	const struct conf *c = a->conf->conf;
+	struct span secret = span_of((const char *)a->cluster_secret, APP_SECRET_BYTES);
+
+	n->conf = cluster_conf_default;
+	n->conf.self = c->cluster.self;
+	n->conf.n = c->cluster.nodes_count;
+	n->conf.heartbeat_ms = c->cluster.heartbeat_ms;
+	n->conf.dead_ms = c->cluster.dead_ms;
+	n->conf.second_place_ms = c->cluster.second_place_ms;
+	n->conf.compare_ms = c->cluster.compare_ms;
+	n->conf.queue_bytes = c->cluster.queue_bytes;
+	n->conf.boot = a->boot;
+	n->conf.digest_key = mac_derive_key(secret, "digest");
+	for (unsigned i = 0; i < n->conf.n; i++) {
+		const struct conf_node *from = &c->cluster.nodes[i];
+		struct cluster_node *to = &n->conf.node[i];
+
+		snprintf(to->name, sizeof(to->name), "%s", from->name);
+		snprintf(to->pair, sizeof(to->pair), "%s", from->pair);
+		to->role = from->role == CONF_ROLE_EDGE ? CLUSTER_EDGE : CLUSTER_HOME;
+		n->node[i] = (struct stack_node){from->sip_addr, to->name};
+		if (to->role == CLUSTER_EDGE)
+			n->edge_pair = to->pair;
+	}
+	for (unsigned i = 0; i < c->listeners_count; i++)
+		if (c->listeners[i].policy == CONF_POLICY_CLUSTER)
+			n->link_listener = (uint16_t)i;
+}
+
+/* One text of 40 characters, in a file that nobody else may read. */
+static int read_key(const char *path, char ret[BUS_KEY_CHARS + 1], char *ret_error)
+{
+	struct stat st;
+	char text[BUS_KEY_CHARS + 2] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r = fd < 0 ? -errno : 0;
+
+	if (r == 0 && fstat(fd, &st) < 0)
+		r = -errno;
+	if (r == 0 && (st.st_mode & 077))
+		r = -EPERM;
+	if (r == 0 && read(fd, text, BUS_KEY_CHARS + 1) < BUS_KEY_CHARS)
+		r = -EBADMSG;
+	if (fd >= 0)
+		close(fd);
+	memcpy(ret, text, BUS_KEY_CHARS);
+	ret[BUS_KEY_CHARS] = '\0';
+	explicit_bzero(text, sizeof(text));
+	if (r < 0)
+		snprintf(ret_error, APP_ERROR_MAX, "cluster.bus_key %.200s: %s", path,
+			 r == -EPERM	 ? "others may read it: chmod 600"
+			 : r == -EBADMSG ? "is no key"
+					 : strerror(-r));
+	return r;
+}
+
+/* Homes of different pairs have nothing to say to each other. */
+bool app_nodes_speak(const struct app_nodes *n, unsigned i)
+{
+	unsigned self = n->conf.self;
+	return i != self && (node_of(n, i)->role == CLUSTER_EDGE ||
+			     node_of(n, self)->role == CLUSTER_EDGE || same_pair(n, self, i));
+}
+
+/* Of two nodes the later one in the list calls. */
+static void bus_from(struct bus_conf *b, const struct app_nodes *n, const struct conf *c)
+{
+	unsigned self = n->conf.self;
+
+	*b = (struct bus_conf){
+		.self = self,
+		.n = n->conf.n,
+		.domain = c->domain,
+		.queue_messages = 10000,
+		.heartbeat_ms = c->cluster.heartbeat_ms,
+		.dead_ms = c->cluster.dead_ms,
+	};
+	for (unsigned i = 0; i < n->conf.n; i++) {
+		b->node[i] = (struct bus_node){.name = node_of(n, i)->name,
+					       .addr = c->cluster.nodes[i].bus_addr,
+					       .dial = i < self && app_nodes_speak(n, i)};
+		snprintf(b->node[i].key, sizeof(b->node[i].key), "%s", c->cluster.nodes[i].key);
+	}
+}
+
+static int open_bus(struct app_nodes *n, const struct conf *c, char *ret_error)
+{
+	const struct bus_ops ops = {.message = on_message,
+				    .connected = on_connected,
+				    .refused = on_refused,
+				    .arg = n};
+	struct bus_conf *b = malloc(sizeof(*b));
+	int r = b ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		bus_from(b, n, c);
+		r = read_key(c->cluster.bus_key, b->secret_key, ret_error);
+	}
+	if (r == 0 && !(n->bus = bus_new(n->loop, b, &ops, ret_error)))
+		r = -EADDRINUSE;
+	if (b)
+		explicit_bzero(b, sizeof(*b));
+	free(b);
+	return r;
+}
+
+static bool below_takes(void *arg, const struct store_row *row)
+{
+	const struct app_nodes *n = arg;
+	/* Without another member what is on the disk is all that there will be. */
+	return is_directory(row->kind) || n->alone;
+}
+
+static bool has_partner(const struct app_nodes *n)
+{
+	for (unsigned i = 0; i < n->conf.n; i++)
+		if (i != n->conf.self && same_pair(n, n->conf.self, i))
+			return true;
+	return false;
+}
+
+int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	const struct conf *c = a->conf->conf;
+	struct app_nodes *n;
+
+	if (!c->cluster.node)
+		return 0;
+	if (!(n = a->nodes = calloc(1, sizeof(*n))) || !(n->loop = loop_new(0)))
+		return -ENOMEM;
+	n->app = a;
+	cluster_from(n, a);
+	n->alone = !has_partner(n);
+	const struct cluster_ops ops = {.send = on_send,
+					.shares = on_shares,
+					.may_write = on_may_write,
+					.changed = on_changed,
+					.notice = on_notice,
+					.arg = n};
+	const struct cluster_below below = {
+		.store = a->store, .takes = below_takes, .is_place = true, .arg = n};
+	n->cluster = cluster_new(n->loop, &n->conf, &ops, a->store ? &below : NULL);
+	if (!n->cluster) {
+		snprintf(ret_error, APP_ERROR_MAX, "out of memory");
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int app_nodes_attach(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	struct app_nodes *n = a->nodes;
+	if (!n)
+		return 0;
+	cluster_attach(n->cluster, a->records);
+	return open_bus(n, a->conf->conf, ret_error);
+}
+
+/* ---- life ---- */
+
+static void *run_bus(void *arg)
+{
+	struct app_nodes *n = arg;
+	cluster_start(n->cluster);
+	loop_run(n->loop);
+	return NULL;
+}
+
+int app_nodes_start(struct app *a)
+{
+	struct app_nodes *n = a->nodes;
+	if (!n)
+		return 0;
+	int r = pthread_create(&n->thread, NULL, run_bus, n);
+	if (r)
+		return -r;
+	pthread_setname_np(n->thread, "bus");
+	n->running = true;
+	return 0;
+}
+
+void app_nodes_stop(struct app *a)
+{
+	struct app_nodes *n = a->nodes;
+	if (!n || !n->running)
+		return;
+	loop_stop(n->loop);
+	pthread_join(n->thread, NULL);
+	n->running = false;
+}
+
+void app_nodes_free(struct app *a)
+{
+	struct app_nodes *n = a->nodes;
+	if (!n)
+		return;
+	bus_free(n->bus);
+	cluster_free(n->cluster);
+	loop_free(n->loop);
+	free(n);
+	a->nodes = NULL;
+}
+
+struct cluster *app_cluster(const struct app *a)
+{
+	return a->nodes ? a->nodes->cluster : NULL;
+}
+
+const char *app_pair(const struct app *a)
+{
+	return a->nodes ? node_of(a->nodes, a->nodes->conf.self)->pair : NULL;
+}
+
+const char *app_edge_pair(const struct app *a)
+{
+	return a->nodes ? a->nodes->edge_pair : NULL;
+}
+
+int app_make_key(const char *path)
+{
+	char public_key[BUS_KEY_CHARS + 1], secret[BUS_KEY_CHARS + 1];
+	int r = bus_keypair(public_key, secret);
+	if (r < 0)
+		return r;
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	ssize_t n = write(fd, secret, BUS_KEY_CHARS);
+	explicit_bzero(secret, sizeof(secret));
+	r = n == BUS_KEY_CHARS && fsync(fd) == 0 ? 0 : -EIO;
+	close(fd);
+	if (r == 0)
+		printf("%s\n", public_key);
+	return r;
+}

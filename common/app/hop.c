@@ -1,0 +1,259 @@
+/*
+ * The SIP hop between two nodes of the cluster: who is a node, the header field that tells the
+ *next node what this one knows of a request (Eaves-Link), and stateless forwarding to a pair
+ *(RFC 3261 16.11).  The field is believed of nodes alone and taken off everything that goes
+ *anywhere else.
+ *
+ *	Eaves-Link: m=MARKS;t=TRANSPORT;s=SOURCE;u=USER
+ *
+ * MARKS are hexadecimal; TRANSPORT and SOURCE are the leg of the peer outside of the cluster,
+ *as the first node saw it; USER, escaped, is who was authenticated.
+ */
+#include "common/app/app_priv.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+
+/* What one node tells the next; the rest is each node's own affair. */
+enum {
+	MARKS_TOLD = APP_MARK_INSIDER | APP_MARK_CHALLENGE | APP_MARK_AUTHENTICATED |
+		     APP_MARK_IN_DIALOG | APP_MARK_ROUTED
+};
+
+/* ---- who sends ---- */
+
+static bool certificate_trusted(const struct conf *c, const struct net_peer *peer)
+{
+	for (unsigned i = 0; peer && i < c->edge.trusted_count; i++) {
+		struct span domain = span_str(c->edge.trusted[i].certificate);
+		for (unsigned k = 0; domain.n && k < peer->n; k++)
+			if (net_tls_name_matches(span_str(peer->names[k]), domain))
+				return true;
+	}
+	return false;
+}
+
+static bool address_trusted(const struct conf *c, const struct addr *a)
+{
+	for (unsigned i = 0; i < c->edge.trusted_count; i++)
+		if (c->edge.trusted[i].network && addr_net_match(&c->edge.trusted[i].net, a))
+			return true;
+	return false;
+}
+
+static enum conf_policy policy_of(const struct conf *c, const struct sip_flow *f)
+{
+	return f->listener < c->listeners_count ? c->listeners[f->listener].policy
+						: CONF_POLICY_CHALLENGE;
+}
+
+/* By its certificate; without TLS by its address (a private network is the condition for that).
+ */
+static int node_of(const struct app_nodes *n, const struct sip_flow *f,
+		   const struct net_peer *peer)
+{
+	for (unsigned i = 0; i < n->conf.n; i++) {
+		if (i == n->conf.self)
+			continue;
+		if (f->transport != SIP_TRANSPORT_TLS) {
+			if (addr_host_equal(&n->node[i].addr, &f->remote))
+				return (int)i;
+			continue;
+		}
+		for (unsigned k = 0; peer && k < peer->n; k++)
+			if (net_tls_name_matches(span_str(peer->names[k]),
+						 span_str(n->node[i].name)))
+				return (int)i;
+	}
+	return -1;
+}
+
+uint32_t app_classify(const struct app_worker *w, struct sip_flow *f, bool opened,
+		      const struct net_peer *peer)
+{
+	const struct conf *c = w->conf;
+	enum conf_policy policy = policy_of(c, f);
+	/* Whom we called by that listener's address has not reached the listener. */
+	if (opened && policy != CONF_POLICY_NORMAL)
+		policy = CONF_POLICY_CHALLENGE;
+	if (policy == CONF_POLICY_CLUSTER) {
+		int node = w->app->nodes ? node_of(w->app->nodes, f, peer) : -1;
+		if (node < 0)
+			return APP_MARK_STRANGER;
+		f->node = (uint16_t)(node + 1);
+		return APP_MARK_NODE;
+	}
+	if (policy == CONF_POLICY_TRUSTED || address_trusted(c, &f->remote) ||
+	    certificate_trusted(c, peer))
+		return APP_MARK_INSIDER;
+	return policy == CONF_POLICY_CHALLENGE ? APP_MARK_CHALLENGE : 0;
+}
+
+/* ---- the field ---- */
+
+/* The value of one key, empty without. */
+static struct span field(struct span v, char key)
+{
+	while (v.n) {
+		ptrdiff_t semi = span_chr(v, ';', 0);
+		size_t n = semi < 0 ? v.n : (size_t)semi;
+		if (n > 2 && v.p[0] == key && v.p[1] == '=')
+			return span_of(v.p + 2, n - 2);
+		n += semi >= 0;
+		v = span_of(v.p + n, v.n - n);
+	}
+	return SPAN("");
+}
+
+static int unhex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool read_marks(struct span s, uint32_t *ret)
+{
+	*ret = 0;
+	if (!s.n || s.n > 4)
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		int d = unhex(s.p[i]);
+		if (d < 0)
+			return false;
+		*ret = *ret << 4 | (uint32_t)d;
+	}
+	return true;
+}
+
+static bool read_source(struct span s, struct addr *ret)
+{
+	uint64_t port;
+	ptrdiff_t colon = -1;
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] == ':')
+			colon = (ptrdiff_t)i;
+	if (colon <= 0 ||
+	    span_u64(span_of(s.p + colon + 1, s.n - (size_t)colon - 1), 65535, &port) < 0)
+		return false;
+	return addr_parse(ret, span_of(s.p, (size_t)colon), (uint16_t)port) == 0;
+}
+
+bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f,
+		   uint32_t *marks)
+{
+	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_EAVES_LINK);
+	struct span v = sip_msg_value(m, SIP_HDR_EAVES_LINK);
+	uint32_t told;
+	*marks &= ~(uint32_t)MARKS_TOLD;
+	if (!h) { /* to a phone along its Path: there is nothing to say */
+		f->leg = SIP_TRANSPORT_NONE;
+		return true;
+	}
+	if (sip_msg_next(m, h) || !read_marks(field(v, 'm'), &told) ||
+	    !read_source(field(v, 's'), &f->remote)) {
+		log_event(LOG_WARN, "link-unmarked",
+			  LOG_STR("node", w->app->nodes->node[f->node - 1].name));
+		return false;
+	}
+	f->leg = sip_transport_parse(field(v, 't'));
+	*marks |= told & MARKS_TOLD;
+	return true;
+}
+
+struct span app_node_user(const struct sip_msg *m)
+{
+	struct span u = field(sip_msg_value(m, SIP_HDR_EAVES_LINK), 'u');
+	char *out = arena_alloc(sip_arena(), u.n + 1);
+	size_t n = 0;
+	if (!out)
+		return SPAN("");
+	for (size_t i = 0; i < u.n; i++) {
+		int hi = i + 2 < u.n ? unhex(u.p[i + 1]) : -1;
+		int lo = i + 2 < u.n ? unhex(u.p[i + 2]) : -1;
+		bool escape = u.p[i] == '%' && hi >= 0 && lo >= 0;
+		out[n++] = escape ? (char)(hi << 4 | lo) : u.p[i];
+		i += escape ? 2 : 0;
+	}
+	return span_of(out, n);
+}
+
+static struct span escaped(struct span user)
+{
+	static const char hex[] = "0123456789abcdef";
+	char *out = arena_alloc(sip_arena(), 3 * user.n + 1);
+	size_t n = 0;
+	for (size_t i = 0; out && i < user.n; i++) {
+		unsigned char c = (unsigned char)user.p[i];
+		if (c < 0x80 && isalnum(c)) {
+			out[n++] = (char)c;
+			continue;
+		}
+		out[n++] = '%';
+		out[n++] = hex[c >> 4];
+		out[n++] = hex[c & 15];
+	}
+	return span_of(out, n);
+}
+
+/* The leg outside of the cluster: behind the node that sent it, or what we see ourselves. */
+static enum sip_transport leg_of(const struct sip_flow *f)
+{
+	return f->node ? f->leg : f->transport;
+}
+
+struct span app_link_line(const struct app_request *q, uint32_t marks)
+{
+	const struct sip_flow *f = &q->r->src;
+	char source[ADDR_TEXT_MAX];
+	size_t n = addr_text(&f->remote, source);
+	return arena_printf(
+		sip_arena(), "Eaves-Link: m=%x;t=%s;s=%.*s;u=%.*s\r\n", marks & MARKS_TOLD,
+		sip_transport_uri(leg_of(f)), (int)n, source,
+		SPAN_FMT(marks & APP_MARK_AUTHENTICATED ? escaped(q->user) : SPAN("")));
+}
+
+/* ---- to a pair ---- */
+
+int app_node_flow(const struct app_worker *w, const char *pair, int prefer,
+		  enum sip_transport leg, struct sip_flow *ret)
+{
+	const struct app_nodes *n = w->app->nodes;
+	int node = n ? cluster_member(n->cluster, span_str(pair), prefer) : -1;
+	if (node < 0)
+		return -EHOSTUNREACH;
+	*ret = (struct sip_flow){
+		.transport = w->conf->listeners[n->link_listener].transport,
+		.listener = n->link_listener,
+		.node = (uint16_t)(node + 1),
+		.leg = leg,
+	};
+	return 0;
+}
+
+void app_to_pair(struct app_worker *w, const struct app_request *q, const char *pair,
+		 int prefer, uint32_t marks, struct proxy_opts *opts, msec now)
+{
+	struct proxy_target t = {.uri = q->r->uri_text,
+				 .q = 1000,
+				 .has_flow = true,
+				 .flags = PROXY_TARGET_KEEP_URI};
+	if (app_node_flow(w, pair, prefer, leg_of(&q->r->src), &t.flow) < 0) {
+		log_event(LOG_WARN, "pair-down", LOG_STR("pair", pair),
+			  LOG_S("call-id", q->r->msg->call_id));
+		app_reply(w, q, 503, NULL, SPAN("Retry-After: 5\r\n"));
+		return;
+	}
+	struct span line = app_link_line(q, marks);
+	opts->lines = opts->lines.n ? arena_printf(sip_arena(), "%.*s%.*s",
+						   SPAN_FMT(opts->lines), SPAN_FMT(line))
+				    : line;
+	opts->strip |= (uint64_t)1 << SIP_HDR_EAVES_LINK;
+	opts->via_flow = app_via_token(w, &q->r->src);
+	if (sip_arena()->overflow) {
+		app_reply(w, q, 500, NULL, SPAN(""));
+		return;
+	}
+	proxy_forward_stateless(stack_proxy(w->stack), q->r, &t, opts, now);
+}

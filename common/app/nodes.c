@@ -1,0 +1,116 @@
+/*
+ * What an operator sees of the cluster: who lives, what waits for whom; and the counters.
+ */
+#include "common/app/app_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static const char *state_of(const struct cluster_node_state *s)
+{
+	if (!s->alive)
+		return "dead";
+	return s->draining ? "draining" : "alive";
+}
+
+static int run_status(void *arg, int argc, char **argv, struct span secret,
+		      struct admin_reply *out)
+{
+	struct app *a = arg;
+	const struct cluster_node *v;
+	struct cluster *c = app_cluster(a);
+	(void)argc;
+	(void)argv;
+	(void)secret;
+	if (!c) {
+		admin_printf(out, "this server is no node of a cluster\n");
+		return -ENOTSUP;
+	}
+	unsigned n = cluster_nodes(c, &v);
+	for (unsigned i = 0; i < n; i++) {
+		struct cluster_node_state s;
+		if (i == cluster_self(c)) {
+			admin_printf(out, "%s %s pair=%s self\n", v[i].name,
+				     v[i].role == CLUSTER_EDGE ? "edge" : "home", v[i].pair);
+			continue;
+		}
+		if (!app_nodes_speak(a->nodes, i))
+			continue;
+		cluster_node_state(c, i, &s);
+		admin_printf(out,
+			     "%s %s pair=%s %s equal=%s queued=%llu silent=%llums calls=%u "
+			     "cpu=%u.%u%%\n",
+			     v[i].name, v[i].role == CLUSTER_EDGE ? "edge" : "home", v[i].pair,
+			     state_of(&s), s.equal ? "yes" : "no",
+			     (unsigned long long)s.queued_bytes,
+			     (unsigned long long)s.silent_ms, s.calls, s.cpu_permille / 10,
+			     s.cpu_permille % 10);
+	}
+	return 0;
+}
+
+static const struct admin_command commands[] = {
+	{.name = "cluster status",
+	 .args = "",
+	 .help = "the nodes that this one speaks with",
+	 .run = run_status},
+};
+
+struct row {
+	const char *name, *help;
+	size_t offset;
+};
+
+#define ROW(field, suffix, text)                                   \
+	{                                                          \
+		.name = "cluster_" suffix, .help = (text),         \
+		.offset = offsetof(struct cluster_counters, field) \
+	}
+
+static const struct row rows[] = {
+	ROW(batches_sent, "batches_sent_total", "Batches of records sent to nodes"),
+	ROW(batches_received, "batches_received_total", "Batches of records from nodes"),
+	ROW(records_sent, "records_sent_total", "Records sent to nodes"),
+	ROW(records_received, "records_received_total", "Records from nodes"),
+	ROW(repeated, "batches_repeated_total", "Batches sent again"),
+	ROW(refused_records, "records_refused_total",
+	    "Records refused: their node may not write them"),
+	ROW(bad_messages, "bad_messages_total", "Messages of nodes that could not be read"),
+	ROW(compared, "compared_total", "Comparisons of tables"),
+	ROW(repaired_sent, "repaired_sent_total", "Records sent because tables differed"),
+	ROW(repaired_received, "repaired_received_total",
+	    "Records received because tables differed"),
+	ROW(queue_full, "queue_full_total", "Queues to nodes that overflowed"),
+	ROW(alone, "alone_total", "Records that went without a second place"),
+};
+
+static void write_metrics(void *arg, struct metrics_out *o)
+{
+	struct app *a = arg;
+	struct cluster_counters k = cluster_counters(app_cluster(a));
+	const struct cluster_node *v;
+	unsigned n = cluster_nodes(app_cluster(a), &v);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		metrics_counter(o, rows[i].name, rows[i].help,
+				*(const uint64_t *)((const char *)&k + rows[i].offset));
+	metrics_gauge(o, "cluster_waiting", "Records that wait for a second place", k.waiting);
+	metrics_counter(o, "cluster_strangers_total",
+			"Requests to the cluster's own listener that were from no node",
+			atomic_load(&a->nodes->strangers));
+	metrics_counter(o, "cluster_bus_refused_total", "Peers that the bus refused",
+			atomic_load(&a->nodes->refused));
+	metrics_family(o, "cluster_node_alive", METRICS_GAUGE, "1: the node lives");
+	for (unsigned i = 0; i < n; i++) {
+		char label[CLUSTER_NAME_MAX + 16];
+		if (!app_nodes_speak(a->nodes, i))
+			continue;
+		snprintf(label, sizeof(label), "node=\"%s\"", v[i].name);
+		metrics_sample(o, label, cluster_alive(app_cluster(a), i));
+	}
+}
+
+int app_nodes_admin(struct app *a)
+{
+	int r = admin_add(a->admin, commands, sizeof(commands) / sizeof(commands[0]), a);
+	return r < 0 || !a->nodes ? r : metrics_add(a->metrics, write_metrics, a);
+}

@@ -1,0 +1,67 @@
+/*
+ * Nonce counts in common: what the two members of a pair tell each other of their uses, so that
+ * what was sent to one is not taken by the other.  In network order: time, instance and serial
+ * of the nonce; count, digest and time of the use.
+ */
+#include "common/auth/auth_priv.h"
+
+#include <errno.h>
+
+static unsigned char *put(unsigned char *p, uint64_t v, unsigned bytes)
+{
+	while (bytes--)
+		*p++ = (unsigned char)(v >> (8 * bytes));
+	return p;
+}
+
+static uint64_t take(const unsigned char **p, unsigned bytes)
+{
+	uint64_t v = 0;
+	while (bytes--)
+		v = v << 8 | *(*p)++;
+	return v;
+}
+
+void auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *arg,
+		uint64_t wall_ms)
+{
+	a->told = told;
+	a->told_arg = arg;
+	auth_share_since(a, wall_ms);
+}
+
+void auth_share_since(struct auth *a, uint64_t wall_ms)
+{
+	atomic_store_explicit(&a->since_ms, wall_ms, memory_order_relaxed);
+}
+
+void auth_tell(const struct auth *a, const struct nonce *n, const struct replay_use *use)
+{
+	unsigned char b[AUTH_USE_BYTES], *p = b;
+	if (!a->told)
+		return;
+	p = put(p, n->time_ms, 8);
+	p = put(p, n->instance, 4);
+	p = put(p, n->serial, 4);
+	p = put(p, use->nc, 4);
+	p = put(p, use->digest, 8);
+	put(p, use->wall_ms, 8);
+	a->told(a->told_arg, span_of((const char *)b, sizeof(b)));
+}
+
+int auth_use_of_other(struct auth *a, struct span s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	struct replay_use use;
+	struct nonce n;
+	if (s.n != AUTH_USE_BYTES || !a->replay)
+		return -EINVAL;
+	n.time_ms = take(&p, 8);
+	n.instance = (uint32_t)take(&p, 4);
+	n.serial = (uint32_t)take(&p, 4);
+	use.nc = (uint32_t)take(&p, 4);
+	use.digest = take(&p, 8);
+	use.wall_ms = take(&p, 8);
+	replay_mark(a->replay, &n, &use);
+	return 0;
+}

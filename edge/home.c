@@ -1,0 +1,182 @@
+/*
+ * Between phones and homes.  The edge knows where each address lives, not which phones are
+ * registered: a request goes on to the pair of homes that the directory names, without a
+ * transaction; a REGISTER gets a Path (RFC 3327) with the flow token of its phone (RFC 5626),
+ * and what comes back along it leaves over that flow.
+ */
+#include "edge/edge_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static uint64_t bit(enum sip_hdr_kind k)
+{
+	return (uint64_t)1 << k;
+}
+
+const char *edge_home_for(const struct edge *e, struct span name)
+{
+	uint64_t h = 14695981039346656037u;
+	for (size_t i = 0; i < name.n; i++)
+		h = (h ^ (unsigned char)name.p[i]) * 1099511628211u;
+	return e->nhomes ? e->home[(h >> 32) % e->nhomes] : "";
+}
+
+const char *edge_home_named(const struct edge *e, const char *pair)
+{
+	for (unsigned i = 0; i < e->nhomes; i++)
+		if (strcmp(e->home[i], pair) == 0)
+			return e->home[i];
+	return "";
+}
+
+/* The name that a GRUU of ours stands for is the home's secret; any home can tell. */
+static bool is_gruu(const struct sip_uri *u)
+{
+	return sip_uri_param(u, SPAN("gr")) != NULL;
+}
+
+/* The pair of the user that a URI of ours names; "" when there is none. */
+static const char *home_of(const struct edge *e, const struct sip_uri *u)
+{
+	char user[DIR_NAME_MAX_BYTES + 1];
+	struct dir_user record;
+	struct span name;
+	if (u->scheme == SIP_SCHEME_OTHER || !u->user.p || sip_uri_user(u, &name) < 0 ||
+	    dir_resolve(e->records, name, time_wall_ms(), user, &record) < 0)
+		return "";
+	return edge_home_named(e, record.home);
+}
+
+/* The home whose word on the caller is needed first: who says to be one of ours, or hides who
+ * he is and wants to leave the domain, proves himself there.  Any home knows all users.  "":
+ * nobody's. */
+static const char *caller_home(const struct edge *e, const struct app_worker *w,
+			       const struct app_request *q)
+{
+	const uint32_t proved = APP_MARK_INSIDER | APP_MARK_AUTHENTICATED;
+	enum app_caller caller = app_caller(w, q->r->msg);
+	struct sip_nameaddr from;
+	if ((q->marks & proved) || caller == APP_CALLER_FOREIGN ||
+	    (caller == APP_CALLER_ANONYMOUS && app_is_ours(w, q->r)) ||
+	    sip_msg_from(q->r->msg, &from) < 0)
+		return "";
+	const char *pair = home_of(e, &from.uri);
+	return *pair ? pair : edge_home_for(e, from.uri.user);
+}
+
+static void not_found(struct edge *e, struct app_worker *w, const struct app_request *q)
+{
+	edge_count(&e->not_found);
+	log_event(LOG_INFO, "user-not-found", LOG_S("uri", app_uri_shown(&q->r->uri)),
+		  LOG_S("call-id", q->r->msg->call_id));
+	app_reply(w, q, 404, NULL, SPAN(""));
+}
+
+/* "<sip:TOKEN@edge;lr;ob;m=e1;leg=udp>": to either member of our pair, and which of them has
+ * the connection. */
+static struct span path_of(const struct edge *e, const struct app_worker *w,
+			   const struct sip_flow *f)
+{
+	const struct proxy_local *l = stack_local(w->stack, f->listener);
+	struct span token = app_flow_token(w, f, true);
+	bool udp = f->transport == SIP_TRANSPORT_UDP;
+	if (!l || !token.n)
+		return SPAN("");
+	return arena_printf(
+		sip_arena(), "<sip:%.*s@%.*s:%u%s%s;lr;ob;m=%s;leg=%s>", SPAN_FMT(token),
+		SPAN_FMT(l->host), l->port,
+		udp ? "" : ";transport=", udp ? "" : sip_transport_uri(f->transport), e->self,
+		sip_transport_uri(f->transport));
+}
+
+/* What goes in with a request from outside: credentials are the home's to check. */
+static void link_opts(const struct edge *e, const struct app_worker *w,
+		      const struct app_request *q, struct proxy_opts *opts)
+{
+	*opts = (struct proxy_opts){.record_user = app_caller_token(w, q)};
+	if (q->r->src.node)
+		return;
+	if (!(q->marks & APP_MARK_INSIDER))
+		opts->strip = bit(SIP_HDR_P_ASSERTED_IDENTITY) | bit(SIP_HDR_REMOTE_PARTY_ID);
+	if (q->r->msg->method == SIP_REGISTER)
+		opts->path = path_of(e, w, &q->r->src);
+}
+
+/* The pair that the request goes to; "" when there is none.  *marks: ROUTED when it is the home
+ * of the Request-URI's user. */
+static const char *pair_for(const struct edge *e, const struct app_worker *w,
+			    const struct app_request *q, uint32_t *marks)
+{
+	const struct sip_uri *u = &q->r->uri;
+	struct sip_nameaddr to;
+	const char *pair = "";
+	if (q->r->msg->method == SIP_REGISTER) {
+		/* An unknown user is answered as one with a wrong password is: by a home. */
+		if (sip_msg_to(q->r->msg, &to) == 0)
+			pair = home_of(e, &to.uri);
+		return *pair ? pair : edge_home_for(e, to.uri.user);
+	}
+	pair = caller_home(e, w, q);
+	if (*pair)
+		return pair;
+	*marks |= APP_MARK_ROUTED;
+	pair = home_of(e, u);
+	return *pair || !is_gruu(u) ? pair : edge_home_for(e, u->user);
+}
+
+static void by_link(struct edge *e, struct app_worker *w, const struct app_request *q, msec now)
+{
+	struct proxy_opts opts;
+	uint32_t marks = q->marks;
+	const char *pair = pair_for(e, w, q, &marks);
+	if (!*pair) {
+		not_found(e, w, q);
+		return;
+	}
+	edge_count(&e->to_home);
+	link_opts(e, w, q, &opts);
+	app_to_pair(w, q, pair, -1, marks, &opts, now);
+}
+
+void edge_to_home(struct edge *e, struct app_worker *w, const struct app_request *q, msec now)
+{
+	if (e->cluster) {
+		by_link(e, w, q, now);
+		return;
+	}
+	edge_count(&e->to_home);
+	app_link(w, APP_HOME, q, now);
+}
+
+bool edge_to_phone(struct edge *e, struct app_worker *w, const struct app_request *q, msec now)
+{
+	const struct proxy_request *r = q->r;
+	struct proxy_target t = {.uri = r->uri_text,
+				 .q = 1000,
+				 .record_user = r->route_user,
+				 .has_flow = true,
+				 .flags = PROXY_TARGET_KEEP_URI};
+	struct proxy_opts opts = {.strip = bit(SIP_HDR_EAVES_LINK),
+				  .via_flow = app_via_token(w, &r->src)};
+	if (!r->src.node || r->own_routes != 1 || !r->route_user.n || r->user_of_dialog)
+		return false;
+	int rc = app_token_read(w->app, r->route_user, &t.flow);
+	if (rc == -ESTALE) {
+		app_defer(w, q);
+		return true;
+	}
+	if (rc == -ENOENT) {
+		edge_count(&e->dialog.flow_failed);
+		app_reply(w, q, 430, "Flow Failed", SPAN(""));
+		return true;
+	}
+	if (rc < 0) {
+		edge_count(&e->dialog.flow_forged);
+		app_reply(w, q, 403, "Forged Flow Token", SPAN(""));
+		return true;
+	}
+	edge_count(&e->to_phone);
+	proxy_forward_stateless(stack_proxy(w->stack), r, &t, &opts, now);
+	return true;
+}

@@ -1,0 +1,103 @@
+/* Nonces of the other member of a pair (auth_share). */
+#include "tests/unit/common/auth/client.h"
+
+#include <errno.h>
+
+static struct auth *member[2];
+static bool cut; /* the two do not hear each other */
+
+static void tell(void *arg, struct span use)
+{
+	if (!cut)
+		ck_assert_int_eq(auth_use_of_other(arg, use), 0);
+}
+
+/* Two members; the checks go to the one that `auth` is. */
+static void setup_pair(void)
+{
+	cut = false;
+	for (unsigned i = 0; i < 2; i++) {
+		setup_default();
+		member[i] = auth;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		auth_share(member[i], tell, member[1 - i], start_ms);
+	auth = member[0];
+}
+
+static void done_pair(void)
+{
+	auth = member[0];
+	auth_free(member[1]);
+	done();
+}
+
+START_TEST(a_nonce_of_the_other_member_is_taken)
+{
+	setup_pair();
+	struct client c = {.nonce = nonce_at(start_ms + 1)};
+	auth = member[1];
+	ck_assert_int_eq(check(&c, start_ms + 5), AUTH_OK);
+	ck_assert(span_eq(user, SPAN("alice")));
+	done_pair();
+}
+END_TEST
+
+START_TEST(what_one_member_took_the_other_does_not)
+{
+	setup_pair();
+	struct client c = {.nonce = nonce_at(start_ms + 1)};
+	ck_assert_int_eq(check(&c, start_ms + 5), AUTH_OK);
+	auth = member[1];
+	ck_assert_int_eq(check(&c, start_ms + 6), AUTH_WRONG);
+	c.nc = 2;
+	ck_assert_int_eq(check(&c, start_ms + 7), AUTH_OK);
+	auth = member[0];
+	ck_assert_int_eq(check(&c, start_ms + 8), AUTH_WRONG);
+	done_pair();
+}
+END_TEST
+
+START_TEST(a_retransmission_to_the_other_member_is_a_repeat)
+{
+	setup_pair();
+	struct client c = {.nonce = nonce_at(start_ms + 1)};
+	unsigned same = message;
+	ck_assert_int_eq(check(&c, start_ms + 5), AUTH_OK);
+	auth = member[1];
+	message = same;
+	ck_assert_int_eq(check(&c, start_ms + 500), AUTH_REPEAT);
+	done_pair();
+}
+END_TEST
+
+START_TEST(a_nonce_from_before_the_other_could_be_heard_is_stale)
+{
+	setup_pair();
+	cut = true;
+	struct client old = {.nonce = nonce_at(start_ms + 1)};
+	ck_assert_int_eq(check(&old, start_ms + 5), AUTH_OK);
+	cut = false;
+	auth_share_since(member[1], start_ms + 10);
+	auth = member[1];
+	ck_assert_int_eq(check(&old, start_ms + 11), AUTH_STALE);
+	auth = member[0];
+	struct client fresh = {.nonce = nonce_at(start_ms + 12)};
+	auth = member[1];
+	ck_assert_int_eq(check(&fresh, start_ms + 13), AUTH_OK);
+	done_pair();
+}
+END_TEST
+
+START_TEST(what_is_no_use_is_refused)
+{
+	setup_pair();
+	ck_assert_int_eq(auth_use_of_other(member[0], SPAN("short")), -EINVAL);
+	done_pair();
+}
+END_TEST
+
+UNIT_MAIN("common/auth shared", a_nonce_of_the_other_member_is_taken,
+	  what_one_member_took_the_other_does_not,
+	  a_retransmission_to_the_other_member_is_a_repeat,
+	  a_nonce_from_before_the_other_could_be_heard_is_stale, what_is_no_use_is_refused)
