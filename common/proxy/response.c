@@ -108,13 +108,14 @@ static void success(struct branch *b, const struct sip_msg *m, msec now)
 	if (!out)
 		return; /* it comes again (RFC 3261 13.3.1.4), and finds memory or not */
 	proxy_branch_set_state(b, BRANCH_ACCEPTED);
+	/* The ACK to it ends its repeats: the other CANCELs have left by then. */
+	if (!c->final) {
+		proxy_call_set_final(c, m->status);
+		c->stop = true;
+		cancel_others(c, m->status, now);
+	}
 	txn_respond(c->server, m->status, out, now);
 	bytes_unref(out);
-	if (c->final)
-		return;
-	proxy_call_set_final(c, m->status);
-	c->stop = true;
-	cancel_others(c, m->status, now);
 }
 
 /* Step 4: false when the response is to be weighed as it is. */

@@ -35,8 +35,6 @@ static void set_state(struct txn *t, enum state state, msec now)
 			txn_enter_state(t, TERMINATED);
 			txn_terminate(t);
 		} else {
-			if (t->last) /* the ACK; without one it has to be made yet */
-				txn_drop_request(t);
 			txn_arm_linger(t, TIMER_D_MS, now);
 		}
 		break;
@@ -108,7 +106,7 @@ static int index_request(const struct txn *t, struct sip_msg *m)
 	return sip_msg_index(m, bytes_span(t->client.req), t->reliable, &lim, &fault);
 }
 
-/* 17.1.1.3 */
+/* 17.1.1.3.  Nothing needs the request any more when its ACK is made. */
 static void send_ack(struct txn *t, const struct sip_msg *response)
 {
 	struct sip_hdr hdr[SIP_HDR_MAX];
@@ -120,6 +118,7 @@ static void send_ack(struct txn *t, const struct sip_msg *response)
 		return; /* the response will come again, and find memory or not */
 	txn_keep_last(t, ack);
 	bytes_unref(ack);
+	txn_drop_request(t);
 	txn_send(t, t->last);
 }
 
@@ -192,11 +191,11 @@ static void response(struct txn *t, const struct sip_msg *m, msec now)
 			set_state(t, ACCEPTED, now);
 			pass_up(t, m, now);
 		} else {
-			/* With a reliable transport the state is over at once; the ACK first.
-			 */
-			send_ack(t, m);
+			/* The ACK ends the repeats of the response: killed between the two, it
+			 * must be the response that has gone on. */
 			set_state(t, COMPLETED, now);
 			pass_up(t, m, now);
+			send_ack(t, m);
 		}
 		break;
 	case COMPLETED:

@@ -33,17 +33,16 @@ static void cancel(struct txn *t, const struct sip_msg *m, const struct sip_via 
 		   const struct txn_key *k, const struct sip_flow *src, msec now)
 {
 	struct txn *c = txn_server_start(t->tt, m, top, k, src, NULL, NULL, now);
-	if (c) {
-		/* 9.2: the same tag as in the response to the INVITE. */
+	if (c) /* 9.2: the same tag as in the response to the INVITE. */
 		memcpy(c->server.to_tag, t->server.to_tag, sizeof(c->server.to_tag));
-		if (txn_reply_inner(c, 200, span_str(NULL), SPAN(""), now) < 0)
-			c->machine->forgotten(c, now); /* no memory: it ends all the same */
-	} else {
-		answer_stateless(t, m);
-	}
+	/* What it leads to leaves before the 200, which ends its repeats. */
 	const struct txn_server_user *u = t->server.user;
 	if (t->method == SIP_INVITE && txn_invite_server_cancellable(t) && u && u->cancel)
 		u->cancel(t->arg, t, m, now);
+	if (!c)
+		answer_stateless(t, m);
+	else if (txn_reply_inner(c, 200, span_str(NULL), SPAN(""), now) < 0)
+		c->machine->forgotten(c, now); /* no memory: it ends all the same */
 }
 
 static enum txn_request receive(struct txn_table *tt, const struct sip_msg *m,

@@ -58,7 +58,8 @@ struct txn_client_user {
 	void (*gone)(void *arg, struct txn *t);
 };
 struct txn_server_user {
-	/* A matching CANCEL came (and has been answered 200 by the table). */
+	/* A matching CANCEL came.  The table answers it 200 afterwards: what it leads to leaves
+	 * first. */
 	void (*cancel)(void *arg, struct txn *t, const struct sip_msg *cancel, msec now);
 	/* A response could not be delivered (RFC 6026 17.2.4: the transaction lives on), or no
 	 * ACK came for it (timer H: it ends). */

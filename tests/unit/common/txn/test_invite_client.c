@@ -162,6 +162,26 @@ START_TEST(proceeding_300_to_699_is_acked_and_leads_to_completed)
 }
 END_TEST
 
+static void no_ack_yet(struct txn *t, unsigned status)
+{
+	(void)t;
+	if (status == 486)
+		assert_sent("INVITE@0");
+}
+
+START_TEST(a_final_is_told_before_its_ack_leaves)
+{
+	static const enum sip_transport by[] = {SIP_TRANSPORT_UDP, SIP_TRANSPORT_TCP};
+	for (unsigned i = 0; i < 2; i++) {
+		invite(by[i]);
+		rig.on_response = no_ack_yet;
+		rig_answer("INVITE", 486);
+		assert_sent("ACK@0");
+		rig_stop();
+	}
+}
+END_TEST
+
 START_TEST(completed_acks_every_final_again_and_passes_none_up)
 {
 	invite(SIP_TRANSPORT_UDP);
@@ -259,6 +279,7 @@ UNIT_MAIN("invite_client", calling_timer_a_doubles_without_a_cap,
 	  accepted_absorbs_what_is_no_2xx_and_transport_errors,
 	  calling_300_to_699_is_acked_and_leads_to_completed,
 	  proceeding_300_to_699_is_acked_and_leads_to_completed,
+	  a_final_is_told_before_its_ack_leaves,
 	  completed_acks_every_final_again_and_passes_none_up, completed_absorbs_1xx_and_2xx,
 	  completed_final_answer_is_absorbed_until_timer_d, completed_timer_d_is_zero_over_tcp,
 	  completed_transport_error_of_the_ack_is_told,

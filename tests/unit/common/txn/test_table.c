@@ -278,7 +278,7 @@ START_TEST(a_user_may_forget_and_try_the_next_target_from_inside_a_response)
 	rig.on_response = forget_and_go_on;
 	rig_client("INVITE", SIP_TRANSPORT_TCP);
 	rig_answer("INVITE", 503);
-	assert_sent("INVITE@0 ACK@0 INVITE@0");
+	assert_sent("INVITE@0 INVITE@0 ACK@0");
 	assert_told("503@0");
 	assert_live(1);
 	assert_state(other, "Calling");
