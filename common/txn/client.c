@@ -45,6 +45,13 @@ void txn_client_start_trying(struct txn *t, msec now)
 	txn_send(t, t->client.req);
 }
 
+/* Timer F alone: what was sent is not to be sent again from here. */
+void txn_client_resume_proceeding(struct txn *t, msec now)
+{
+	set_state(t, PROCEEDING, now);
+	txn_arm_life(t, now + txn_64t1(t));
+}
+
 static void retransmit(struct txn *t, msec now)
 {
 	uint32_t t2 = t->tt->timers.t2;

@@ -54,6 +54,11 @@ void txn_invite_client_start(struct txn *t, msec now)
 	txn_send(t, t->client.req);
 }
 
+void txn_invite_client_resume(struct txn *t, msec now)
+{
+	set_state(t, PROCEEDING, now);
+}
+
 static void retransmit(struct txn *t, msec now)
 {
 	txn_arm_retransmit(t, t->interval_ms * 2, now);
@@ -122,6 +127,33 @@ static void send_ack(struct txn *t, const struct sip_msg *response)
 	txn_send(t, t->last);
 }
 
+/* ---- the CANCEL of a resumed one: an INVITE that never arrived is not waited for ---- */
+
+static void never_arrived(struct txn *cancel, void *arg, msec now)
+{
+	struct txn_table *tt = cancel->tt;
+	struct txn *t = txn_by_id(tt, (uint64_t)(uintptr_t)arg);
+	if (t && t->kind == TXN_INVITE_CLIENT && t->state == PROCEEDING)
+		txn_arm_life(t, now + 2 * tt->timers.t1);
+}
+
+static void cancel_answered(void *arg, struct txn *cancel, const struct sip_msg *m, msec now)
+{
+	if (m->status == 481)
+		never_arrived(cancel, arg, now);
+}
+
+static void cancel_failed(void *arg, struct txn *cancel, enum txn_failure why, msec now)
+{
+	if (why == TXN_FAIL_TRANSPORT)
+		never_arrived(cancel, arg, now);
+}
+
+static const struct txn_client_user resumed_cancel = {
+	.response = cancel_answered,
+	.failed = cancel_failed,
+};
+
 /* 9.1.  Without memory for a transaction the CANCEL is still sent, once. */
 static void send_cancel(struct txn *t, struct span lines, msec now)
 {
@@ -134,8 +166,9 @@ static void send_cancel(struct txn *t, struct span lines, msec now)
 	struct bytes *cancel = sip_build_cancel(&invite, lines);
 	if (!cancel)
 		return;
+	const struct txn_client_user *user = t->client.resumed ? &resumed_cancel : NULL;
 	struct txn *c = txn_client_start(t->tt, SIP_CANCEL, SPAN("CANCEL"), t->client.branch,
-					 cancel, &t->to, NULL, NULL, now);
+					 cancel, &t->to, user, (void *)(uintptr_t)t->id, now);
 	if (!c)
 		t->tt->ops.send(t->tt->ops.arg, &t->to, cancel, 0);
 	bytes_unref(cancel);
@@ -180,23 +213,50 @@ static void provisional(struct txn *t, const struct sip_msg *m, msec now)
 	pass_up(t, m, now);
 }
 
+static bool is_held(struct txn *t, const struct sip_msg *m, msec now)
+{
+	const struct txn_client_user *u = t->client.user;
+	return u && u->hold && u->hold(t->arg, t, m, now);
+}
+
+static void final(struct txn *t, const struct sip_msg *m, msec now)
+{
+	if (m->status < 300) {
+		set_state(t, ACCEPTED, now);
+		pass_up(t, m, now);
+		return;
+	}
+	/* The ACK ends the repeats of the response: killed between the two, it must be the
+	 * response that has gone on. */
+	set_state(t, COMPLETED, now);
+	pass_up(t, m, now);
+	send_ack(t, m);
+}
+
+void txn_invite_client_take(struct txn *t, const struct sip_msg *m, msec now)
+{
+	switch ((enum state)t->state) {
+	case CALLING:
+	case PROCEEDING:
+		if (m->status >= 200)
+			final(t, m, now);
+		break;
+	case COMPLETED:
+	case ACCEPTED:
+	case TERMINATED:
+		break;
+	}
+}
+
 static void response(struct txn *t, const struct sip_msg *m, msec now)
 {
 	switch ((enum state)t->state) {
 	case CALLING:
 	case PROCEEDING:
-		if (m->status < 200) {
+		if (m->status < 200)
 			provisional(t, m, now);
-		} else if (m->status < 300) {
-			set_state(t, ACCEPTED, now);
-			pass_up(t, m, now);
-		} else {
-			/* The ACK ends the repeats of the response: killed between the two, it
-			 * must be the response that has gone on. */
-			set_state(t, COMPLETED, now);
-			pass_up(t, m, now);
-			send_ack(t, m);
-		}
+		else if (!is_held(t, m, now))
+			final(t, m, now);
 		break;
 	case COMPLETED:
 		if (m->status < 300)

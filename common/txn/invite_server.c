@@ -63,6 +63,14 @@ void txn_invite_server_start(struct txn *t, msec now)
 	set_state(t, PROCEEDING, now);
 }
 
+/* As if the 100 had been sent. */
+void txn_invite_server_resume(struct txn *t, msec now)
+{
+	set_state(t, PROCEEDING, now);
+	txn_stop_retransmit(t);
+	t->status = 100;
+}
+
 bool txn_invite_server_cancellable(const struct txn *t)
 {
 	return t->state == PROCEEDING;
@@ -136,6 +144,11 @@ static void request(struct txn *t, const struct sip_msg *m, msec now)
 	(void)now;
 	switch ((enum state)t->state) {
 	case PROCEEDING:
+		if (!t->last && t->status)
+			send_100(t); /* resumed: what went before is not known here */
+		else
+			txn_resend(t, t->last);
+		break;
 	case COMPLETED:
 		txn_resend(t, t->last);
 		break;

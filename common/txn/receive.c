@@ -37,12 +37,16 @@ static void cancel(struct txn *t, const struct sip_msg *m, const struct sip_via 
 		memcpy(c->server.to_tag, t->server.to_tag, sizeof(c->server.to_tag));
 	/* What it leads to leaves before the 200, which ends its repeats. */
 	const struct txn_server_user *u = t->server.user;
+	t->tt->cancelling = c;
 	if (t->method == SIP_INVITE && txn_invite_server_cancellable(t) && u && u->cancel)
 		u->cancel(t->arg, t, m, now);
 	if (!c)
 		answer_stateless(t, m);
+	else if (!t->tt->cancelling) /* held: if its user never answers it ends all the same */
+		c->machine->forgotten(c, now);
 	else if (txn_reply_inner(c, 200, span_str(NULL), SPAN(""), now) < 0)
-		c->machine->forgotten(c, now); /* no memory: it ends all the same */
+		c->machine->forgotten(c, now); /* no memory: the same */
+	t->tt->cancelling = NULL;
 }
 
 static enum txn_request receive(struct txn_table *tt, const struct sip_msg *m,
@@ -87,6 +91,14 @@ enum txn_request txn_recv_request(struct txn_table *tt, const struct sip_msg *m,
 	enum txn_request r = receive(tt, m, top, src, now);
 	table_leave(tt, now);
 	return r;
+}
+
+struct txn *txn_find_invite(struct txn_table *tt, const struct sip_msg *m,
+			    const struct sip_via *via)
+{
+	struct txn_key k;
+	txn_key_of(tt, m, via, &k);
+	return txn_find_server(tt, m, &k, SIP_INVITE);
 }
 
 bool txn_recv_response(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,

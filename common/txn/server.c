@@ -43,6 +43,11 @@ void txn_server_start_trying(struct txn *t, msec now)
 	set_state(t, TRYING, now);
 }
 
+void txn_server_resume_proceeding(struct txn *t, msec now)
+{
+	set_state(t, PROCEEDING, now);
+}
+
 static void life(struct txn *t, msec now)
 {
 	/* Timer J, or forgotten before it was answered. */

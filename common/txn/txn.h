@@ -48,6 +48,9 @@ enum txn_failure { TXN_FAIL_TIMEOUT, TXN_FAIL_TRANSPORT };
  * when the layer is next entered from a message or a timer, half a second after the end at the
  * latest. */
 struct txn_client_user {
+	/* A final response to an INVITE, before anything is done about it.  True: not yet; the
+	 * transaction is as if it had not come, and the user gives it to txn_take() later. */
+	bool (*hold)(void *arg, struct txn *t, const struct sip_msg *m, msec now);
 	/* Every 1xx and final response that the figure passes up; INVITE: every 2xx (RFC 6026).
 	 */
 	void (*response)(void *arg, struct txn *t, const struct sip_msg *m, msec now);
@@ -58,8 +61,8 @@ struct txn_client_user {
 	void (*gone)(void *arg, struct txn *t);
 };
 struct txn_server_user {
-	/* A matching CANCEL came.  The table answers it 200 afterwards: what it leads to leaves
-	 * first. */
+	/* A matching CANCEL came.  The table answers it 200 afterwards, since what it leads to
+	 * leaves first; unless txn_hold_cancel() is called. */
 	void (*cancel)(void *arg, struct txn *t, const struct sip_msg *cancel, msec now);
 	/* A response could not be delivered (RFC 6026 17.2.4: the transaction lives on), or no
 	 * ACK came for it (timer H: it ends). */
@@ -118,6 +121,10 @@ struct span txn_to_tag(const struct txn *t);
  * Provisional or final as `status` says.  After a 2xx to INVITE further 2xx may be sent (RFC
  * 6026 8.7). -EALREADY when the state does not allow it (the response is dropped). */
 int txn_respond(struct txn *t, unsigned status, struct bytes *b, msec now);
+/* From inside of cancel(): the CANCEL is not answered before txn_answer_cancel() is called with
+ * what this returns.  0: it cannot be held and is answered as ever. */
+uint64_t txn_hold_cancel(struct txn *t);
+void txn_answer_cancel(struct txn_table *tt, uint64_t cancel_id, msec now);
 /* Builds a response of our own (sip_build_response with txn_to_tag) and sends it. `lines`: more
  * header lines, may be empty.  -EALREADY after a final response. */
 int txn_reply(struct txn *t, unsigned status, struct span reason, struct span lines, msec now);
@@ -137,6 +144,9 @@ struct txn *txn_client_new(struct txn_table *tt, enum sip_method method,
  * of its own, and if no final response has come 64*T1 after it, the INVITE ends as a time-out.
  * `lines`: more header lines (Reason), may be empty. */
 void txn_cancel(struct txn *t, struct span lines, msec now);
+/* The final response that was held.  The user is called from inside.  Nothing happens where the
+ * transaction has had another one, or is over. */
+void txn_take(struct txn *t, const struct sip_msg *m, msec now);
 /* True when a response matched and was dealt with; false: nobody's (pass on statelessly or
  * drop). */
 bool txn_recv_response(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
@@ -145,6 +155,28 @@ bool txn_recv_response(struct txn_table *tt, const struct sip_msg *m, const stru
  * the figure (absorbs retransmissions, ACKs non-2xx); where the figure has no timer it
  * ends after 185 s (INVITE) or 64*T1.  Client and server; t may be gone at any time after. */
 void txn_forget(struct txn *t);
+
+/* ---- what another member of the pair has begun ---- */
+
+/* A server transaction whose request another member was dealing with: in Proceeding, as if it
+ * had been answered 100.  Sends nothing; a repeated INVITE gets a 100. */
+struct txn *txn_server_resume(struct txn_table *tt, const struct sip_msg *m,
+			      const struct sip_via *top, const struct sip_flow *src,
+			      const struct txn_server_user *user, void *arg, msec now);
+/* A client transaction whose request another member has sent, or may have: in Proceeding, so
+ * that a CANCEL leaves at once.  Sends nothing, now or later: of `req` only ACK and CANCEL are
+ * made.  An INVITE whose CANCEL is answered 481, or cannot be delivered, never arrived: it ends
+ * as a time-out, after 2*T1 in which a final response may still come. */
+struct txn *txn_client_resume(struct txn_table *tt, enum sip_method method,
+			      struct span method_text, struct span branch, struct bytes *req,
+			      const struct sip_flow *to, const struct txn_client_user *user,
+			      void *arg, msec now);
+/* The INVITE server transaction of the request whose top Via was `via`; m: it, or a response to
+ * it.  NULL without one. */
+struct txn *txn_find_invite(struct txn_table *tt, const struct sip_msg *m,
+			    const struct sip_via *via);
+/* The user's arg, when `user` is the one of the server transaction; else NULL. */
+void *txn_server_arg(const struct txn *t, const struct txn_server_user *user);
 
 /* Never 0, below 2^56: the rim may put something of its own above. */
 uint64_t txn_id(const struct txn *t);

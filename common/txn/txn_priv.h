@@ -11,6 +11,7 @@
 
 #include "common/base/counter.h"
 #include "common/txn/hash.h"
+#include "common/txn/match.h"
 #include "common/txn/txn.h"
 
 enum {
@@ -72,6 +73,7 @@ struct txn {
 			struct span branch; /* inside req, without the cookie */
 			struct span method_text;
 			uint8_t cancel; /* enum txn_cancel */
+			bool resumed;	/* another member has sent it, or has not */
 		} client;
 		struct {
 			const struct txn_server_user *user; /* NULL: forgotten */
@@ -99,16 +101,6 @@ static inline uint32_t txn_slot(const struct txn *t)
 	return (uint32_t)(t->id & (((uint64_t)1 << TXN_SLOT_BITS) - 1));
 }
 
-/* What a request is known by. */
-struct txn_key {
-	uint64_t hash;	    /* 17.2.3, without the method */
-	uint64_t merge;	    /* 8.2.2.2, without the method */
-	struct span branch; /* without the cookie, or (RFC 2543) the whole top Via */
-	struct span host;
-	uint16_t port;
-	bool cookie;
-	bool mergeable; /* no tag in To, not an ACK or CANCEL */
-};
 /* Hashes of the latest request, for the server transaction that is mostly made of it at once.
  */
 struct txn_latest {
@@ -128,6 +120,8 @@ struct txn_table {
 	struct txn_counters counters;
 	size_t limit;
 	unsigned depth; /* txn_* functions on the stack */
+	struct txn
+		*cancelling; /* a CANCEL whose user is being told; NULL: it is held, or none */
 	bool tell_merged;
 	struct list errors, dead;
 	size_t ndead;
@@ -198,36 +192,21 @@ static inline uint32_t txn_64t1(const struct txn *t)
 	return 64 * t->tt->timers.t1;
 }
 
-/* ---- match.c ---- */
-/* Fills in all but what txn_key_merge does. */
-void txn_key_of(const struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
-		struct txn_key *ret_key);
-void txn_key_merge(const struct txn_table *tt, const struct sip_msg *m, struct txn_key *k);
-/* Remembers the hashes of a request that is new; gives them back once, or makes them. */
-void txn_key_remember(struct txn_table *tt, const struct sip_msg *m, const struct txn_key *k);
-void txn_key_recall(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
-		    struct txn_key *ret_key);
-/* Puts a server transaction, its copy of m kept, in the tables and derives its To tag. */
-void txn_key_link(struct txn *t, const struct sip_msg *m, const struct txn_key *k);
-/* The server transaction that m belongs to when its method is taken for `method`; m's own
- * method decides on the rule for ACK.  NULL. */
-struct txn *txn_find_server(struct txn_table *tt, const struct sip_msg *m,
-			    const struct txn_key *k, enum sip_method method);
-/* Another server transaction of the same request (8.2.2.2)? */
-bool txn_find_merged(struct txn_table *tt, const struct sip_msg *m, const struct txn_key *k);
-uint64_t txn_client_hash(const struct txn_table *tt, enum sip_method method,
-			 struct span method_text, struct span branch);
-struct txn *txn_find_client(struct txn_table *tt, const struct sip_msg *m,
-			    const struct sip_via *top);
-/* Behind z9hG4bK, or the whole of it without. */
-struct span txn_branch_id(struct span branch);
-
 /* ---- user.c: as txn_client_new, txn_server_new and txn_reply, from inside of an entry ---- */
 
+/* In the table, not started; sends nothing. */
+struct txn *txn_client_make(struct txn_table *tt, enum sip_method method,
+			    struct span method_text, struct span branch, struct bytes *req,
+			    const struct sip_flow *to, const struct txn_client_user *user,
+			    void *arg);
 struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
 			     struct span method_text, struct span branch, struct bytes *req,
 			     const struct sip_flow *to, const struct txn_client_user *user,
 			     void *arg, msec now);
+struct txn *txn_server_make(struct txn_table *tt, const struct sip_msg *m,
+			    const struct sip_via *top, const struct txn_key *k,
+			    const struct sip_flow *src, const struct txn_server_user *user,
+			    void *arg);
 struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
 			     const struct sip_via *top, const struct txn_key *k,
 			     const struct sip_flow *src, const struct txn_server_user *user,
@@ -237,8 +216,14 @@ int txn_reply_inner(struct txn *t, unsigned status, struct span reason, struct s
 
 /* ---- the figures ---- */
 void txn_invite_client_start(struct txn *t, msec now);
+void txn_invite_client_resume(struct txn *t, msec now);
+/* What was held, or nothing. */
+void txn_invite_client_take(struct txn *t, const struct sip_msg *m, msec now);
 void txn_client_start_trying(struct txn *t, msec now);
+void txn_client_resume_proceeding(struct txn *t, msec now);
 void txn_invite_server_start(struct txn *t, msec now);
+void txn_invite_server_resume(struct txn *t, msec now);
+void txn_server_resume_proceeding(struct txn *t, msec now);
 void txn_server_start_trying(struct txn *t, msec now);
 /* 9.1; of an INVITE client transaction only. */
 void txn_invite_client_cancel(struct txn *t, struct span lines, msec now);

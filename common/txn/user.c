@@ -27,10 +27,10 @@ static const char *find_branch(struct span req, struct span id)
 	return id.n ? memmem(req.p, req.n, id.p, id.n) : NULL;
 }
 
-struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
-			     struct span method_text, struct span branch, struct bytes *req,
-			     const struct sip_flow *to, const struct txn_client_user *user,
-			     void *arg, msec now)
+struct txn *txn_client_make(struct txn_table *tt, enum sip_method method,
+			    struct span method_text, struct span branch, struct bytes *req,
+			    const struct sip_flow *to, const struct txn_client_user *user,
+			    void *arg)
 {
 	struct span id = txn_branch_id(branch);
 	const char *at = find_branch(bytes_span(req), id);
@@ -53,6 +53,17 @@ struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
 	txn_hash_add(&tt->clients, txn_slot(t),
 		     txn_client_hash(tt, method, method_text, branch));
 	counter_inc(&tt->counters.client_new);
+	return t;
+}
+
+struct txn *txn_client_start(struct txn_table *tt, enum sip_method method,
+			     struct span method_text, struct span branch, struct bytes *req,
+			     const struct sip_flow *to, const struct txn_client_user *user,
+			     void *arg, msec now)
+{
+	struct txn *t = txn_client_make(tt, method, method_text, branch, req, to, user, arg);
+	if (!t)
+		return NULL;
 	if (method == SIP_INVITE)
 		txn_invite_client_start(t, now);
 	else
@@ -72,6 +83,34 @@ struct txn *txn_client_new(struct txn_table *tt, enum sip_method method,
 	return t;
 }
 
+struct txn *txn_client_resume(struct txn_table *tt, enum sip_method method,
+			      struct span method_text, struct span branch, struct bytes *req,
+			      const struct sip_flow *to, const struct txn_client_user *user,
+			      void *arg, msec now)
+{
+	table_enter(tt);
+	struct txn *t = txn_client_make(tt, method, method_text, branch, req, to, user, arg);
+	if (t) {
+		t->client.resumed = true;
+		if (method == SIP_INVITE)
+			txn_invite_client_resume(t, now);
+		else
+			txn_client_resume_proceeding(t, now);
+	}
+	table_leave_user(tt, now);
+	return t;
+}
+
+void txn_take(struct txn *t, const struct sip_msg *m, msec now)
+{
+	struct txn_table *tt = t->tt;
+	if (t->kind != TXN_INVITE_CLIENT)
+		return;
+	table_enter(tt);
+	txn_invite_client_take(t, m, now);
+	table_leave_user(tt, now);
+}
+
 void txn_cancel(struct txn *t, struct span lines, msec now)
 {
 	struct txn_table *tt = t->tt;
@@ -89,10 +128,10 @@ struct bytes *txn_sent(const struct txn *t)
 
 /* ---- server ---- */
 
-struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
-			     const struct sip_via *top, const struct txn_key *k,
-			     const struct sip_flow *src, const struct txn_server_user *user,
-			     void *arg, msec now)
+struct txn *txn_server_make(struct txn_table *tt, const struct sip_msg *m,
+			    const struct sip_via *top, const struct txn_key *k,
+			    const struct sip_flow *src, const struct txn_server_user *user,
+			    void *arg)
 {
 	struct txn *t =
 		table_alloc(tt, m->method == SIP_INVITE ? TXN_INVITE_SERVER : TXN_SERVER);
@@ -114,6 +153,17 @@ struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
 	t->reliable = sip_flow_reliable(src);
 	txn_key_link(t, m, k);
 	counter_inc(&tt->counters.server_new);
+	return t;
+}
+
+struct txn *txn_server_start(struct txn_table *tt, const struct sip_msg *m,
+			     const struct sip_via *top, const struct txn_key *k,
+			     const struct sip_flow *src, const struct txn_server_user *user,
+			     void *arg, msec now)
+{
+	struct txn *t = txn_server_make(tt, m, top, k, src, user, arg);
+	if (!t)
+		return NULL;
 	if (m->method == SIP_INVITE)
 		txn_invite_server_start(t, now);
 	else
@@ -135,6 +185,31 @@ struct txn *txn_server_new(struct txn_table *tt, const struct sip_msg *m,
 	struct txn *t = txn_server_start(tt, m, top, &k, src, user, arg, now);
 	table_leave_user(tt, now);
 	return t;
+}
+
+struct txn *txn_server_resume(struct txn_table *tt, const struct sip_msg *m,
+			      const struct sip_via *top, const struct sip_flow *src,
+			      const struct txn_server_user *user, void *arg, msec now)
+{
+	struct txn_key k;
+	if (!m->is_request || m->method == SIP_ACK) {
+		counter_inc(&tt->counters.refused);
+		return NULL;
+	}
+	table_enter(tt);
+	txn_key_recall(tt, m, top, &k);
+	struct txn *t = txn_server_make(tt, m, top, &k, src, user, arg);
+	if (t && m->method == SIP_INVITE)
+		txn_invite_server_resume(t, now);
+	else if (t)
+		txn_server_resume_proceeding(t, now);
+	table_leave_user(tt, now);
+	return t;
+}
+
+void *txn_server_arg(const struct txn *t, const struct txn_server_user *user)
+{
+	return !is_client(t) && t->server.user == user ? t->arg : NULL;
 }
 
 void txn_server_set_user(struct txn *t, const struct txn_server_user *user, void *arg)
@@ -205,6 +280,23 @@ int txn_reply(struct txn *t, unsigned status, struct span reason, struct span li
 	r = txn_reply_inner(t, status, reason, lines, now);
 	table_leave_user(tt, now);
 	return r;
+}
+
+uint64_t txn_hold_cancel(struct txn *t)
+{
+	struct txn *c = t->tt->cancelling;
+	t->tt->cancelling = NULL;
+	return c ? c->id : 0;
+}
+
+void txn_answer_cancel(struct txn_table *tt, uint64_t cancel_id, msec now)
+{
+	struct txn *c = txn_by_id(tt, cancel_id);
+	if (!c || c->method != SIP_CANCEL || c->kind != TXN_SERVER)
+		return;
+	table_enter(tt);
+	txn_reply_inner(c, 200, span_str(NULL), SPAN(""), now);
+	table_leave_user(tt, now);
 }
 
 /* ---- both ---- */
