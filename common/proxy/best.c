@@ -1,7 +1,7 @@
 /*
  * RFC 3261 16.7 steps 6 to 8: one final response out of what the branches gave.
  */
-#include "common/proxy/proxy_priv.h"
+#include "common/proxy/call.h"
 
 /*
  * 6xx, then the lowest class, and in it what tells the caller how to ask again.  What tells

@@ -2,7 +2,7 @@
  * The response context (RFC 3261 16.7) and its groups: 16.6's "in parallel or serially", RFC
  * 5393 5.3 (Max-Breadth).  proxy_call_step() is the one way on and the one way out.
  */
-#include "common/proxy/proxy_priv.h"
+#include "common/proxy/call.h"
 
 #include <stdlib.h>
 

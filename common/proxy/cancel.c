@@ -1,7 +1,7 @@
 /*
  * RFC 3261 16.10 (CANCEL) and 16.8 (timer C), and the end of a serial group's time.
  */
-#include "common/proxy/proxy_priv.h"
+#include "common/proxy/call.h"
 
 void proxy_branch_cancel(struct branch *b, struct span lines, msec now)
 {

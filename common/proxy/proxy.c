@@ -1,7 +1,7 @@
 /*
  * The engine's own life: configuration, keys, counters; and text built on the stack.
  */
-#include "common/proxy/proxy_priv.h"
+#include "common/proxy/call.h"
 
 #include <stdlib.h>
 

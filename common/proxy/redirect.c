@@ -2,7 +2,7 @@
  * Recursion on 3xx: RFC 3261 16.5, 16.7 step 4.  Contacts join the target set once each; what
  * is not followed stays in the response.
  */
-#include "common/proxy/proxy_priv.h"
+#include "common/proxy/call.h"
 
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * What a client transaction tells: RFC 3261 16.7 steps 1 to 5, 9 and 10; 16.9.  Which final
  * response goes on when there are several is in best.c, 3xx in redirect.c.
  */
-#include "common/proxy/proxy_priv.h"
+#include "common/proxy/call.h"
 
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
  * RFC 3261 16.11: requests forwarded without a transaction (ACK to a 2xx; an edge's hop to a
  * home), and responses that match none.
  */
-#include "common/proxy/proxy_priv.h"
+#include "common/proxy/call.h"
 
 #include "common/sip/build.h"
 #include "common/sip/stamp.h"

@@ -2,7 +2,7 @@
  * One branch on its way: RFC 3261 16.6 steps 7, 10 and 11, RFC 3263 4.3.  With an address that
  * fails the next one is tried, under a new derived branch parameter.
  */
-#include "common/proxy/proxy_priv.h"
+#include "common/proxy/call.h"
 
 #include "common/base/log.h"
 

@@ -1,7 +1,7 @@
 /*
  * Derived branches, and forwarding to the byte.
  */
-#include "common/proxy/proxy_priv.h"
+#include "common/proxy/call.h"
 #include "tests/unit/common/proxy/world.h"
 
 static struct world *w;

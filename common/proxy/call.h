@@ -1,0 +1,120 @@
+/*
+ * Inside the proxy engine: a call (response context, 16.7) has a plan: what all of its
+ * forwarded requests share; and branches: one for each target, each with at most one live
+ * client transaction at a time (fail-over makes a new one with a new derived branch parameter).
+ */
+#ifndef EAVES_PROXY_CALL_H
+#define EAVES_PROXY_CALL_H
+
+#include "common/proxy/proxy_priv.h"
+
+/* ---- call.c: the response context ---- */
+
+enum branch_state {
+	BRANCH_WAITING,	 /* in a later group */
+	BRANCH_SPARE,	 /* another flow to the device of the branch before it */
+	BRANCH_LOCATING, /* its next hop is being resolved */
+	BRANCH_CALLING,	 /* client transaction without a final response */
+	BRANCH_ACCEPTED, /* 2xx to INVITE: more of them may come (RFC 6026) */
+	BRANCH_DONE,
+};
+
+struct proxy_alternatives {
+	unsigned n, next;
+	struct locate_target v[];
+};
+
+struct branch {
+	struct proxy_call *call;
+	struct branch *next;
+	struct txn *client;
+	struct wheel_timer timer_c;
+	struct span uri, route, record_user;
+	struct sip_flow flow;
+	struct locate_query *query;
+	struct proxy_alternatives *alt;
+	struct locate_target target; /* in use, unless has_flow */
+	struct bytes *challenge;     /* 401 or 407, kept while others may add theirs */
+	uint64_t tag;
+	uint32_t breadth;
+	uint32_t attempt;
+	uint32_t name; /* as locate_result */
+	uint16_t q;
+	uint8_t state; /* enum branch_state */
+	bool has_flow, strict, provisional, cancelled, own_alloc;
+};
+
+struct proxy_call {
+	struct proxy *p;
+	struct list link;
+	struct txn *server;
+	struct sip_kept *kept; /* the request, while branches may be made of it */
+	struct proxy_plan plan;
+	struct branch *branches; /* in the order of trying */
+	struct wheel_timer serial;
+	const struct proxy_hooks *hooks;
+	void *hooks_arg;
+	struct bytes *best; /* NULL: best_status is our own */
+	unsigned best_status;
+	unsigned final; /* sent, 0 before */
+	unsigned nbranches;
+	bool invite;
+	bool cancelled; /* by the caller */
+	bool stop;	/* no new branches: 6xx, 2xx, CANCEL */
+	bool done_told;
+};
+
+static inline bool proxy_branch_pending(const struct branch *b)
+{
+	return b->state == BRANCH_LOCATING || b->state == BRANCH_CALLING;
+}
+
+/* The only way on and out: starts groups, sends the best response, frees.  The call may be gone
+ * afterwards. */
+void proxy_call_step(struct proxy_call *c, msec now);
+/* Once: the final response is on its way. */
+static inline void proxy_call_set_final(struct proxy_call *c, unsigned status)
+{
+	c->final = status;
+	counter_dec(&c->p->count.unanswered);
+}
+void proxy_call_free(struct proxy_call *c);
+void proxy_branch_set_state(struct branch *b, enum branch_state s);
+/* Starts WAITING branches of the next q, as far as the breadth goes. */
+void proxy_call_next_group(struct proxy_call *c, msec now);
+
+/* ---- target.c: 16.6 steps 7 to 11, RFC 3263 4.3 ---- */
+void proxy_branch_start(struct branch *b, msec now);
+/* The next address of the branch; false when there is none left. */
+bool proxy_branch_fail_over(struct branch *b, msec now);
+/* The branch ends with a status of our own (408, 503 ...). */
+void proxy_branch_end(struct branch *b, unsigned status);
+
+/* ---- response.c, best.c, redirect.c: 16.7 ---- */
+extern const struct txn_client_user proxy_client_user;
+/* Begins the splice of a response: our Via taken off.  False: there is no other. */
+bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s);
+/* The response as it goes on: without our Via and what the role strips, and by a stream with
+ * its length, which is in `text`.  False: there is no other Via. */
+bool proxy_response_begin(const struct proxy_call *c, const struct sip_msg *m,
+			  struct sip_splice *s, char text[PROXY_LENGTH_BYTES]);
+/* The same in bytes.  NULL: out of memory or no other Via. */
+struct bytes *proxy_response_bytes(const struct proxy_call *c, const struct sip_msg *m);
+/* Step 6's order: lower is better. */
+unsigned proxy_status_rank(unsigned status);
+/* Takes the reference on `bytes` (NULL: a status of our own). */
+void proxy_call_offer(struct proxy_call *c, unsigned status, struct bytes *bytes);
+void proxy_call_send_best(struct proxy_call *c, msec now);
+/* 16.7 step 4: true when at least one contact of the 3xx became a branch; *ret_rest: the
+ * response without those, or NULL when none is left. */
+bool proxy_recurse(struct branch *b, const struct sip_msg *m, struct bytes **ret_rest);
+
+/* ---- cancel.c: 16.8, 16.10 ---- */
+extern const struct txn_server_user proxy_server_user;
+/* Ends every branch that has no final response. `lines` go into the CANCELs. */
+void proxy_call_cancel(struct proxy_call *c, struct span lines, msec now);
+void proxy_branch_cancel(struct branch *b, struct span lines, msec now);
+void proxy_timer_c_fired(struct wheel_timer *t, msec now);
+void proxy_serial_fired(struct wheel_timer *t, msec now);
+
+#endif
