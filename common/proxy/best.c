@@ -41,19 +41,6 @@ void proxy_call_offer(struct proxy_call *c, unsigned status, struct bytes *bytes
 	c->best_status = bytes || status >= 300 ? status : 500;
 }
 
-/* Our own bytes, let in once already. */
-static int index_own(struct sip_msg *m, struct sip_hdr hdr[SIP_HDR_MAX], const struct bytes *b)
-{
-	struct sip_limits lim = sip_limits_default;
-	struct sip_fault fault;
-	lim.stream_bytes = lim.datagram_bytes = b->n;
-	lim.headers = SIP_HDR_MAX;
-	lim.header_bytes = UINT16_MAX;
-	lim.commas = lim.semicolons = UINT16_MAX;
-	m->hdr = hdr;
-	return sip_msg_index(m, bytes_span(b), false, &lim, &fault);
-}
-
 /* The fields of one kind of another 401 or 407, as whole lines. */
 static void add_challenges(struct proxy_text *t, const struct sip_msg *m, enum sip_hdr_kind k)
 {
@@ -75,7 +62,7 @@ static struct proxy_text gather_challenges(const struct proxy_call *c)
 		struct sip_hdr hdr[SIP_HDR_MAX];
 		struct sip_msg m;
 		if (!b->challenge || b->challenge == c->best ||
-		    index_own(&m, hdr, b->challenge))
+		    proxy_index_own(&m, hdr, bytes_span(b->challenge)))
 			continue;
 		add_challenges(&t, &m, SIP_HDR_WWW_AUTHENTICATE);
 		add_challenges(&t, &m, SIP_HDR_PROXY_AUTHENTICATE);
@@ -90,7 +77,7 @@ static struct bytes *aggregate(struct proxy_call *c)
 	struct sip_msg m;
 	struct sip_splice s;
 	struct proxy_text t = gather_challenges(c);
-	if (!t.n || index_own(&m, hdr, c->best))
+	if (!t.n || proxy_index_own(&m, hdr, bytes_span(c->best)))
 		return NULL;
 	sip_splice_init(&s, &m);
 	sip_splice_append(&s, proxy_text_span(&t));
@@ -109,7 +96,8 @@ void proxy_call_send_best(struct proxy_call *c, msec now)
 {
 	unsigned status = c->best_status ? c->best_status : 480;
 	bool silent = status == 408 || status == 480; /* said by us, not by a device */
-	if (c->cancelled && silent && !c->best)
+	/* Rebuilt from the CANCEL: that a target is not found now says nothing of it then. */
+	if (c->cancelled && (silent || c->partial) && !c->best)
 		status = 487;
 	if (status == 503) { /* step 6: it would mean that we cannot serve the caller at all */
 		status = 500;

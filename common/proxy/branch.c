@@ -63,6 +63,25 @@ uint64_t proxy_request_mac_by(const struct proxy *p, uint64_t request_mac, struc
 	return mac_final(&h);
 }
 
+uint64_t proxy_request_mac_named(const struct proxy *p, uint64_t request_mac, uint64_t tag)
+{
+	struct mac h;
+	mac_init(&h, &p->branch_key);
+	mac_add_u64(&h, 'B');
+	mac_add_u64(&h, request_mac);
+	mac_add_u64(&h, tag);
+	return mac_final(&h);
+}
+
+uint64_t proxy_request_key_of(const struct proxy *p, uint64_t request_mac)
+{
+	struct mac h;
+	mac_init(&h, &p->branch_key);
+	mac_add_u64(&h, 'K');
+	mac_add_u64(&h, request_mac);
+	return mac_final(&h);
+}
+
 static uint64_t verifier(const struct proxy *p, uint64_t request_mac, struct span target,
 			 struct span loop)
 {

@@ -103,6 +103,7 @@ void proxy_call_free(struct proxy_call *c)
 		next = b->next;
 		proxy_branch_set_state(b, BRANCH_DONE);
 		bytes_unref(b->challenge);
+		bytes_unref(b->branch);
 		free(b->alt);
 		if (b->own_alloc)
 			free(b);
@@ -159,15 +160,25 @@ static void branch_init(struct branch *b, struct proxy_call *c, const struct pro
 }
 
 /* By q, stable: 16.6, "highest first". */
-static void sort_targets(const struct proxy_target **v, const struct proxy_target *t,
-			 unsigned n)
+const struct proxy_target **proxy_sort_targets(const struct proxy *p,
+					       const struct proxy_target *t, unsigned *n,
+					       const struct proxy_target *room[1])
 {
-	for (unsigned i = 0; i < n; i++) {
+	const struct proxy_target **v = room;
+	if (*n > 1) {
+		v = arena_alloc(sip_arena(), *n * sizeof(const struct proxy_target *));
+		if (!v)
+			return NULL;
+	}
+	for (unsigned i = 0; i < *n; i++) {
 		unsigned k = i;
 		for (; k > 0 && v[k - 1]->q < t[i].q; k--)
 			v[k] = v[k - 1];
 		v[k] = &t[i];
 	}
+	if (*n > p->conf.max_targets)
+		*n = p->conf.max_targets;
+	return v;
 }
 
 static size_t text_bytes(const struct proxy_request *r, const struct proxy_target *const *v,
@@ -183,10 +194,10 @@ static size_t text_bytes(const struct proxy_request *r, const struct proxy_targe
 
 /* One allocation: the call, its branches, the text that must outlive r.  NULL: out of memory.
  */
-static struct proxy_call *call_new(struct proxy *p, struct txn *server,
-				   const struct proxy_request *r,
-				   const struct proxy_target *const *v, unsigned n,
-				   const struct proxy_opts *opts)
+struct proxy_call *proxy_call_new(struct proxy *p, struct txn *server,
+				  const struct proxy_request *r,
+				  const struct proxy_target *const *v, unsigned n,
+				  const struct proxy_opts *opts)
 {
 	unsigned nb = n ? n : 1;
 	size_t fixed = sizeof(struct proxy_call) + nb * sizeof(struct branch);
@@ -214,6 +225,7 @@ static struct proxy_call *call_new(struct proxy *p, struct txn *server,
 	c->plan.path = keep(&text, c->plan.path);
 	c->plan.via_flow = keep(&text, c->plan.via_flow);
 	c->invite = r->msg->method == SIP_INVITE;
+	c->plan.in_dialog = c->invite && r->to_tag.p;
 	c->nbranches = nb;
 	c->branches = b;
 	if (opts) {
@@ -251,21 +263,15 @@ int proxy_forward_txn(struct proxy *p, struct txn *server, const struct proxy_re
 		      const struct proxy_target *t, unsigned n, const struct proxy_opts *opts,
 		      msec now)
 {
-	const struct proxy_target *one[1], **v = one;
-	if (n > 1) {
-		v = arena_alloc(sip_arena(), n * sizeof(const struct proxy_target *));
-		if (!v)
-			return refuse(server, 500, -ENOMEM, now);
-	}
-	sort_targets(v, t, n);
-	if (n > p->conf.max_targets)
-		n = p->conf.max_targets;
+	const struct proxy_target *room[1], **v = proxy_sort_targets(p, t, &n, room);
+	if (!v)
+		return refuse(server, 500, -ENOMEM, now);
 	unsigned status = proxy_may_forward(p, r, largest_group(v, n));
 	if (status) {
 		counter_inc(&p->count.refused);
 		return refuse(server, status, 0, now);
 	}
-	struct proxy_call *c = call_new(p, server, r, v, n, opts);
+	struct proxy_call *c = proxy_call_new(p, server, r, v, n, opts);
 	if (!c)
 		return refuse(server, 500, -ENOMEM, now);
 	txn_server_set_user(server, &proxy_server_user, c);

@@ -34,6 +34,7 @@ struct branch {
 	struct locate_query *query;
 	struct proxy_alternatives *alt;
 	struct locate_target target; /* in use, unless has_flow */
+	struct bytes *branch;	     /* as a response brought it back; NULL: it is derived */
 	struct bytes *challenge;     /* 401 or 407, kept while others may add theirs */
 	uint64_t tag;
 	uint32_t breadth;
@@ -42,6 +43,8 @@ struct branch {
 	uint16_t q;
 	uint8_t state; /* enum branch_state */
 	bool has_flow, strict, provisional, cancelled, own_alloc;
+	bool sent;   /* its attempt counts the next one */
+	bool resume; /* another member has sent it, or may have: nothing is sent from here */
 };
 
 struct proxy_call {
@@ -61,6 +64,7 @@ struct proxy_call {
 	bool invite;
 	bool cancelled; /* by the caller */
 	bool stop;	/* no new branches: 6xx, 2xx, CANCEL */
+	bool partial;	/* rebuilt: the request is not whole, nothing new can be made of it */
 	bool done_told;
 };
 
@@ -79,12 +83,27 @@ static inline void proxy_call_set_final(struct proxy_call *c, unsigned status)
 	counter_dec(&c->p->count.unanswered);
 }
 void proxy_call_free(struct proxy_call *c);
+/* One with its branches, nothing started, not yet the server transaction's user.  NULL: out of
+ * memory. */
+struct proxy_call *proxy_call_new(struct proxy *p, struct txn *server,
+				  const struct proxy_request *r,
+				  const struct proxy_target *const *v, unsigned n,
+				  const struct proxy_opts *opts);
+/* The targets by q, at most the configured number; *n: in and out.  `room`: for one.  NULL: out
+ * of memory. */
+const struct proxy_target **proxy_sort_targets(const struct proxy *p,
+					       const struct proxy_target *t, unsigned *n,
+					       const struct proxy_target *room[1]);
 void proxy_branch_set_state(struct branch *b, enum branch_state s);
 /* Starts WAITING branches of the next q, as far as the breadth goes. */
 void proxy_call_next_group(struct proxy_call *c, msec now);
 
 /* ---- target.c: 16.6 steps 7 to 11, RFC 3263 4.3 ---- */
 void proxy_branch_start(struct branch *b, msec now);
+/* Sends over b->flow, or (b->resume) takes it for sent.  0, or -errno with nothing done. */
+int proxy_branch_send(struct branch *b, msec now);
+/* What names the branch's transaction, or will. */
+void proxy_branch_text(const struct branch *b, char out[PROXY_BRANCH_LEN]);
 /* The next address of the branch; false when there is none left. */
 bool proxy_branch_fail_over(struct branch *b, msec now);
 /* The branch ends with a status of our own (408, 503 ...). */

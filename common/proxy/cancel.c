@@ -6,6 +6,10 @@
 void proxy_branch_cancel(struct branch *b, struct span lines, msec now)
 {
 	struct proxy_call *c = b->call;
+	if (b->state == BRANCH_LOCATING && b->resume) {
+		b->cancelled = true; /* the CANCEL leaves when it is known where to */
+		return;
+	}
 	if (b->state == BRANCH_WAITING || b->state == BRANCH_LOCATING) {
 		proxy_branch_set_state(b, BRANCH_DONE);
 		return;

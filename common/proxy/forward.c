@@ -120,8 +120,11 @@ static void add_via(const struct proxy *p, const struct proxy_plan *pl,
 		    const struct proxy_leg *leg, const struct proxy_local *out,
 		    struct proxy_text *t, char branch[PROXY_BRANCH_LEN])
 {
-	proxy_branch_make(p, pl->request_mac, pl->loop_mac, leg->uri, leg->route, leg->attempt,
-			  branch);
+	if (leg->branch.p)
+		memcpy(branch, leg->branch.p, PROXY_BRANCH_LEN);
+	else
+		proxy_branch_make(p, proxy_request_mac_to(p, pl->request_mac, leg->tag),
+				  pl->loop_mac, leg->uri, leg->route, leg->attempt, branch);
 	proxy_text_add(t, SPAN("Via: SIP/2.0/"));
 	proxy_text_add(t, span_str(sip_transport_via(out->transport)));
 	proxy_text_add(t, SPAN(" "));
@@ -132,6 +135,12 @@ static void add_via(const struct proxy *p, const struct proxy_plan *pl,
 		proxy_text_add(t, SPAN(";ft="));
 		proxy_text_add(t, pl->via_flow);
 	}
+	if (leg->tag) {
+		proxy_text_add(t, SPAN(";b="));
+		proxy_text_hex(t, leg->tag);
+	}
+	if (pl->in_dialog)
+		proxy_text_add(t, SPAN(";d"));
 	proxy_text_add(t, SPAN("\r\n"));
 }
 

@@ -48,6 +48,18 @@ const struct proxy_counters *proxy_counters(const struct proxy *p)
 	return &p->count;
 }
 
+int proxy_index_own(struct sip_msg *m, struct sip_hdr hdr[SIP_HDR_MAX], struct span text)
+{
+	struct sip_limits lim = sip_limits_default;
+	struct sip_fault fault;
+	lim.stream_bytes = lim.datagram_bytes = (uint32_t)text.n;
+	lim.headers = SIP_HDR_MAX;
+	lim.header_bytes = UINT16_MAX;
+	lim.commas = lim.semicolons = UINT16_MAX;
+	m->hdr = hdr;
+	return sip_msg_index(m, text, false, &lim, &fault);
+}
+
 void proxy_text_add(struct proxy_text *t, struct span s)
 {
 	if (s.n > t->cap - t->n) {

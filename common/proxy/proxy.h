@@ -191,6 +191,7 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 
 struct proxy_counters {
 	uint64_t forwarded, responses, stateless, loops, too_many_hops, no_target, refused,
+		rebuilt,    /* INVITEs of another member, from a response or a CANCEL */
 		calls,	    /* now */
 		unanswered; /* of these, without a final response sent */
 };

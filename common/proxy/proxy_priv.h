@@ -23,6 +23,9 @@ struct proxy {
 	struct proxy_counters count;
 };
 
+/* Indexes what was let in once already, or is of our own making.  0 or -EBADMSG. */
+int proxy_index_own(struct sip_msg *m, struct sip_hdr hdr[SIP_HDR_MAX], struct span text);
+
 /* ---- text on the stack ---- */
 
 struct proxy_text {
@@ -59,6 +62,15 @@ uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
 /* The same with a flow token of ours in the Via: nobody can put another in its place. */
 uint64_t proxy_request_mac_by(const struct proxy *p, uint64_t request_mac,
 			      struct span via_flow);
+/* The same with the name of the target that stands in it (proxy_target.tag; 0: none). */
+uint64_t proxy_request_mac_named(const struct proxy *p, uint64_t request_mac, uint64_t tag);
+static inline uint64_t proxy_request_mac_to(const struct proxy *p, uint64_t request_mac,
+					    uint64_t tag)
+{
+	return tag ? proxy_request_mac_named(p, request_mac, tag) : request_mac;
+}
+/* What names a request to both members of a pair. */
+uint64_t proxy_request_key_of(const struct proxy *p, uint64_t request_mac);
 /* The branch of one attempt at one target. */
 void proxy_branch_make(const struct proxy *p, uint64_t request_mac, uint64_t loop_mac,
 		       struct span uri, struct span route, uint32_t attempt,
@@ -95,6 +107,7 @@ struct proxy_plan {
 	uint16_t listener;     /* where the request came in */
 	uint16_t own_routes;
 	bool undo_strict, has_route, record_route;
+	bool in_dialog; /* an INVITE with a To tag: our Via says so */
 	/* During the call that brought the request in: parsed values.  NULL later. */
 	const struct sip_uri *uri_parsed, *route_parsed;
 };
@@ -102,6 +115,8 @@ struct proxy_plan {
 /* One forwarded request. */
 struct proxy_leg {
 	struct span uri, route, record_user;
+	struct span branch; /* as another member derived it; p NULL: derived here */
+	uint64_t tag;	    /* the target's, in our Via; 0: not there */
 	uint32_t breadth;
 	uint32_t attempt;
 	uint16_t listener; /* where it goes out */
@@ -128,6 +143,30 @@ void proxy_strip(struct sip_splice *s, const struct sip_msg *m, uint64_t bits);
 /* 483 or 440 when the request may not be forwarded to `parallel` targets at once, else 0. */
 unsigned proxy_may_forward(const struct proxy *p, const struct proxy_request *r,
 			   unsigned parallel);
+
+/* Requests whose Via names the target: INVITE, and what gets its branch. */
+static inline bool proxy_names_target(enum sip_method m)
+{
+	return m == SIP_INVITE || m == SIP_ACK || m == SIP_CANCEL;
+}
+
+/* ---- back.c: what a response brings back ---- */
+
+struct proxy_back {
+	struct sip_via next; /* top Via of the request as received */
+	struct span token;   /* proxy_opts.via_flow */
+	struct span from_tag;
+	uint64_t id_mac, request_mac; /* as of the request; without token and tag */
+	uint64_t tag;		      /* proxy_target.tag */
+	bool in_dialog;
+};
+/* 0; -EPERM when our key did not make the top Via for the request that m answers. */
+int proxy_back_read(const struct proxy *p, const struct sip_msg *m, const struct sip_via *top,
+		    struct proxy_back *ret);
+/* Where the response goes: by the flow that our Via names, else where the next Via says.  The
+ * leg that it came by (src) decides whether it will be repeated. */
+int proxy_back_flow(const struct proxy *p, const struct proxy_back *b,
+		    const struct sip_flow *src, struct sip_flow *ret);
 
 /* ---- stateless.c ---- */
 void proxy_reply_stateless(struct proxy *p, const struct proxy_request *r, unsigned status);

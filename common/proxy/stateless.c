@@ -157,6 +157,7 @@ int proxy_forward_stateless(struct proxy *p, const struct proxy_request *r,
 			leg.uri = t->uri;
 		leg.route = t->route;
 		leg.record_user = t->record_user;
+		leg.tag = proxy_names_target(r->msg->method) ? t->tag : 0;
 	}
 	int rc = 0;
 	bool to_flow = t && t->has_flow;
@@ -169,66 +170,21 @@ int proxy_forward_stateless(struct proxy *p, const struct proxy_request *r,
 	return rc;
 }
 
-/* Where a response goes by its next Via, whose received is ours by the branch's MAC. */
-static int response_flow(const struct proxy *p, const struct sip_via *next, uint16_t hint,
-			 struct sip_flow *ret)
-{
-	*ret = (struct sip_flow){.transport = next->transport, .listener = hint};
-	int rc = sip_via_dest(next, ret);
-	if (rc)
-		return rc;
-	struct locate_target t = {.transport = ret->transport, .addr = ret->remote};
-	int listener = p->ops.listener_for(p->ops.arg, &t, hint);
-	if (listener < 0)
-		return listener;
-	ret->listener = (uint16_t)listener;
-	return 0;
-}
-
-/* By the flow that our Via names, else where the next Via says.  The leg that it came by
- * decides whether it will be repeated. */
-static int flow_back(const struct proxy *p, struct span token, const struct sip_via *next,
-		     const struct sip_flow *src, struct sip_flow *ret)
-{
-	int rc = token.n && p->ops.read_flow ? p->ops.read_flow(p->ops.arg, token, ret)
-					     : -ENOENT;
-	if (rc == -ESTALE) /* the phone's connection; it may come back by another */
-		return rc;
-	if (rc)
-		rc = response_flow(p, next, src->listener, ret);
-	else if (ret->node)
-		ret->leg = src->node ? src->leg : src->transport;
-	return rc;
-}
-
 int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 			     const struct sip_via *top, const struct sip_flow *src)
 {
 	struct iovec iov[SIP_SPLICE_IOV];
 	char text[PROXY_LENGTH_BYTES];
 	struct proxy_text length = {.p = text, .cap = sizeof(text)};
-	struct sip_list_it it = {0};
 	struct sip_flow flow;
 	struct sip_splice s;
-	struct sip_via next;
-	struct span v, tag, token = {NULL, 0};
+	struct proxy_back back;
 	/* RFC 4320 4.2: late responses to anything but INVITE went out of date with their
 	 * transaction only where there was one: a stateless hop cannot tell, and passes them.
 	 */
-	if (!p->ops.is_local(p->ops.arg, top->host, top->port))
-		return -EPERM;
-	if (!sip_list_next(m, SIP_HDR_VIA, &it, &v) ||
-	    !sip_list_next(m, SIP_HDR_VIA, &it, &v) || sip_via_parse(v, &next))
-		return -EPERM;
-	const struct sip_param *ft = sip_params_find(&top->params, SPAN("ft"));
-	if (ft)
-		token = ft->value;
-	if (sip_msg_tag(m, SIP_HDR_FROM, &tag))
-		return -EPERM;
-	uint64_t mac = proxy_request_mac(p, m, &next, proxy_dialog_mac(p, m->call_id, tag));
-	if (!proxy_branch_verify(p, top->branch, proxy_request_mac_by(p, mac, token)))
-		return -EPERM;
-	int rc = flow_back(p, token, &next, src, &flow);
+	int rc = proxy_back_read(p, m, top, &back);
+	if (!rc)
+		rc = proxy_back_flow(p, &back, src, &flow);
 	if (rc)
 		return rc;
 	proxy_take_via(m, &s);

@@ -24,6 +24,25 @@ void proxy_branch_end(struct branch *b, unsigned status)
 	proxy_call_offer(b->call, status, NULL);
 }
 
+static uint64_t tag_in_via(const struct branch *b)
+{
+	return b->call->invite ? b->tag : 0;
+}
+
+void proxy_branch_text(const struct branch *b, char out[PROXY_BRANCH_LEN])
+{
+	const struct proxy_call *c = b->call;
+	uint32_t attempt = b->attempt;
+	if (b->branch) {
+		memcpy(out, b->branch->p, PROXY_BRANCH_LEN);
+		return;
+	}
+	if (b->sent)
+		attempt--; /* that of the next one */
+	proxy_branch_make(c->p, proxy_request_mac_to(c->p, c->plan.request_mac, tag_in_via(b)),
+			  c->plan.loop_mac, b->uri, b->route, attempt, out);
+}
+
 static struct bytes *render(struct branch *b, struct proxy_scratch *sc)
 {
 	struct proxy_call *c = b->call;
@@ -31,6 +50,8 @@ static struct bytes *render(struct branch *b, struct proxy_scratch *sc)
 		.uri = b->uri,
 		.route = b->route,
 		.record_user = b->record_user,
+		.branch = b->branch ? bytes_span(b->branch) : span_of(NULL, 0),
+		.tag = tag_in_via(b),
 		.breadth = b->breadth,
 		.attempt = b->attempt,
 		.listener = b->flow.listener,
@@ -42,8 +63,7 @@ static struct bytes *render(struct branch *b, struct proxy_scratch *sc)
 	return sip_splice_bytes(&s);
 }
 
-/* Sends over b->flow.  0, or -errno with nothing sent. */
-static int send_request(struct branch *b, msec now)
+int proxy_branch_send(struct branch *b, msec now)
 {
 	struct proxy_call *c = b->call;
 	struct proxy_scratch sc;
@@ -51,18 +71,26 @@ static int send_request(struct branch *b, msec now)
 	if (!req)
 		return -ENOMEM;
 	const struct sip_msg *m = c->plan.m;
-	b->client = txn_client_new(c->p->tt, m->method, m->method_text,
-				   span_of(sc.branch, sizeof(sc.branch)), req, &b->flow,
-				   &proxy_client_user, b, now);
+	struct span branch = span_of(sc.branch, sizeof(sc.branch));
+	b->client = b->resume ? txn_client_resume(c->p->tt, m->method, m->method_text, branch,
+						  req, &b->flow, &proxy_client_user, b, now)
+			      : txn_client_new(c->p->tt, m->method, m->method_text, branch, req,
+					       &b->flow, &proxy_client_user, b, now);
 	bytes_unref(req);
 	b->attempt++;
+	b->sent = true;
 	if (!b->client)
 		return -ENOSPC;
-	b->provisional = false;
+	b->provisional = b->resume;
 	proxy_branch_set_state(b, BRANCH_CALLING);
+	if (b->cancelled) { /* meanwhile, while its next hop was looked for */
+		txn_cancel(b->client, span_of(NULL, 0), now);
+		return 0;
+	}
 	if (c->invite) /* step 11 */
 		wheel_arm(c->p->w, &b->timer_c, now + c->p->conf.timer_c_ms);
-	counter_inc(&c->p->count.forwarded);
+	if (!b->resume)
+		counter_inc(&c->p->count.forwarded);
 	return 0;
 }
 
@@ -80,7 +108,7 @@ static int try_target(struct branch *b, const struct locate_target *t, msec now)
 		.remote = t->addr,
 		.name = t->transport == SIP_TRANSPORT_TLS ? b->name : 0,
 	};
-	return send_request(b, now);
+	return proxy_branch_send(b, now);
 }
 
 static bool try_next(struct branch *b, msec now)
@@ -148,7 +176,7 @@ void proxy_branch_start(struct branch *b, msec now)
 	struct sip_uri hop;
 	proxy_branch_set_state(b, BRANCH_LOCATING);
 	if (b->has_flow && !b->route.n && !c->plan.has_route) {
-		if (send_request(b, now))
+		if (proxy_branch_send(b, now))
 			proxy_branch_end(b, 503);
 		return;
 	}
@@ -157,7 +185,7 @@ void proxy_branch_start(struct branch *b, msec now)
 		return;
 	}
 	if (b->has_flow) {
-		if (send_request(b, now))
+		if (proxy_branch_send(b, now))
 			proxy_branch_end(b, 503);
 		return;
 	}

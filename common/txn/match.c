@@ -160,11 +160,19 @@ static struct span in_kept(const struct sip_msg *m, const struct sip_msg *kept, 
 	return span_of(p, p ? s.n : 0);
 }
 
+static void own_tag(const struct txn_table *tt, const struct txn_key *k, char out[16])
+{
+	struct mac mac;
+	begin(&mac, tt, FOR_TAG);
+	mac_add_u64(&mac, k->hash);
+	mac_add_u64(&mac, k->merge);
+	mac_hex(mac_final(&mac), out);
+}
+
 void txn_key_link(struct txn *t, const struct sip_msg *m, const struct txn_key *k)
 {
 	struct txn_table *tt = t->tt;
 	const struct sip_msg *kept = &t->server.req->msg;
-	struct mac mac;
 
 	t->server.cookie = k->cookie;
 	t->server.port = k->port;
@@ -178,10 +186,19 @@ void txn_key_link(struct txn *t, const struct sip_msg *m, const struct txn_key *
 		txn_hash_add(&tt->merges, txn_slot(t),
 			     with_method(tt, k->merge, t->method, m->method_text));
 
-	begin(&mac, tt, FOR_TAG);
-	mac_add_u64(&mac, k->hash);
-	mac_add_u64(&mac, k->merge);
-	mac_hex(mac_final(&mac), t->server.to_tag);
+	own_tag(tt, k, t->server.to_tag);
+}
+
+bool txn_is_own_tag(const struct txn_table *tt, const struct sip_msg *m,
+		    const struct sip_via *top, struct span tag)
+{
+	struct txn_key k;
+	char own[16];
+	if (tag.n != sizeof(own))
+		return false;
+	txn_key_of(tt, m, top, &k);
+	own_tag(tt, &k, own);
+	return memcmp(own, tag.p, sizeof(own)) == 0;
 }
 
 /* ---- RFC 2543 ---- */

@@ -175,6 +175,10 @@ struct txn *txn_client_resume(struct txn_table *tt, enum sip_method method,
  * it.  NULL without one. */
 struct txn *txn_find_invite(struct txn_table *tt, const struct sip_msg *m,
 			    const struct sip_via *via);
+/* Is `tag` the To tag that this server, or another member, gives in its own responses to the
+ * INVITE that m, an ACK, has the branch of? */
+bool txn_is_own_tag(const struct txn_table *tt, const struct sip_msg *m,
+		    const struct sip_via *top, struct span tag);
 /* The user's arg, when `user` is the one of the server transaction; else NULL. */
 void *txn_server_arg(const struct txn *t, const struct txn_server_user *user);
 

@@ -29,7 +29,7 @@ static struct bench {
 	char contact[64];
 } b;
 
-static const struct proxy_local here = {SIP_TRANSPORT_UDP, {"192.0.2.1", 9}, 5060};
+static const struct proxy_local here = {SIP_TRANSPORT_UDP, {"192.0.2.1", 9}, 5060, false};
 
 static const struct proxy_local *local(void *arg, uint16_t listener)
 {

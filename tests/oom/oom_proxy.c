@@ -5,13 +5,13 @@
  */
 #include "tests/oom/message.h"
 
-#include "common/proxy/proxy.h"
+#include "common/proxy/rebuild.h"
 
 #include <errno.h>
 
 enum { SENT_MAX = 64 };
 
-static const struct proxy_local local = {SIP_TRANSPORT_UDP, {"192.0.2.1", 9}, 5060};
+static const struct proxy_local local = {SIP_TRANSPORT_UDP, {"192.0.2.1", 9}, 5060, false};
 static struct wheel wheel;
 static struct txn_table *tt;
 static struct proxy *proxy;
@@ -136,6 +136,8 @@ static void request(const char *method, const char *branch, const char *to_tag,
 		return;
 	if (msg.m.method == SIP_ACK)
 		proxy_forward_stateless(proxy, &r, v, &opts, now);
+	else if (msg.m.method == SIP_CANCEL)
+		proxy_rebuild_from_cancel(proxy, &r, v, n, &opts, now);
 	else
 		proxy_forward(proxy, &r, v, n, &opts, now);
 }
@@ -147,7 +149,10 @@ static void answer(const char *to, unsigned status)
 	arena_reset(&arena);
 	if (!to || !message_response(&msg, to, status))
 		return;
-	if (!txn_recv_response(tt, &msg.m, &msg.top, &src, now))
+	if (txn_recv_response(tt, &msg.m, &msg.top, &src, now))
+		return;
+	if (proxy_rebuild_from_response(proxy, &msg.m, &msg.top, &src, NULL, NULL, now) ==
+	    -EINVAL)
 		proxy_response_stateless(proxy, &msg.m, &msg.top, &src);
 }
 
@@ -200,20 +205,7 @@ static bool slow_name(void)
 	return find(from, "SIP/2.0 200", 0) != NULL;
 }
 
-static int work(void)
-{
-	int done = forked_call();
-
-	done += cancelled_call();
-	done += slow_name();
-	for (unsigned i = 0; i < 100; i++)
-		advance(5000);
-	OOM_HOLDS(txn_table_counters(tt)->live == 0);
-	OOM_HOLDS(wheel.armed == 0);
-	return done == 3 ? 0 : -1;
-}
-
-static int run(void)
+static bool begin(void)
 {
 	static const struct mac_key key = {1, 2};
 	const struct txn_ops tops = {.send = txn_send};
@@ -224,6 +216,65 @@ static int run(void)
 				      .locate_cancel = locate_stop,
 				      .target_failed = target_failed,
 				      .send = proxy_send};
+
+	tt = txn_table_new(&wheel, &txn_timers_default, &tops, &key, 100);
+	proxy = tt ? proxy_new(&proxy_conf_default, &ops, tt, &wheel, &key) : NULL;
+	return proxy != NULL;
+}
+
+static void end(void)
+{
+	proxy_free(proxy);
+	txn_table_free(tt);
+	proxy = NULL;
+	tt = NULL;
+}
+
+static bool take_over(void)
+{
+	end();
+	return begin();
+}
+
+/* The other member of the pair gets what comes, and makes the transactions of that. */
+static bool taken_over(void)
+{
+	unsigned from = nsent;
+	const char *first, *other;
+
+	request("INVITE", "z9hG4bK5", NULL, targets, 2);
+	first = find(from, "INVITE", 0);
+	other = find(from, "INVITE", 1);
+	if (!take_over())
+		return false;
+	answer(first, 180);
+	answer(other, 486);
+	if (!take_over())
+		return false;
+	request("CANCEL", "z9hG4bK5", NULL, targets, 2);
+	answer(first, 487);
+	return find(from, "SIP/2.0 180", 0) && find(from, "CANCEL sip:bob@192.0.2.3", 0) &&
+	       find(from, "ACK sip:bob@192.0.2.3", 0);
+}
+
+static int work(void)
+{
+	int done = forked_call();
+
+	done += cancelled_call();
+	done += slow_name();
+	done += taken_over();
+	if (!proxy)
+		return -1;
+	for (unsigned i = 0; i < 100; i++)
+		advance(5000);
+	OOM_HOLDS(txn_table_counters(tt)->live == 0);
+	OOM_HOLDS(wheel.armed == 0);
+	return done == 4 ? 0 : -1;
+}
+
+static int run(void)
+{
 	int r = -1;
 
 	now = 1000;
@@ -233,12 +284,9 @@ static int run(void)
 	if (arena_init(&arena, 262144) < 0)
 		return -1;
 	sip_values_use_arena(&arena);
-	tt = txn_table_new(&wheel, &txn_timers_default, &tops, &key, 100);
-	proxy = tt ? proxy_new(&proxy_conf_default, &ops, tt, &wheel, &key) : NULL;
-	if (proxy)
+	if (begin())
 		r = work();
-	proxy_free(proxy);
-	txn_table_free(tt);
+	end();
 	sip_values_use_arena(NULL);
 	arena_done(&arena);
 	return r;

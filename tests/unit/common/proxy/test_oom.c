@@ -119,6 +119,14 @@ static void set_scene(struct world *w)
 	world_start(w);
 }
 
+/* The other member begins with nothing, and with what it needs to live. */
+static void take_over(struct world *w)
+{
+	world_calm++;
+	world_kill(w);
+	world_calm--;
+}
+
 static void play(struct world *w)
 {
 	request(w, "INVITE", "sip:bob@example.com", 1);
@@ -133,6 +141,16 @@ static void play(struct world *w)
 	answer(w, "udp:10.0.0.2:5060", "180 Ringing", "");
 	request(w, "CANCEL", "sip:bob@example.com", 2);
 	answer(w, "udp:10.0.0.2:5060", "200 OK", "");
+	request(w, "INVITE", "sip:bob@example.com", 4);
+	take_over(w);
+	answer(w, "udp:10.0.0.2:5060", "180 Ringing", "");
+	answer(w, "udp:10.0.0.3:5060", "183 Early", "");
+	take_over(w);
+	request(w, "CANCEL", "sip:bob@example.com", 4);
+	answer(w, "udp:10.0.0.2:5060", "487 Terminated", "");
+	take_over(w);
+	answer(w, "udp:10.0.0.2:5060", "487 Terminated", "");
+	answer(w, "udp:10.0.0.3:5060", "180 Ringing", "");
 	w->stateless = true;
 	w->ntargets = 0;
 	request(w, "OPTIONS", "sip:bob@slow.example.net", 3);

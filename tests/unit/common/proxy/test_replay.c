@@ -415,10 +415,28 @@ static void cmd_check(struct replay *r, char *args)
 		got = proxy_counters(w->p)->loops;
 	else if (strcmp(name, "stateless") == 0)
 		got = proxy_counters(w->p)->stateless;
+	else if (strcmp(name, "rebuilt") == 0)
+		got = proxy_counters(w->p)->rebuilt;
+	else if (strcmp(name, "calls") == 0)
+		got = proxy_counters(w->p)->calls;
+	else if (strcmp(name, "hop_acks") == 0)
+		got = w->hop_acks;
 	else
 		FAIL(r, "no such figure: %s", name);
 	if (got != want)
 		FAIL(r, "%s is %llu, not %llu", name, got, want);
+}
+
+static void cmd_switch(struct replay *r, char *args)
+{
+	(void)args;
+	world_switch(r->w);
+}
+
+static void cmd_kill(struct replay *r, char *args)
+{
+	(void)args;
+	world_kill(r->w);
 }
 
 static const struct {
@@ -429,7 +447,7 @@ static const struct {
 	{"ignore", cmd_ignore},	    {"config", cmd_config}, {"target", cmd_target},
 	{"resolve", cmd_resolve},   {"option", cmd_option}, {"advance", cmd_advance},
 	{"resolved", cmd_resolved}, {"fail", cmd_fail},	    {"differ", cmd_differ},
-	{"check", cmd_check},
+	{"check", cmd_check},	    {"switch", cmd_switch}, {"kill", cmd_kill},
 };
 
 static void run_line(struct replay *r)

@@ -6,7 +6,7 @@
 #ifndef EAVES_TESTS_WORLD_H
 #define EAVES_TESTS_WORLD_H
 
-#include "common/proxy/proxy.h"
+#include "common/proxy/rebuild.h"
 #include "common/sip/stamp.h"
 #include "tests/unit/unit.h"
 
@@ -43,13 +43,21 @@ struct later {
 	bool live;
 };
 
+/* A member of a pair. */
+struct engine {
+	struct txn_table *tt;
+	struct proxy *p;
+};
+
 struct world {
 	msec now;
 	struct wheel wheel;
 	struct arena arena;
-	struct txn_table *tt;
+	struct txn_table *tt; /* of the member that gets what comes in */
 	struct proxy_conf conf;
 	struct proxy *p;
+	struct engine other; /* the other member; none before it is needed */
+	bool mute;	     /* a member dies: nothing leaves it any more */
 	unsigned nsent, nnames, nlater, ntargets;
 	struct sent sent[SENT_MAX];
 	struct name names[NAMES_MAX];
@@ -57,7 +65,8 @@ struct world {
 	struct proxy_target targets[TARGETS_MAX];
 	struct proxy_opts opts;
 	bool stateless, refuse_tls;
-	bool no_follow; /* the role lets no 3xx be followed */
+	unsigned hop_acks; /* for what another member had answered: not passed on */
+	bool no_follow;	   /* the role lets no 3xx be followed */
 	size_t txn_limit;
 	unsigned target_failed, flow_failed, done;
 	uint64_t failed_tag;
@@ -151,6 +160,8 @@ static inline void world_target_failed(void *arg, const struct locate_target *t,
 
 static inline void world_record(struct world *w, const struct sip_flow *to, uint64_t id)
 {
+	if (w->mute)
+		return;
 	struct sent *s = &w->sent[w->nsent++];
 	char text[ADDR_TEXT_MAX];
 	must(w->nsent <= SENT_MAX);
@@ -168,6 +179,8 @@ static volatile int world_calm;
 
 static inline void world_append(struct world *w, const char *p, size_t n)
 {
+	if (w->mute)
+		return;
 	struct sent *s = &w->sent[w->nsent - 1];
 	world_calm++;
 	s->text = realloc(s->text, s->n + n + 1);
@@ -254,10 +267,35 @@ static inline void world_start(struct world *w)
 	must(w->p);
 }
 
-static inline void world_free(struct world *w)
+/* What comes in is for the other member from now on; the same keys, tables of its own. */
+static inline void world_switch(struct world *w)
 {
+	struct engine e = w->other;
+	w->other = (struct engine){w->tt, w->p};
+	w->tt = e.tt;
+	w->p = e.p;
+	world_start(w);
+}
+
+/* The member that gets what comes in is gone with all that it knew; the other gets it now. */
+static inline void world_kill(struct world *w)
+{
+	w->mute = true;
 	proxy_free(w->p);
 	txn_table_free(w->tt);
+	w->mute = false;
+	w->p = NULL;
+	w->tt = NULL;
+	world_switch(w);
+}
+
+static inline void world_free(struct world *w)
+{
+	w->mute = true;
+	proxy_free(w->p);
+	txn_table_free(w->tt);
+	proxy_free(w->other.p);
+	txn_table_free(w->other.tt);
 	for (unsigned i = 0; i < w->nsent; i++)
 		free(w->sent[i].text);
 	sip_values_use_arena(NULL);
@@ -306,17 +344,41 @@ static inline void world_request(struct world *w, const struct sip_msg *m,
 			world_refuse(w, &r, m, &fault);
 		return;
 	}
+	must(sip_msg_tag(m, SIP_HDR_TO, &to_tag) == 0);
+	unsigned n = to_tag.p ? 0 : w->ntargets;
 	if (m->method == SIP_CANCEL && !w->stateless) {
+		if (proxy_rebuild_from_cancel(w->p, &r, w->targets, n, &w->opts, w->now) == 0)
+			return;
 		fault = (struct proxy_fault){481, NULL, {NULL, 0}};
 		world_refuse(w, &r, m, &fault);
 		return;
 	}
-	must(sip_msg_tag(m, SIP_HDR_TO, &to_tag) == 0);
-	unsigned n = to_tag.p ? 0 : w->ntargets;
+	if (m->method == SIP_ACK && !w->stateless && proxy_ack_is_hop(w->p, &r)) {
+		w->hop_acks++;
+		return;
+	}
 	if (w->stateless || m->method == SIP_ACK)
 		proxy_forward_stateless(w->p, &r, n ? w->targets : NULL, &w->opts, w->now);
 	else
 		proxy_forward(w->p, &r, w->targets, n, &w->opts, w->now);
+}
+
+/* A response that matches no transaction: the other member's, when it is ours. */
+static inline void world_stray(struct world *w, const struct sip_msg *m,
+			       const struct sip_via *top, const struct sip_flow *src)
+{
+	struct proxy_origin from;
+	const struct proxy_target *t = NULL;
+	if (w->stateless || m->method != SIP_INVITE) {
+		proxy_response_stateless(w->p, m, top, src);
+		return;
+	}
+	if (!proxy_response_is_ours(w->p, m, top, &from))
+		return;
+	for (unsigned i = 0; i < w->ntargets && from.tag; i++)
+		if (w->targets[i].tag == from.tag)
+			t = &w->targets[i];
+	proxy_rebuild_from_response(w->p, m, top, src, t, &w->opts, w->now);
 }
 
 /* One message comes in; text is NUL-terminated. */
@@ -339,7 +401,7 @@ static inline void world_recv(struct world *w, const char *text, const struct si
 		must(sip_stamp_via(&m, buf, sizeof(buf), &top, &src->remote) == 0);
 		world_request(w, &m, &top, src);
 	} else if (!txn_recv_response(w->tt, &m, &top, src, w->now)) {
-		proxy_response_stateless(w->p, &m, &top, src);
+		world_stray(w, &m, &top, src);
 	}
 	memset(buf, 'X', n); /* nothing may have kept a pointer into it */
 	arena_reset(&w->arena);

@@ -1,0 +1,69 @@
+/*
+ * What a response brings back of the request that it answers, and how far that can be trusted:
+ * the branch in our Via is a MAC over the next Via, Call-ID, CSeq number, From tag, and over
+ * the flow token and the target's name that stand beside it.  Where the response goes on: RFC
+ * 3261 16.11, 18.2.2.
+ */
+#include "common/proxy/proxy_priv.h"
+
+#include "common/sip/stamp.h"
+
+static struct span param(const struct sip_via *via, struct span name)
+{
+	const struct sip_param *v = sip_params_find(&via->params, name);
+	return v ? v->value : span_of(NULL, 0);
+}
+
+int proxy_back_read(const struct proxy *p, const struct sip_msg *m, const struct sip_via *top,
+		    struct proxy_back *ret)
+{
+	struct sip_list_it it = {0};
+	struct span v, name = param(top, SPAN("b"));
+	if (!p->ops.is_local(p->ops.arg, top->host, top->port))
+		return -EPERM;
+	if (!sip_list_next(m, SIP_HDR_VIA, &it, &v) ||
+	    !sip_list_next(m, SIP_HDR_VIA, &it, &v) || sip_via_parse(v, &ret->next))
+		return -EPERM;
+	ret->token = param(top, SPAN("ft"));
+	ret->in_dialog = sip_params_find(&top->params, SPAN("d")) != NULL;
+	ret->tag = 0;
+	if ((name.n && mac_unhex(name, &ret->tag)) ||
+	    sip_msg_tag(m, SIP_HDR_FROM, &ret->from_tag))
+		return -EPERM;
+	ret->id_mac = proxy_dialog_mac(p, m->call_id, ret->from_tag);
+	ret->request_mac = proxy_request_mac(p, m, &ret->next, ret->id_mac);
+	uint64_t mac = proxy_request_mac_by(p, ret->request_mac, ret->token);
+	if (!proxy_branch_verify(p, top->branch, proxy_request_mac_to(p, mac, ret->tag)))
+		return -EPERM;
+	return 0;
+}
+
+/* Where a response goes by its next Via, whose received is ours by the branch's MAC. */
+static int by_via(const struct proxy *p, const struct sip_via *next, uint16_t hint,
+		  struct sip_flow *ret)
+{
+	*ret = (struct sip_flow){.transport = next->transport, .listener = hint};
+	int rc = sip_via_dest(next, ret);
+	if (rc)
+		return rc;
+	struct locate_target t = {.transport = ret->transport, .addr = ret->remote};
+	int listener = p->ops.listener_for(p->ops.arg, &t, hint);
+	if (listener < 0)
+		return listener;
+	ret->listener = (uint16_t)listener;
+	return 0;
+}
+
+int proxy_back_flow(const struct proxy *p, const struct proxy_back *b,
+		    const struct sip_flow *src, struct sip_flow *ret)
+{
+	int rc = b->token.n && p->ops.read_flow ? p->ops.read_flow(p->ops.arg, b->token, ret)
+						: -ENOENT;
+	if (rc == -ESTALE) /* the phone's connection; it may come back by another */
+		return rc;
+	if (rc)
+		rc = by_via(p, &b->next, src->listener, ret);
+	else if (ret->node)
+		ret->leg = src->node ? src->leg : src->transport;
+	return rc;
+}
