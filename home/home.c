@@ -260,9 +260,10 @@ static void home_ack(void *state, struct app_worker *w, const struct app_request
 	home_route_ack(h, w, &q, now);
 }
 
-/* What we forwarded without a transaction is cancelled in the same way. */
+/* What we forwarded without a transaction is cancelled in the same way; what the other member
+ * of our pair forwarded with one, by rebuilding it. */
 static bool home_cancel(void *state, struct app_worker *w, const struct app_request *in,
-			bool *ret_done, msec now)
+			msec now)
 {
 	struct home *h = state;
 	struct app_request q = *in;
@@ -270,13 +271,12 @@ static bool home_cancel(void *state, struct app_worker *w, const struct app_requ
 	if (!h->cluster)
 		return false;
 	q.marks = app_marks_of(w, in);
-	*ret_done = true;
 	if (app_by_flow(w, &q, &h->dialog, now))
 		return true;
-	*ret_done = !own || is_elsewhere(h, &q);
-	if (*ret_done)
-		home_to_edge(h, w, &q, now);
-	return *ret_done;
+	if (own && !is_elsewhere(h, &q))
+		return home_rebuild_cancel(h, w, &q, now);
+	home_to_edge(h, w, &q, now);
+	return true;
 }
 
 /* ---- metrics ---- */
@@ -319,6 +319,7 @@ static const struct app_role home_role = {
 	.request = home_request,
 	.ack = home_ack,
 	.cancel = home_cancel,
+	.response = home_response,
 	.node_changed = home_node_changed,
 	.notice = home_notice,
 	.commands = home_commands,

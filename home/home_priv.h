@@ -60,6 +60,13 @@ void home_route(struct home *h, struct app_worker *w, const struct app_request *
 void home_route_ack(struct home *h, struct app_worker *w, const struct app_request *q,
 		    msec now);
 
+/* route.c: as the INVITE was forwarded, or will be. */
+bool home_rebuild_cancel(struct home *h, struct app_worker *w, const struct app_request *q,
+			 msec now);
+/* A response to what the other member has forwarded: app_role.response. */
+bool home_response(void *state, struct app_worker *w, const struct sip_msg *m,
+		   const struct sip_via *top, const struct sip_flow *src, msec now);
+
 /* pair.c: the other member. */
 void home_pair_start(struct home *h);
 void home_node_changed(void *state, unsigned node);

@@ -4,6 +4,8 @@
  */
 #include "home/home_priv.h"
 
+#include "common/proxy/rebuild.h"
+
 #include <errno.h>
 
 struct callee {
@@ -154,22 +156,29 @@ static bool by_edge(const struct home *h, const struct app_worker *w, struct spa
 	return true;
 }
 
-static struct proxy_target target_of(const struct home *h, const struct app_worker *w,
-				     const struct app_request *q, const struct reg_target *t)
+static struct proxy_target way_to(const struct home *h, const struct app_worker *w,
+				  const struct reg_target *t)
 {
-	bool recorded = t->has_flow && proxy_makes_dialog(q->r);
 	struct proxy_target r = {.uri = t->uri,
 				 .route = t->route,
-				 .record_user =
-					 recorded ? app_flow_token(w, &t->flow, t->reg_id != 0)
-						  : SPAN(""),
-				 .q = q->r->msg->method == SIP_MESSAGE ? 1000 : t->q,
+				 .q = t->q,
 				 .has_flow = t->has_flow,
 				 .flow = t->flow,
 				 .flags = t->spare ? PROXY_TARGET_SPARE : 0,
 				 .tag = t->tag};
 	if (t->route.n && by_edge(h, w, t->route, &r.flow))
 		r.has_flow = true;
+	return r;
+}
+
+static struct proxy_target target_of(const struct home *h, const struct app_worker *w,
+				     const struct app_request *q, const struct reg_target *t)
+{
+	struct proxy_target r = way_to(h, w, t);
+	if (t->has_flow && proxy_makes_dialog(q->r))
+		r.record_user = app_flow_token(w, &t->flow, t->reg_id != 0);
+	if (q->r->msg->method == SIP_MESSAGE)
+		r.q = 1000;
 	return r;
 }
 
@@ -200,18 +209,25 @@ void home_to_edge(struct home *h, struct app_worker *w, const struct app_request
 		    marks, &opts, now);
 }
 
+/* What a request to his devices is forwarded with; v: room for all of them. */
+static void fork_opts(struct home *h, struct app_worker *w, const struct app_request *q,
+		      const struct callee *c, struct proxy_target *v, struct proxy_opts *opts)
+{
+	for (int i = 0; i < c->n; i++)
+		v[i] = target_of(h, w, q, &c->v[i]);
+	app_forward_opts(w, q, false, opts);
+	add_link(h, w, q, opts);
+	opts->hooks = w->conf->proxy.recurse && home_may_call_out(h, w, q) ? &hooks_insider
+									   : &hooks_outsider;
+	opts->hooks_arg = h;
+}
+
 static void fork_to(struct home *h, struct app_worker *w, const struct app_request *q,
 		    const struct callee *c, msec now)
 {
 	struct proxy_target t[REG_CONTACTS_MAX];
 	struct proxy_opts opts;
-	for (int i = 0; i < c->n; i++)
-		t[i] = target_of(h, w, q, &c->v[i]);
-	app_forward_opts(w, q, false, &opts);
-	add_link(h, w, q, &opts);
-	opts.hooks = w->conf->proxy.recurse && home_may_call_out(h, w, q) ? &hooks_insider
-									  : &hooks_outsider;
-	opts.hooks_arg = h;
+	fork_opts(h, w, q, c, t, &opts);
 	home_count(&h->counters.forked);
 	log_event(LOG_INFO, "forked", LOG_S("method", q->r->msg->method_text),
 		  LOG_S("user", c->user), LOG_N("devices", c->n),
@@ -249,4 +265,47 @@ void home_route_ack(struct home *h, struct app_worker *w, const struct app_reque
 	app_forward_opts(w, q, false, &opts);
 	add_link(h, w, q, &opts);
 	proxy_forward_stateless(stack_proxy(w->stack), q->r, &t, &opts, now);
+}
+
+/* ---- what the other member of our pair began ---- */
+
+bool home_rebuild_cancel(struct home *h, struct app_worker *w, const struct app_request *q,
+			 msec now)
+{
+	struct proxy_target t[REG_CONTACTS_MAX];
+	struct proxy_opts opts;
+	struct callee c;
+	if (find_callee(h, w, q, &c))
+		return false;
+	fork_opts(h, w, q, &c, t, &opts);
+	int r = proxy_rebuild_from_cancel(stack_proxy(w->stack), q->r, t, (unsigned)c.n, &opts,
+					  now);
+	if (r == 0)
+		log_event(LOG_INFO, "rebuilt", LOG_STR("from", "CANCEL"), LOG_S("user", c.user),
+			  LOG_S("call-id", q->r->msg->call_id));
+	return r == 0;
+}
+
+bool home_response(void *state, struct app_worker *w, const struct sip_msg *m,
+		   const struct sip_via *top, const struct sip_flow *src, msec now)
+{
+	struct home *h = state;
+	struct proxy_origin origin;
+	struct proxy_target target;
+	struct reg_target found;
+	const struct proxy_opts opts = {.hooks = &hooks_outsider, .hooks_arg = h};
+	if (!h->cluster || m->method != SIP_INVITE ||
+	    !proxy_response_is_ours(stack_proxy(w->stack), m, top, &origin))
+		return false;
+	if (!origin.tag) /* to no device: it was forwarded without a transaction */
+		return false;
+	bool known = reg_target_of(h->reg, origin.tag, time_wall_ms(), &found);
+	if (known)
+		target = way_to(h, w, &found);
+	int r = proxy_rebuild_from_response(stack_proxy(w->stack), m, top, src,
+					    known ? &target : NULL, &opts, now);
+	if (r == 0)
+		log_event(LOG_INFO, "rebuilt", LOG_STR("from", "response"),
+			  LOG_N("status", m->status), LOG_S("call-id", m->call_id));
+	return r == 0;
 }

@@ -80,7 +80,7 @@ struct app_role {
 	/* A CANCEL that matches no transaction, a response that does not: as stack_user's.
 	 * NULL: nothing to be done about it. */
 	bool (*cancel)(void *state, struct app_worker *w, const struct app_request *q,
-		       bool *ret_done, msec now);
+		       msec now);
 	bool (*response)(void *state, struct app_worker *w, const struct sip_msg *m,
 			 const struct sip_via *top, const struct sip_flow *src, msec now);
 	/* Where the peer of a connection that is gone is now (it has come back by another): 0

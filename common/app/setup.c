@@ -93,7 +93,7 @@ static void on_ack(void *arg, struct stack *s, const struct proxy_request *r, ui
 }
 
 static bool on_cancel(void *arg, struct stack *s, const struct proxy_request *r, uint32_t marks,
-		      bool *ret_done, msec now)
+		      msec now)
 {
 	struct app_worker *w = arg;
 	const struct app_role *role = front(w->app);
@@ -101,7 +101,7 @@ static bool on_cancel(void *arg, struct stack *s, const struct proxy_request *r,
 	(void)s;
 	if (!role->cancel || (marks & APP_MARK_STRANGER))
 		return false;
-	return role->cancel(w->app->role_state[role->kind], w, &q, ret_done, now);
+	return role->cancel(w->app->role_state[role->kind], w, &q, now);
 }
 
 static bool on_response(void *arg, struct stack *s, const struct sip_msg *m,

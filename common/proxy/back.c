@@ -63,7 +63,7 @@ int proxy_back_flow(const struct proxy *p, const struct proxy_back *b,
 		return rc;
 	if (rc)
 		rc = by_via(p, &b->next, src->listener, ret);
-	else if (ret->node)
+	else if (ret->node && ret->leg == SIP_TRANSPORT_NONE) /* the token does not say */
 		ret->leg = src->node ? src->leg : src->transport;
 	return rc;
 }

@@ -95,10 +95,7 @@ static void refuse(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 static void cancel(struct stack *s, const struct proxy_request *r, uint32_t marks, msec now)
 {
 	const struct stack_user *u = &s->group->user;
-	bool done = false;
-	if (u->cancel && u->cancel(s->user_arg, s, r, marks, &done, now) &&
-	    (done ||
-	     txn_recv_request(s->txns, &s->msg, &r->top, &r->src, now) == TXN_REQUEST_ABSORBED))
+	if (u->cancel && u->cancel(s->user_arg, s, r, marks, now))
 		return;
 	stack_reply(s, &s->msg, &r->top, &r->src, 481, NULL, SPAN(""));
 }
@@ -137,8 +134,7 @@ static void response(struct stack *s, const struct sip_flow *f, const struct sip
 		stack_link_answered(s, &s->msg);
 	if (txn_recv_response(s->txns, &s->msg, top, f, now))
 		return;
-	if (u->response && u->response(s->user_arg, s, &s->msg, top, f, now) &&
-	    txn_recv_response(s->txns, &s->msg, top, f, now))
+	if (u->response && u->response(s->user_arg, s, &s->msg, top, f, now))
 		return;
 	int r = proxy_response_stateless(s->proxy, &s->msg, top, f);
 	if (r < 0 && (r != -ESTALE || !stack_defer(s, f, &s->msg, 0)))

@@ -29,13 +29,12 @@ struct stack_user {
 	 * a copy. */
 	void (*request)(void *arg, struct stack *s, const struct proxy_request *r,
 			uint32_t marks, msec now);
-	/* A CANCEL that matches no transaction.  True: what it is for is there now (it has been
-	 * rebuilt), or it has been forwarded (*ret_done).  NULL or false: 481. */
+	/* A CANCEL that matches no transaction.  True: it has been dealt with.  NULL or false:
+	 * 481. */
 	bool (*cancel)(void *arg, struct stack *s, const struct proxy_request *r,
-		       uint32_t marks, bool *ret_done, msec now);
-	/* A response that matches no transaction.  True: what it is for is there now.  May be
-	 * NULL.
-	 */
+		       uint32_t marks, msec now);
+	/* A response that matches no transaction.  True: it has been dealt with.  NULL or
+	 * false: it goes on statelessly. */
 	bool (*response)(void *arg, struct stack *s, const struct sip_msg *m,
 			 const struct sip_via *top, const struct sip_flow *src, msec now);
 	/* An ACK that belongs to no transaction here: to be passed on or dropped. */

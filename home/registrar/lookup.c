@@ -184,3 +184,23 @@ int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uin
 	unsigned n = arrange(&f, v, max);
 	return alive ? (int)n : -ENOENT;
 }
+
+static bool copy_user(void *arg, const struct record *rec)
+{
+	*(struct span *)arg = arena_dup(sip_arena(), rec->group);
+	return false;
+}
+
+bool reg_target_of(struct reg *r, uint64_t tag, uint64_t wall_ms, struct reg_target *ret)
+{
+	struct reg_target v[REG_CONTACTS_MAX];
+	struct span user = {NULL, 0};
+	records_each_tag(r->records, RECORD_BINDING, tag, wall_ms, copy_user, &user);
+	int n = user.p ? reg_lookup(r, user, NULL, wall_ms, v, REG_CONTACTS_MAX, NULL) : 0;
+	for (int i = 0; i < n; i++)
+		if (v[i].tag == tag) {
+			*ret = v[i];
+			return true;
+		}
+	return false;
+}

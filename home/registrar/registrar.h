@@ -116,6 +116,8 @@ int reg_gruu_parse(struct reg *r, const struct sip_uri *uri, struct reg_gruu *re
 int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uint64_t wall_ms,
 	       struct reg_target *v, unsigned max, unsigned *ret_bindings);
 
+/* The target that a tag names, alone; false when its binding is gone. */
+bool reg_target_of(struct reg *r, uint64_t tag, uint64_t wall_ms, struct reg_target *ret);
 /*
  * The flow of a binding is dead (430, transport error; f: the flow it was sent over).  Bindings
  * by outbound or with a Path are removed (5626 section 7); others lose their connection and are

@@ -264,6 +264,12 @@ class Phone:
 			password or self.password, nc=nc, change=change)
 		return self.resend(request, (name, value))
 
+	def credentials_again(self, method, uri):
+		"""The latest challenge's nonce once more, with the next count."""
+		self.nc += 1
+		return ("Authorization", credentials(self.challenge, method, uri, self.user, self.password,
+			nc=self.nc))
+
 	def resend(self, request, auth=None):
 		"""A new transaction with the fields of a request and CSeq one up."""
 		n, method = request.cseq

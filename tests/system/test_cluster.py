@@ -1,4 +1,6 @@
 """A cluster of real processes: an edge and homes on loopback, their links and what goes over them."""
+import signal
+
 import pytest
 
 from cluster import Cluster
@@ -125,3 +127,129 @@ def test_nobody_but_nodes_speaks_to_a_home_by_its_link(cluster):
 	outsider.request("MESSAGE", "sip:bob@example.org", [
 		("Eaves-Link", "m=5;t=udp;s=192.0.2.1:5060;u=alice")], body="spam")
 	outsider.expect(407)
+
+
+# ---- a home dies ----
+
+def serving(c, user):
+	"""The member of the only pair that has forked the last call of the user's, and the other."""
+	a, b = c.homes[0]
+	pattern = rf"event=forked .*user={user} "
+	c.wait(lambda: a.log_count(pattern) or b.log_count(pattern), "no member forked the call")
+	return (a, b) if a.log_count(pattern) else (b, a)
+
+
+def kill_serving(c, user):
+	one, other = serving(c, user)
+	one.kill9()
+	return other
+
+
+def test_a_call_is_answered_after_the_home_that_set_it_up_died(cluster):
+	c = cluster(users=("alice", "bob"))
+	alice, bob = registered(c, "alice", "bob")
+	invite = alice.invite("bob")
+	incoming = bob.expect("INVITE")
+	bob.reply(incoming, 180)
+	alice.expect(180)
+	kill_serving(c, "bob")
+	answer = bob.reply(incoming, 200)
+	ok = alice.expect(200)
+	a, b = Dialog(alice, invite, ok, True), Dialog(bob, incoming, answer, False)
+	a.ack()
+	bob.expect("ACK")
+	hang_up(a, b)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_call_is_cancelled_after_the_home_that_set_it_up_died(cluster, transport):
+	c = cluster(users=("alice", "bob"))
+	alice, bob = registered(c, "alice", "bob", transport=transport)
+	invite = alice.invite("bob")
+	incoming = bob.expect("INVITE")
+	bob.reply(incoming, 180)
+	alice.expect(180)
+	kill_serving(c, "bob")
+	alice.cancel(invite)
+	alice.expect(200)
+	bob.reply(bob.expect("CANCEL"), 200)
+	bob.reply(incoming, 487)
+	alice.ack(invite, alice.expect(487))
+	bob.expect("ACK")
+
+
+def test_a_call_is_refused_after_the_home_that_set_it_up_died(cluster):
+	c = cluster(users=("alice", "bob"))
+	alice, bob = registered(c, "alice", "bob")
+	invite = alice.invite("bob")
+	incoming = bob.expect("INVITE")
+	kill_serving(c, "bob")
+	bob.reply(incoming, 486)
+	busy = alice.expect(486)
+	alice.expect_again(busy)
+	alice.ack(invite, busy)
+	bob.expect("ACK")
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_registrations_and_nonces_are_good_at_the_other_member(cluster, transport):
+	c = cluster(users=("alice", "bob"))
+	alice, bob = registered(c, "alice", "bob", transport=transport)
+	a, b = talk(alice, bob)
+	other = kill_serving(c, "bob")
+	hang_up(a, b)
+	assert len(other.registrations()) == 2
+	challenges = other.metric("challenges_total")
+	# The nonce that the dead member gave is taken, with the next count.
+	alice.resend(alice.registered, alice.credentials_again("REGISTER", "sip:example.org"))
+	alice.expect(200)
+	assert other.metric("challenges_total") == challenges
+	# What was sent to it is not taken again.
+	alice.send(alice.registered.raw.replace(b"z9hG4bK", b"z9hG4bKx"))
+	alice.expect(401)
+	a, b = talk(bob, alice)
+	hang_up(b, a)
+
+
+def test_a_request_of_a_stream_that_died_with_its_home_reaches_the_other(cluster):
+	"""The phone will not repeat it: the edge does."""
+	c = cluster(users=("alice", "bob"))
+	alice, bob = registered(c, "alice", "bob", transport="tcp")
+	m = alice.request("MESSAGE", "sip:bob@example.org", body="one")
+	one, other = c.homes[0]
+	m = alice.again(m, alice.expect(407))
+	bob.reply(bob.expect("MESSAGE"), 200)
+	alice.expect(200)
+	if other.log_count("event=forked"):
+		one, other = other, one
+	one.process.send_signal(signal.SIGSTOP)
+	invite = alice.request("INVITE", "sip:bob@example.org")
+	one.kill9()
+	alice.again(invite, alice.expect(407))
+	incoming = bob.expect("INVITE")
+	bob.reply(incoming, 603)
+	alice.expect(603)
+
+
+def test_a_restarted_home_has_all_registrations(cluster):
+	c = cluster(users=[f"u{i}" for i in range(20)])
+	registered(c, *[f"u{i}" for i in range(20)])
+	one, other = c.homes[0]
+	for n in (one, other):
+		c.wait(lambda n=n: len(n.registrations()) == 20, f"{n.name} has not all of them")
+	one.kill9()
+	other.wait_log("event=node-dead node=" + one.name)
+	one.start()
+	c.wait_alive()
+	one.wait_metric("users", 20)
+	c.wait(lambda: len(one.registrations()) == 20, "the restarted member has not all of them")
+
+
+def test_without_any_home_calls_get_503_and_a_time_to_come_back(cluster):
+	c = cluster(users=("alice",))
+	alice, = registered(c, "alice")
+	for n in c.homes[0]:
+		n.kill9()
+	c.edges[0].wait_log("event=node-dead node=h1b")
+	alice.request("MESSAGE", "sip:alice@example.org", body="x")
+	assert alice.expect(503).get("retry-after") == "5"
