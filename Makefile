@@ -105,6 +105,8 @@ $(foreach p,eaves-combined eaves-edge eaves-home,$(eval $(call program_rules,$(p
 $(B)/eavesctl: $(B)/common/admin/eavesctl.o $(call lib_of,common/base)
 	$(CC) $(LDFLAGS) -o $@ $^
 
+export TSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/tsan.supp
+
 # Unit tests: tests/unit/<area>/test_x.c is one program, linked with its area and what that needs.
 TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c))
 define test_rules

@@ -15,6 +15,7 @@ readonly ALL_S=3000 # whatever hangs: the end is told within the hour
 # ThreadSanitizer wants addresses as they were before kernels drew them from 32 bits.
 fixed=
 ! setarch -R true 2>/dev/null || fixed="setarch -R"
+export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
 
 # All steps: name, seconds it may take, command.
 steps() {
