@@ -67,6 +67,9 @@ struct cluster_ops {
 	/* May `node` write this record here, its own or handed on?  No: it is refused, counted
 	 * and logged.  In the loop's thread, without a lock. */
 	bool (*may_write)(void *arg, unsigned node, const struct store_row *row);
+	/* May this node hand the record on to `node`, as that one's may_write will say?  Asked
+	 * as shares is; where comparison finds it missing there.  NULL: all that is shared. */
+	bool (*may_offer)(void *arg, unsigned node, const struct store_row *row);
 	/* A node has come to life, or died, or begins to drain; in the loop's thread.  May be
 	 * NULL. */
 	void (*changed)(void *arg, unsigned node);

@@ -296,6 +296,12 @@ static const uint8_t *entry_of(const struct answer *w, uint64_t key)
 	return NULL;
 }
 
+static bool may_offer(const struct peer *p, const struct store_row *row)
+{
+	const struct cluster_ops *o = &p->c->ops;
+	return !o->may_offer || o->may_offer(o->arg, p->index, row);
+}
+
 /* Should it have this row?  What it has older and is not for it any more is taken back. */
 static bool is_for(const struct answer *w, struct store_row *row, uint64_t key)
 {
@@ -303,7 +309,7 @@ static bool is_for(const struct answer *w, struct store_row *row, uint64_t key)
 	bool shared = cluster_sharers(w->p->c, row, bit(w->p->index));
 
 	if (!e)
-		return shared && row_counts(row, w->ask->wall_ms);
+		return shared && row_counts(row, w->ask->wall_ms) && may_offer(w->p, row);
 	struct record_version theirs = {get_u64(e + 8), get_u32(e + 16)};
 	struct record_version ours = {row->hlc, row->node};
 	if (record_version_cmp(theirs, ours) >= 0)
@@ -313,7 +319,7 @@ static bool is_for(const struct answer *w, struct store_row *row, uint64_t key)
 		row->body.n = 0;
 		row->expires_ms = w->ask->wall_ms + TAKEN_BACK_MS;
 	}
-	return true;
+	return may_offer(w->p, row);
 }
 
 static bool add_row(void *arg, const struct record *rec)

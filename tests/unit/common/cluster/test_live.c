@@ -1,0 +1,283 @@
+/*
+ * Who lives: hellos, heartbeats, silence, broken connections, restarts, strangers; members of
+ * pairs.
+ */
+#include "tests/unit/common/cluster/tables.h"
+
+#define ALIVE(a, b) cluster_alive(rig[a].c, b)
+
+START_TEST(nodes_that_are_connected_are_alive_after_their_hello)
+{
+	rig_begin(1);
+	rig_start_all(NODES);
+	ck_assert(!ALIVE(E1, A1) && ALIVE(E1, E1));
+	RIG_UNTIL(ALIVE(E1, A1) && ALIVE(A1, E1) && ALIVE(A1, A2), 10);
+	ck_assert_uint_eq(rig[E1].changes, NODES - 1);
+	ck_assert(cluster_serving(rig[E1].c, A1));
+	ck_assert(!cluster_alive(rig[E1].c, NODES));
+	rig_run(2000);
+	ck_assert_uint_eq(rig[E1].changes, NODES - 1);
+	ck_assert_uint_lt(state_of(E1, A1).silent_ms, 260);
+	ck_assert_uint_eq(state_of(E1, A1).version, 1);
+	rig_end();
+}
+END_TEST
+
+START_TEST(a_node_that_falls_silent_is_dead_within_dead_ms)
+{
+	rig_begin(2);
+	rig_meet(NODES);
+	rig[A1].paused = true;
+	msec took = RIG_UNTIL(!ALIVE(E1, A1), 2000);
+	ck_assert_uint_ge(took, 500);
+	ck_assert_uint_le(took, 760);
+	ck_assert(ALIVE(E1, A2) && ALIVE(A2, E1));
+	rig[A1].paused = false;
+	RIG_UNTIL(ALIVE(E1, A1), 300);
+	rig_end();
+}
+END_TEST
+
+START_TEST(who_was_stopped_itself_does_not_take_the_others_for_dead)
+{
+	rig_begin(3);
+	rig_meet(NODES);
+	unsigned before = rig[A1].changes;
+	rig[A1].paused = true;
+	rig_run(400);
+	rig[A1].paused = false; /* not long enough for the others */
+	rig_run(1000);
+	ck_assert_uint_eq(rig[A1].changes, before);
+	rig[A1].paused = true;
+	rig_run(5000);
+	ck_assert(!ALIVE(E1, A1));
+	/* Its timers run before it has read what waits. */
+	rig[A1].paused = false;
+	rig_round(&rig[A1]);
+	ck_assert(ALIVE(A1, E1) && ALIVE(A1, A2));
+	RIG_UNTIL(ALIVE(E1, A1), 300);
+	ck_assert_uint_eq(rig[A1].changes, before);
+	rig_end();
+}
+END_TEST
+
+START_TEST(a_broken_connection_is_a_death_at_once)
+{
+	rig_begin(4);
+	rig_meet(NODES);
+	rig_connected(E1, A1, false);
+	ck_assert(!ALIVE(E1, A1) && !ALIVE(A1, E1) && ALIVE(E2, A1));
+	rig_run(1000); /* what is heard without a connection does not count */
+	ck_assert(!ALIVE(E1, A1));
+	rig_connected(E1, A1, true);
+	RIG_UNTIL(ALIVE(E1, A1) && ALIVE(A1, E1), 10);
+	rig_end();
+}
+END_TEST
+
+START_TEST(a_suspect_is_dead_until_it_is_heard_anew)
+{
+	rig_begin(5);
+	rig_meet(NODES);
+	rig_run(10);
+	unsigned before = rig[E1].changes;
+	uint64_t stream = counters_of(E1).compared;
+	cluster_suspect(rig[E1].c, A1);
+	cluster_suspect(rig[E1].c, A1);
+	cluster_suspect(rig[E1].c, E1);
+	cluster_suspect(rig[E1].c, 1000);
+	ck_assert(!ALIVE(E1, A1) && ALIVE(E1, E1));
+	rig_settle();
+	ck_assert_uint_eq(rig[E1].changes, before + 1);
+	RIG_UNTIL(ALIVE(E1, A1), 260);
+	ck_assert_uint_eq(rig[E1].changes, before + 2);
+	ck_assert(state_of(E1, A1).equal); /* its stream went on all the time */
+	ck_assert_uint_le(counters_of(E1).compared, stream + 10);
+	rig_end();
+}
+END_TEST
+
+START_TEST(a_restart_is_a_death_and_a_life)
+{
+	rig_begin(6);
+	rig_meet(NODES);
+	rig_run(10);
+	unsigned before = rig[E1].changes;
+	rig_kill(A1);
+	ck_assert(!ALIVE(E1, A1));
+	rig_start(A1);
+	RIG_UNTIL(ALIVE(E1, A1), 10);
+	ck_assert_uint_eq(rig[E1].changes, before + 2);
+	rig_end();
+}
+END_TEST
+
+static char kept[65536];
+static size_t kept_n;
+
+static bool keep_from_a1(unsigned from, unsigned to, struct span bytes)
+{
+	if (from == A1 && to == E1 && bytes.n < sizeof(kept)) {
+		memcpy(kept, bytes.p, bytes.n);
+		kept_n = bytes.n;
+	}
+	return true;
+}
+
+START_TEST(what_a_process_said_before_it_died_makes_nobody_alive)
+{
+	rig_begin(7);
+	rig_meet(NODES);
+	net.look = keep_from_a1;
+	rig_run(300);
+	net.look = NULL;
+	ck_assert_uint_gt(kept_n, 0);
+	rig_kill(A1);
+	rig_start(A1);
+	RIG_UNTIL(ALIVE(E1, A1), 10);
+	rig[A1].paused = true;
+	for (unsigned i = 0; i < 100; i++) {
+		rig_run(20);
+		cluster_receive(rig[E1].c, A1, span_of(kept, kept_n));
+	}
+	ck_assert(!ALIVE(E1, A1));
+	rig_end();
+}
+END_TEST
+
+START_TEST(draining_and_load_are_told)
+{
+	rig_begin(8);
+	rig_meet(NODES);
+	unsigned before = rig[E1].changes;
+	cluster_set_load(rig[A1].c, 17, 250);
+	cluster_set_draining(rig[A1].c, true);
+	RIG_UNTIL(!cluster_serving(rig[E1].c, A1), 5);
+	ck_assert(ALIVE(E1, A1) && !cluster_serving(rig[A1].c, A1));
+	ck_assert_uint_eq(rig[E1].changes, before + 1);
+	ck_assert_uint_eq(state_of(E1, A1).calls, 17);
+	ck_assert_uint_eq(state_of(E1, A1).cpu_permille, 250);
+	ck_assert(state_of(E1, A1).draining && state_of(A1, A1).draining);
+	cluster_set_draining(rig[A1].c, false);
+	RIG_UNTIL(cluster_serving(rig[E1].c, A1), 5);
+	rig_end();
+}
+END_TEST
+
+START_TEST(the_member_of_a_pair_stays_until_it_no_longer_serves)
+{
+	rig_begin(9);
+	rig_meet(NODES);
+	struct cluster *c = rig[E1].c;
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), -1), A1);
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), A2), A2);
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), B1), A1); /* not of this pair */
+	ck_assert_int_eq(cluster_member(c, SPAN("c"), -1), -1);
+	rig_kill(A1);
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), A1), A2);
+	rig_start(A1);
+	RIG_UNTIL(ALIVE(E1, A1), 10);
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), -1), A2);
+	cluster_set_draining(rig[A2].c, true);
+	RIG_UNTIL(!cluster_serving(c, A2), 10);
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), A2), A1);
+	cluster_set_draining(rig[A1].c, true);
+	RIG_UNTIL(!cluster_serving(c, A1), 10);
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), -1), A1); /* better than nobody */
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), A2), A2);
+	rig_kill(A1);
+	rig_kill(A2);
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), A1), -1);
+	rig_end();
+}
+END_TEST
+
+START_TEST(names_and_partners_are_known)
+{
+	const struct cluster_node *nodes;
+	rig_begin(10);
+	rig_start_all(1);
+	ck_assert_uint_eq(cluster_nodes(rig[E1].c, &nodes), NODES);
+	ck_assert_str_eq(nodes[B2].name, "b2");
+	ck_assert_uint_eq(cluster_self(rig[E1].c), E1);
+	ck_assert_int_eq(cluster_node_by_name(rig[E1].c, SPAN("a2")), A2);
+	ck_assert_int_eq(cluster_node_by_name(rig[E1].c, SPAN("a")), -1);
+	ck_assert_int_eq(cluster_partner(rig[E1].c, A1), A2);
+	ck_assert_int_eq(cluster_partner(rig[E1].c, E2), E1);
+	ck_assert_int_eq(cluster_partner(rig[E1].c, NODES), -1);
+	rig_end();
+}
+END_TEST
+
+START_TEST(a_bad_configuration_is_none)
+{
+	rig_begin(11);
+	struct rig_node *n = &rig[E1];
+	struct cluster_conf good = n->conf, bad;
+	struct loop *l = loop_new(0);
+	good.boot = 1;
+	bad = good;
+	bad.boot = 0;
+	ck_assert_ptr_null(cluster_new(l, &bad, &n->ops, NULL));
+	bad = good;
+	strcpy(bad.node[A1].name, "e2");
+	ck_assert_ptr_null(cluster_new(l, &bad, &n->ops, NULL));
+	bad = good;
+	strcpy(bad.node[B1].pair, "a");
+	ck_assert_ptr_null(cluster_new(l, &bad, &n->ops, NULL));
+	bad = good;
+	bad.node[A1].role = CLUSTER_EDGE;
+	ck_assert_ptr_null(cluster_new(l, &bad, &n->ops, NULL));
+	bad = good;
+	bad.self = NODES;
+	ck_assert_ptr_null(cluster_new(l, &bad, &n->ops, NULL));
+	bad = good;
+	bad.dead_ms = bad.heartbeat_ms;
+	ck_assert_ptr_null(cluster_new(l, &bad, &n->ops, NULL));
+	n->ops.may_write = NULL;
+	ck_assert_ptr_null(cluster_new(l, &good, &n->ops, NULL));
+	ck_assert_ptr_null(cluster_free(NULL));
+	loop_free(l);
+}
+END_TEST
+
+static void stays_a_stranger(unsigned node)
+{
+	rig_start_all(4);
+	rig_run(1000);
+	for (unsigned i = 0; i < 4; i++)
+		if (i != node)
+			ck_assert(!ALIVE(i, node) && !ALIVE(node, i));
+	ck_assert(ALIVE(E1, A1));
+	ck_assert_uint_gt(counters_of(E1).bad_messages, 0);
+	rig_end();
+}
+
+START_TEST(a_node_of_another_domain_key_or_name_stays_a_stranger)
+{
+	rig_begin(12);
+	rig[A2].conf.domain = 1;
+	stays_a_stranger(A2);
+	rig_begin(13);
+	rig[A2].conf.digest_key.k0++;
+	stays_a_stranger(A2);
+	rig_begin(14);
+	rig[A2].records_key.k1++; /* their parts would not be ours */
+	stays_a_stranger(A2);
+	rig_begin(15);
+	strcpy(rig[A2].conf.node[A2].name, "other");
+	rig_start_all(4);
+	rig_run(1000);
+	ck_assert(!ALIVE(E1, A2) && !ALIVE(A1, A2));
+	rig_end();
+}
+END_TEST
+
+UNIT_MAIN("common/cluster live", nodes_that_are_connected_are_alive_after_their_hello,
+	  a_node_that_falls_silent_is_dead_within_dead_ms,
+	  who_was_stopped_itself_does_not_take_the_others_for_dead,
+	  a_broken_connection_is_a_death_at_once, a_suspect_is_dead_until_it_is_heard_anew,
+	  a_restart_is_a_death_and_a_life,
+	  what_a_process_said_before_it_died_makes_nobody_alive, draining_and_load_are_told,
+	  the_member_of_a_pair_stays_until_it_no_longer_serves, names_and_partners_are_known,
+	  a_bad_configuration_is_none, a_node_of_another_domain_key_or_name_stays_a_stranger)
