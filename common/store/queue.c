@@ -23,14 +23,15 @@ static char *copy_span(struct span *s, char *at)
 	return at + s->n;
 }
 
-static struct store_unit *unit_new(const struct store_row *rows, unsigned n)
+struct store_unit *store_unit_new(const struct store_row *rows, unsigned n)
 {
-	size_t bytes = 0;
+	size_t bytes = sizeof(struct store_unit) + n * sizeof(struct store_row);
 	for (unsigned i = 0; i < n; i++)
 		bytes += rows[i].group.n + rows[i].name.n + rows[i].body.n;
-	struct store_unit *u = malloc(sizeof(*u) + n * sizeof(u->row[0]) + bytes);
+	struct store_unit *u = malloc(bytes);
 	if (!u)
 		return NULL;
+	u->bytes = bytes;
 	char *at = (char *)&u->row[n];
 	for (unsigned i = 0; i < n; i++) {
 		u->row[i] = rows[i];
@@ -43,29 +44,23 @@ static struct store_unit *unit_new(const struct store_row *rows, unsigned n)
 	return u;
 }
 
-/* A unit without rows (a barrier: done after what was queued before it) still takes room. */
-static size_t weight(unsigned n)
-{
-	return n ? n : 1;
-}
-
 int store_queue_put(struct store_queue *q, const struct store_row *rows, unsigned n,
 		    void (*done)(void *arg, int error), void *arg)
 {
-	struct store_unit *u = unit_new(rows, n);
+	struct store_unit *u = store_unit_new(rows, n);
 	if (!u)
 		return -ENOMEM;
 	u->done = done;
 	u->arg = arg;
 	pthread_mutex_lock(&q->lock);
-	if (q->rows + weight(n) > q->rows_max) {
+	if (q->rows + store_unit_weight(n) > q->rows_max) {
 		pthread_mutex_unlock(&q->lock);
 		free(u);
 		return -ENOSPC;
 	}
 	*q->tail = u;
 	q->tail = &u->next;
-	q->rows += weight(n);
+	q->rows += store_unit_weight(n);
 	__atomic_store_n(&q->store->counters.queued, q->rows, __ATOMIC_RELAXED);
 	/* While it gathers the thread is left alone, unless the queue fills up. */
 	if (q->idling || (!q->busy && q->rows > q->rows_max / 2))
@@ -102,7 +97,7 @@ static size_t run(struct store_queue *q, struct store_unit *list, uint64_t expir
 
 	for (const struct store_unit *u = list; u; u = u->next) {
 		rows += u->n;
-		room += weight(u->n);
+		room += store_unit_weight(u->n);
 	}
 	count(error ? &c->failed : &c->rows, rows);
 	if (!error)

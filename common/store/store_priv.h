@@ -5,6 +5,7 @@
 #ifndef EAVES_STORE_PRIV_H
 #define EAVES_STORE_PRIV_H
 
+#include "common/base/time.h"
 #include "common/store/store.h"
 
 #include <pthread.h>
@@ -18,9 +19,18 @@ struct store_unit {
 	struct store_unit *next;
 	void (*done)(void *arg, int error);
 	void *arg;
+	msec due;     /* the back end's */
+	size_t bytes; /* of the whole */
 	unsigned n;
 	struct store_row row[];
 };
+/* Copies; NULL: out of memory. */
+struct store_unit *store_unit_new(const struct store_row *rows, unsigned n);
+/* A unit without rows (a barrier: done after what was queued before it) still takes room. */
+static inline size_t store_unit_weight(unsigned n)
+{
+	return n ? n : 1;
+}
 
 /* Makes a list of units durable, all or nothing, and drops what expired before expire_ms (0:
  * nothing).  Called from the queue's thread.  0 or -EIO. */
