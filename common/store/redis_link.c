@@ -18,6 +18,7 @@ enum {
 	READS = 8,		       /* in one go */
 	REPLY_BYTES_MAX = 20 << 20,    /* of one answer */
 	REPLY_ELEMENTS_MAX = 64 << 10, /* in all its arrays */
+	LINE_MAX_BYTES = 64 << 10,     /* looked through anew with every piece of it */
 	OUT_FIRST = 4096,
 	OUT_KEPT = 1 << 20, /* a larger buffer goes when it is empty */
 };
@@ -344,6 +345,17 @@ static void deliver_all(struct redis_link *k)
 	}
 }
 
+/* What is not complete yet begins with a line that does not end. */
+static bool is_endless(const redisReader *r)
+{
+	size_t n = r->len - r->pos;
+
+	if (n <= LINE_MAX_BYTES || r->ridx < 0)
+		return false;
+	return r->rstack[r->ridx].type != REDIS_REPLY_STRING ||
+	       !memchr(r->buf + r->pos, '\n', LINE_MAX_BYTES);
+}
+
 static void on_readable(struct redis_link *k)
 {
 	char buf[READ_BYTES];
@@ -362,7 +374,7 @@ static void on_readable(struct redis_link *k)
 			return;
 		}
 		deliver_all(k);
-		if (!k->gone && k->reply_bytes > REPLY_BYTES_MAX) {
+		if (!k->gone && (k->reply_bytes > REPLY_BYTES_MAX || is_endless(k->reader))) {
 			give_up(k, too_large, false);
 			return;
 		}

@@ -267,30 +267,36 @@ static void drop_batch(struct store_redis *s)
 	s->batches--;
 }
 
+/* The first batch ends without an answer: its units come to l, but those whose time was over.
+ */
+static void take_batch(struct store_redis *s, struct redis_list *l)
+{
+	struct redis_batch *b = first_batch(s);
+	struct room room = {0, 0};
+
+	while (b->units.head) {
+		struct store_unit *u = redis_list_take(&b->units);
+		if (b->rewrite || u->due)
+			redis_list_append(l, u);
+		else
+			finish(s, u, -EIO, &room);
+	}
+	drop_batch(s);
+	if (room.rows)
+		give_room(s, &room);
+}
+
 /* The units of the batches under way wait again, in their order; those of a rewrite go. */
 static void take_back(struct store_redis *s)
 {
-	struct room room = {0, 0};
-	struct redis_list again;
+	struct redis_list again, rewritten;
 
 	redis_list_init(&again);
-	for (; s->batches > 0; drop_batch(s)) {
-		struct redis_batch *b = first_batch(s);
-		if (b->rewrite) {
-			free_list(&b->units);
-			continue;
-		}
-		while (b->units.head) {
-			struct store_unit *u = redis_list_take(&b->units);
-			if (u->due)
-				redis_list_append(&again, u);
-			else
-				finish(s, u, -EIO, &room);
-		}
-	}
+	redis_list_init(&rewritten);
+	while (s->batches > 0)
+		take_batch(s, first_batch(s)->rewrite ? &rewritten : &again);
 	redis_list_put_back(&s->waiting, &again);
-	if (room.rows)
-		give_room(s, &room);
+	free_list(&rewritten);
 }
 
 /* What stands against a guarded unit: the owner is shown it before he is told. */
@@ -322,10 +328,12 @@ static int outcome(struct store_redis *s, const struct store_unit *u, const redi
 		show_conflict(s, u, r);
 		return -EAGAIN;
 	}
-	if (r->type == REDIS_REPLY_ERROR)
+	if (r->type == REDIS_REPLY_ERROR) {
 		redis_client_error(&s->client, r->str);
-	else
+		redis_queue_show(s);
+	} else {
 		counter_inc(&s->counters.bad_replies);
+	}
 	return -EIO;
 }
 
@@ -370,18 +378,16 @@ static const redisReply *refusal(const redisReply *r)
 /* The scripts are gone (SCRIPT FLUSH): they are sent again, and the batch after them. */
 static void on_noscript(struct store_redis *s, const redisReply *r)
 {
-	struct redis_batch *b = first_batch(s);
+	bool rewrite = first_batch(s)->rewrite;
+	struct redis_list units;
 
 	if (++s->noscript > NOSCRIPT_MAX * REDIS_BATCHES ||
 	    redis_client_scripts(&s->client) < 0) {
 		redis_client_refused(&s->client, r->str);
 		return;
 	}
-	struct redis_list units;
-	bool rewrite = b->rewrite;
 	redis_list_init(&units);
-	redis_list_put_back(&units, &b->units);
-	drop_batch(s);
+	take_batch(s, &units);
 	if (rewrite)
 		send_batch(s, &units, true);
 	else

@@ -109,41 +109,52 @@ static inline void remove_dir(const char *dir)
 	rmdir(dir);
 }
 
-/* more: further arguments, NULL at the end. */
-static inline void server_run(struct server *s, char *const *more)
+static inline char *port_text(uint16_t port)
 {
-	char port[8], *argv[32] = {"redis-server",
-				   "--port",
-				   port,
-				   "--bind",
-				   "127.0.0.1",
-				   "--dir",
-				   s->dir,
-				   "--save",
-				   "",
-				   "--appendonly",
-				   "no",
-				   "--loglevel",
-				   "warning",
-				   "--repl-diskless-sync-delay",
-				   "0"};
-	unsigned n = 15;
+	static char text[8];
+
+	snprintf(text, sizeof(text), "%u", port);
+	return text;
+}
+
+static inline void server_exec(struct server *s, char *const *argv)
+{
 	pid_t parent = getpid();
 
-	snprintf(port, sizeof(port), "%u", s->port);
-	for (; more && *more; more++)
-		argv[n++] = *more;
 	s->pid = fork();
 	ck_assert_int_ge(s->pid, 0);
 	if (s->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent)
+		if (getppid() != parent || !freopen("/dev/null", "w", stdout))
 			_exit(1);
-		ck_assert_ptr_nonnull(freopen("/dev/null", "w", stdout));
 		execvp(argv[0], argv);
 		_exit(127);
 	}
 	s->c = operator_of(s->port);
+}
+
+/* more: further arguments, NULL at the end. */
+static inline void server_run(struct server *s, char *const *more)
+{
+	char *argv[32] = {"redis-server",
+			  "--port",
+			  port_text(s->port),
+			  "--bind",
+			  "127.0.0.1",
+			  "--dir",
+			  s->dir,
+			  "--save",
+			  "",
+			  "--appendonly",
+			  "no",
+			  "--loglevel",
+			  "warning",
+			  "--repl-diskless-sync-delay",
+			  "0"};
+
+	for (unsigned n = 15; more && *more; more++)
+		argv[n++] = *more;
+	server_exec(s, argv);
 }
 
 static inline void server_start(struct server *s, char *const *more)
