@@ -121,9 +121,12 @@ done
 ctl e1 user home alice h1 >/dev/null
 ctl e1 user home bob h2 >/dev/null
 until [ "$(ctl h2b status | awk '$1 == "users" { print $2 }')" -ge 6 ]; do sleep 0.1; done
-call() { "$bin/bench/sipload" call --target "127.0.0.11:$sip" --users 4 --domain $domain --uac 127.0.0.51 --uas 127.0.0.52 "$@"; }
-echo "Two phones register at the edge, and one calls the other:"
-call --count 1 --window 1 | sed -n 's/^\(ok\|failed\|calls_ok\|ops\|errors\)/  \1/p'
+load() {
+	"$bin/bench/sipload" "$1" --target "127.0.0.11:$sip" --users 4 --domain $domain --uac 127.0.0.51 \
+		--uas 127.0.0.52 --window 1 "${@:2}" | awk '$1 == "ok" || $1 == "failed" { print $1, $2 + 0 }' | xargs
+}
+echo "Phones register at the edge:        $(load reg --count 4)"
+echo "One calls another, who answers:     $(load call --count 1 --ring-ms 200 --hold-ms 200)"
 
 cat <<END
 
@@ -133,8 +136,8 @@ A cluster of two edges and two pairs of homes runs.  Type into SIP phones on thi
 $(awk '{printf "  user       %-8s password %s\n", $1, $2}' "$run/passwords")
 
   who lives                  $bin/eavesctl --socket $run/e1/admin.sock cluster status
-  a call a second            $bin/bench/sipload call --target 127.0.0.11:$sip --users 4 --domain $domain \\
-                               --uac 127.0.0.51 --uas 127.0.0.52 --rate 1 --seconds 60
+  twenty calls a second      $bin/bench/sipload call --target 127.0.0.11:$sip --users 4 --domain $domain \\
+                               --uac 127.0.0.51 --uas 127.0.0.52 --rate 20 --seconds 60 --ring-ms 500
   kill one of a pair         kill -9 \$(cat $run/h1a/pid)        (any of:$started; redis)
   start it again             deploy/cluster.sh start h1a
   what Redis holds           redis-cli -h ${redis%:*} -p ${redis#*:} keys '*'

@@ -19,6 +19,7 @@ const char *edge_home_for(const struct edge *e, struct span name)
 	uint64_t h = 14695981039346656037u;
 	for (size_t i = 0; i < name.n; i++)
 		h = (h ^ (unsigned char)name.p[i]) * 1099511628211u;
+	h = (h ^ h >> 31) * 0x9e3779b97f4a7c15u;
 	return e->nhomes ? e->home[(h >> 32) % e->nhomes] : "";
 }
 

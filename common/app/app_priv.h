@@ -42,6 +42,7 @@ struct app_nodes {
 	struct loop *loop;
 	struct bus *bus;
 	struct cluster *cluster;
+	struct store *redis; /* of an edge; NULL: none */
 	pthread_t thread;
 	bool running;
 	bool alone; /* the only member of its pair */
@@ -99,6 +100,10 @@ void app_nodes_free(struct app *a);
 bool app_nodes_speak(const struct app_nodes *n, unsigned i);
 /* nodes.c: commands and metrics of the cluster. */
 int app_nodes_admin(struct app *a);
+/* redis.c: the store of an edge, in the bus's loop; 0 without one. */
+int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX]);
+void app_redis_show(const struct app *a, struct admin_reply *out);
+void app_redis_metrics(const struct app *a, struct metrics_out *o);
 /* Makes a key for the bus in a new file of mode 0600 and prints the public one. */
 int app_make_key(const char *path);
 /* link.c: what the stack asks of us. */

@@ -91,6 +91,14 @@ static bool on_may_write(void *arg, unsigned node, const struct store_row *row)
 	return edge_there ? on_shares(arg, node, row) : home_may_write(a, node, row);
 }
 
+/* A home hands on the directory to its other member alone. */
+static bool on_may_offer(void *arg, unsigned node, const struct store_row *row)
+{
+	const struct app_nodes *n = arg;
+	return !is_directory(row->kind) || node_of(n, n->conf.self)->role == CLUSTER_EDGE ||
+	       same_pair(n, n->conf.self, node);
+}
+
 /* ---- the engine's view of the rim ---- */
 
 static int on_send(void *arg, unsigned node, struct span bytes)
@@ -163,6 +171,7 @@ static void cluster_from(struct app_nodes *n, const struct app *a)
 	n->conf.queue_bytes = c->cluster.queue_bytes;
 	n->conf.boot = a->boot;
 	n->conf.digest_key = mac_derive_key(secret, "digest");
+	n->conf.domain = mac_span(&n->conf.digest_key, span_str(c->domain));
 	for (unsigned i = 0; i < n->conf.n; i++) {
 		const struct conf_node *from = &c->cluster.nodes[i];
 		struct cluster_node *to = &n->conf.node[i];
@@ -258,6 +267,8 @@ static int open_bus(struct app_nodes *n, const struct conf *c, char *ret_error)
 static bool below_takes(void *arg, const struct store_row *row)
 {
 	const struct app_nodes *n = arg;
+	if (n->redis)
+		return row->kind != RECORD_FORK;
 	/* Without another member what is on the disk is all that there will be. */
 	return is_directory(row->kind) || n->alone;
 }
@@ -282,15 +293,21 @@ int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX])
 	n->app = a;
 	cluster_from(n, a);
 	n->alone = !has_partner(n);
+	int r = node_of(n, n->conf.self)->role == CLUSTER_EDGE ? app_redis_open(a, ret_error)
+							       : 0;
+	if (r < 0)
+		return r;
 	const struct cluster_ops ops = {.send = on_send,
 					.shares = on_shares,
 					.may_write = on_may_write,
+					.may_offer = on_may_offer,
 					.changed = on_changed,
 					.notice = on_notice,
 					.arg = n};
+	struct store *store = n->redis ? n->redis : a->store;
 	const struct cluster_below below = {
-		.store = a->store, .takes = below_takes, .is_place = true, .arg = n};
-	n->cluster = cluster_new(n->loop, &n->conf, &ops, a->store ? &below : NULL);
+		.store = store, .takes = below_takes, .is_place = true, .arg = n};
+	n->cluster = cluster_new(n->loop, &n->conf, &ops, store ? &below : NULL);
 	if (!n->cluster) {
 		snprintf(ret_error, APP_ERROR_MAX, "out of memory");
 		return -ENOMEM;
@@ -347,6 +364,8 @@ void app_nodes_free(struct app *a)
 		return;
 	bus_free(n->bus);
 	cluster_free(n->cluster);
+	if (n->redis)
+		n->redis->ops->free(n->redis);
 	loop_free(n->loop);
 	free(n);
 	a->nodes = NULL;

@@ -46,6 +46,7 @@ static int run_status(void *arg, int argc, char **argv, struct span secret,
 			     (unsigned long long)s.silent_ms, s.calls, s.cpu_permille / 10,
 			     s.cpu_permille % 10);
 	}
+	app_redis_show(a, out);
 	return 0;
 }
 
@@ -99,6 +100,7 @@ static void write_metrics(void *arg, struct metrics_out *o)
 			atomic_load(&a->nodes->strangers));
 	metrics_counter(o, "cluster_bus_refused_total", "Peers that the bus refused",
 			atomic_load(&a->nodes->refused));
+	app_redis_metrics(a, o);
 	metrics_family(o, "cluster_node_alive", METRICS_GAUGE, "1: the node lives");
 	for (unsigned i = 0; i < n; i++) {
 		char label[CLUSTER_NAME_MAX + 16];

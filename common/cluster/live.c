@@ -111,7 +111,7 @@ static void tell(struct peer *p)
 	if (bits == p->told)
 		return;
 	p->told = bits;
-	log_event(LOG_INFO, "cluster-node", log_node(p), LOG_STR("state", word_of(bits)));
+	log_event(LOG_DEBUG, "cluster-node", log_node(p), LOG_STR("state", word_of(bits)));
 	if (c->ops.changed)
 		c->ops.changed(c->ops.arg, p->index);
 }

@@ -1,0 +1,183 @@
+/*
+ * The Redis behind an edge (docs/redis.md): from the configuration to the store, and what the
+ * records have to do with it: rows that come late are merged, everything is written anew after
+ * an outage.
+ */
+#include "common/app/app_priv.h"
+
+#include "common/store/redis.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PASSWORD_MAX = 512 };
+
+static struct store_row row_of(const struct record *v)
+{
+	return (struct store_row){.kind = v->kind,
+				  .deleted = v->deleted,
+				  .group = v->group,
+				  .name = v->name,
+				  .body = v->body,
+				  .hlc = v->version.hlc,
+				  .node = v->version.node,
+				  .expires_ms = v->expires_ms};
+}
+
+static void on_loaded(void *arg, const struct store_row *row)
+{
+	const struct app_nodes *n = arg;
+	const struct record v = {.kind = row->kind,
+				 .deleted = row->deleted,
+				 .group = row->group,
+				 .name = row->name,
+				 .version = {row->hlc, row->node},
+				 .expires_ms = row->expires_ms,
+				 .body = row->body};
+	if (n->app->records)
+		records_merge(n->app->records, &v, 1, time_wall_ms(), NULL, NULL);
+}
+
+struct shown {
+	bool (*each)(void *arg, const struct store_row *row);
+	void *arg;
+};
+
+static bool show(void *arg, const struct record *rec)
+{
+	const struct shown *s = arg;
+	const struct store_row row = row_of(rec);
+	return rec->kind == RECORD_FORK || s->each(s->arg, &row);
+}
+
+static bool on_rewrite(void *arg, unsigned part,
+		       bool (*each)(void *each_arg, const struct store_row *row),
+		       void *each_arg)
+{
+	const struct app_nodes *n = arg;
+	struct shown s = {each, each_arg};
+	if (n->app->records)
+		records_scan_part(n->app->records, part, show, &s);
+	return part + 1 < RECORDS_PARTS;
+}
+
+static void on_up(void *arg, bool up)
+{
+	(void)arg;
+	if (up)
+		log_event(LOG_INFO, "redis-up");
+	else
+		log_event(LOG_WARN, "redis-down");
+}
+
+/* The configuration has checked the form. */
+static unsigned read_addrs(const char *list, struct addr v[REDIS_ADDRS_MAX])
+{
+	unsigned n = 0;
+	for (struct span rest = span_str(list); rest.n && n < REDIS_ADDRS_MAX;) {
+		ptrdiff_t comma = span_chr(rest, ',', 0);
+		size_t len = comma < 0 ? rest.n : (size_t)comma, colon = len;
+		uint64_t port = 0;
+		while (colon > 0 && rest.p[colon - 1] != ':')
+			colon--;
+		if (colon > 1 &&
+		    span_u64(span_of(rest.p + colon, len - colon), 65535, &port) == 0 &&
+		    addr_parse(&v[n], span_of(rest.p, colon - 1), (uint16_t)port) == 0)
+			n++;
+		len += comma >= 0;
+		rest = span_of(rest.p + len, rest.n - len);
+	}
+	return n;
+}
+
+/* One line of a file that nobody else may read. */
+static int read_password(const char *path, char ret[PASSWORD_MAX], char *ret_error)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r = fd < 0 ? -errno : 0;
+	ssize_t n = 0;
+	if (r == 0 && fstat(fd, &st) < 0)
+		r = -errno;
+	if (r == 0 && (st.st_mode & 077))
+		r = -EPERM;
+	if (r == 0 && (n = read(fd, ret, PASSWORD_MAX - 1)) <= 0)
+		r = -EBADMSG;
+	if (fd >= 0)
+		close(fd);
+	ret[n > 0 ? n : 0] = '\0';
+	ret[strcspn(ret, "\r\n")] = '\0';
+	if (r < 0)
+		snprintf(ret_error, APP_ERROR_MAX, "redis.password %.200s: %s", path,
+			 r == -EPERM ? "others may read it: chmod 600" : strerror(-r));
+	return r;
+}
+
+int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	const struct conf *c = a->conf->conf;
+	struct redis_conf r = redis_conf_default;
+	char prefix[300], password[PASSWORD_MAX] = "";
+	if (!c->redis.servers && !c->redis.sentinels)
+		return 0;
+	r.nservers = read_addrs(c->redis.servers, r.server);
+	r.nsentinels = read_addrs(c->redis.sentinels, r.sentinel);
+	r.primary = c->redis.primary;
+	int rc = c->redis.password ? read_password(c->redis.password, password, ret_error) : 0;
+	if (rc < 0)
+		return rc;
+	r.password = *password ? password : NULL;
+	snprintf(prefix, sizeof(prefix), "eaves:{%.200s}:", c->domain);
+	r.prefix = prefix;
+	r.kind_name[RECORD_USER] = "user";
+	r.kind_name[RECORD_ALIAS] = "alias";
+	r.kind_name[RECORD_BINDING] = "binding";
+	r.timeout_ms = c->redis.timeout_ms;
+	r.queue_rows = c->redis.queue_rows;
+	r.tombstone_ms = RECORDS_TOMBSTONE_MS;
+	r.drift_ms = RECORDS_DRIFT_MAX_MS;
+	r.ops = (struct redis_ops){
+		.loaded = on_loaded, .rewrite = on_rewrite, .changed = on_up, .arg = a->nodes};
+	a->nodes->redis = store_redis_new(a->nodes->loop, &r, ret_error);
+	explicit_bzero(password, sizeof(password));
+	return a->nodes->redis ? 0 : -EINVAL;
+}
+
+void app_redis_show(const struct app *a, struct admin_reply *out)
+{
+	struct redis_state s;
+	char text[ADDR_TEXT_MAX] = "-";
+	if (!a->nodes || !a->nodes->redis)
+		return;
+	store_redis_state(a->nodes->redis, &s);
+	if (s.up)
+		addr_text(&s.primary, text);
+	admin_printf(out, "redis %s %s waiting=%llu%s%s%s\n", s.up ? "up" : "down", text,
+		     (unsigned long long)s.rows_waiting, s.dirty ? " dirty" : "",
+		     !s.up && *s.error ? " error=" : "", s.up ? "" : s.error);
+}
+
+void app_redis_metrics(const struct app *a, struct metrics_out *o)
+{
+	struct redis_state s;
+	if (!a->nodes->redis)
+		return;
+	store_redis_state(a->nodes->redis, &s);
+	const struct redis_counters *k = &s.counters;
+	metrics_gauge(o, "redis_up", "1: Redis takes writes", s.up);
+	metrics_gauge(o, "redis_dirty", "1: Redis lacks something that is to be written anew",
+		      s.dirty);
+	metrics_gauge(o, "redis_rows_waiting", "Rows waiting for Redis", s.rows_waiting);
+	metrics_counter(o, "redis_dropped_total",
+			"Rows that Redis was too slow or not there for", k->dropped);
+	metrics_counter(o, "redis_rewritten_total", "Rows written anew", k->rewritten);
+	metrics_counter(o, "redis_conflicts_total",
+			"Changes of the directory that another edge was quicker with",
+			k->conflicts);
+	metrics_counter(o, "redis_skipped_total", "Values in Redis that are none of ours",
+			k->skipped);
+	metrics_counter(o, "redis_timeouts_total", "Times that Redis did not answer",
+			k->timeouts);
+}
