@@ -78,9 +78,10 @@ END
 done
 
 # ---- start ----
-started=""
+started="" sleeper=""
 stop_all() {
 	trap '' INT TERM
+	[ -z "$sleeper" ] || kill $sleeper
 	for name in $started redis; do
 		[ -f "$run/$name/pid" ] && kill "$(cat "$run/$name/pid")" 2>/dev/null || true
 	done
@@ -144,4 +145,6 @@ $(awk '{printf "  user       %-8s password %s\n", $1, $2}' "$run/passwords")
   logs                       $run/NODE/log
   stop everything            Ctrl-C
 END
-while :; do sleep 3600 & wait $! || true; done
+sleep infinity &
+sleeper=$!
+wait
