@@ -177,6 +177,8 @@ bool edge_to_phone(struct edge *e, struct app_worker *w, const struct app_reques
 		app_reply(w, q, 403, "Forged Flow Token", SPAN(""));
 		return true;
 	}
+	if (t.flow.node)
+		t.route = app_token_route(w, r->route_user);
 	edge_count(&e->to_phone);
 	proxy_forward_stateless(stack_proxy(w->stack), r, &t, &opts, now);
 	return true;

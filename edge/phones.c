@@ -72,14 +72,29 @@ static struct span token_in(struct span path)
 	return span_of(path.p + skip, (size_t)at - skip);
 }
 
+/* The node that has the connection: ";m=NAME" of the first Path value; -1: it does not say. */
+static int member_in(const struct cluster *c, struct span path)
+{
+	ptrdiff_t end = span_chr(path, '>', 0);
+	struct span first = span_of(path.p, end < 0 ? 0 : (size_t)end);
+	const char *m = first.n ? memmem(first.p, first.n, ";m=", 3) : NULL;
+	if (!m)
+		return -1;
+	struct span name = span_of(m + 3, (size_t)(first.p + first.n - m - 3));
+	ptrdiff_t semi = span_chr(name, ';', 0);
+	return cluster_node_by_name(c, semi < 0 ? name : span_of(name.p, (size_t)semi));
+}
+
 /* Tokens of a user's bindings, copied under the lock of the records' stripe. */
 struct found {
 	const struct records *records;
+	const struct cluster *cluster;
 	unsigned n;
 	struct {
 		char token[TOKEN_MAX];
 		size_t n;
 		uint64_t tag;
+		int member;
 	} v[FOUND_MAX];
 };
 
@@ -94,6 +109,8 @@ static bool gather(void *arg, const struct record *rec)
 	if (t.n) {
 		memcpy(f->v[f->n].token, t.p, t.n);
 		f->v[f->n].n = t.n;
+		f->v[f->n].member =
+			member_in(f->cluster, span_of((const char *)b->path.data, b->path.len));
 		f->v[f->n++].tag = records_tag(f->records, rec);
 	}
 	eaves__binding__free_unpacked(b, NULL);
@@ -103,7 +120,7 @@ static bool gather(void *arg, const struct record *rec)
 static void changed(void *arg, uint8_t kind, struct span user)
 {
 	struct phones *p = arg;
-	struct found f = {.records = p->records};
+	struct found f = {.records = p->records, .cluster = app_cluster(p->app)};
 	struct sip_flow flow;
 	uint64_t id;
 	records_each(p->records, kind, user, time_wall_ms(), gather, &f, NULL);
@@ -138,13 +155,21 @@ struct phones *phones_free(struct phones *p)
 int edge_moved(void *state, const struct app *a, uint64_t id, struct sip_flow *ret)
 {
 	struct edge *e = state;
-	struct found f = {.records = e->records};
+	struct found f = {.records = e->records, .cluster = e->cluster};
 	uint64_t tag, id_now;
 	if (!e->phones || !id || !find(e->phones, id, &tag))
 		return -ENOENT;
 	if (!records_each_tag(e->records, RECORD_BINDING, tag, time_wall_ms(), gather, &f))
 		return -ENOENT;
-	if (!f.n || app_token_here(a, span_of(f.v[0].token, f.v[0].n), ret, &id_now) < 0)
+	if (!f.n)
 		return -ESTALE;
+	if (app_token_here(a, span_of(f.v[0].token, f.v[0].n), ret, &id_now) == 0)
+		return 0;
+	int member = f.v[0].member;
+	if (member < 0 || member == (int)cluster_self(e->cluster) ||
+	    !cluster_alive(e->cluster, (unsigned)member))
+		return -ESTALE;
+	*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP,
+				 .node = (uint16_t)(member + 1)};
 	return 0;
 }

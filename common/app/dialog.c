@@ -41,6 +41,11 @@ void app_defer(struct app_worker *w, const struct app_request *q)
 		app_reply(w, q, 430, "Flow Failed", SPAN(""));
 }
 
+struct span app_token_route(const struct app_worker *w, struct span token)
+{
+	return arena_printf(sip_arena(), "<sip:%.*s@%s;lr>", SPAN_FMT(token), app_pair(w->app));
+}
+
 /* Without a transaction where nobody would miss it: who sends repeats it himself, or it arrives
  * for sure.  A combined server has been made for phones alone and keeps its transactions. */
 static bool needs_no_transaction(const struct app_worker *w, const struct app_request *q,
@@ -79,6 +84,8 @@ bool app_by_flow(struct app_worker *w, const struct app_request *q,
 	case APP_FLOW_GOOD:
 		break;
 	}
+	if (t.flow.node) /* the other member of our pair has the phone's connection */
+		t.route = app_token_route(w, q->r->route_user);
 	count(&counters->in_dialog);
 	app_forward_opts(w, q, false, &opts);
 	if (needs_no_transaction(w, q, &t.flow)) {

@@ -167,6 +167,8 @@ int app_token_read(const struct app *a, struct span token, struct sip_flow *ret)
  * one of another process.  *ret_id: its identity (0: none). */
 int app_token_here(const struct app *a, struct span token, struct sip_flow *ret,
 		   uint64_t *ret_id);
+/* "<sip:TOKEN@pair;lr>": tells the other member of our pair which flow of its is meant. */
+struct span app_token_route(const struct app_worker *w, struct span token);
 /* Takes a request in again in a moment, or answers it with 430. */
 void app_defer(struct app_worker *w, const struct app_request *q);
 

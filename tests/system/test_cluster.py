@@ -253,3 +253,42 @@ def test_without_any_home_calls_get_503_and_a_time_to_come_back(cluster):
 	c.edges[0].wait_log("event=node-dead node=h1b")
 	alice.request("MESSAGE", "sip:alice@example.org", body="x")
 	assert alice.expect(503).get("retry-after") == "5"
+
+
+# ---- an edge dies ----
+
+def test_a_phone_on_a_stream_goes_on_at_the_other_edge(cluster):
+	"""Its connection went with the first edge: it registers anew at the other one, and its dialogs
+	and what is under way for it go on."""
+	c = cluster(edges=2, users=("alice", "bob"))
+	alice = c.phone("alice", edge=1)
+	bob = c.phone("bob", edge=0, transport="tcp")
+	outbound = {"contact": bob.contact + ';reg-id=1;+sip.instance="<urn:uuid:b0b>"',
+		"headers": [("Supported", "outbound, path")]}
+	alice.register()
+	bob.register(**outbound)
+	a, b = talk(alice, bob)
+	c.wait(lambda: c.edges[1].metric("bindings") == 2, "the other edge does not know bob")
+	c.edges[0].kill9()
+	bob.expect_closed()
+	c.edges[1].wait_log("event=node-dead node=e1")
+	# What comes for him before he is back waits for him.
+	a.request("INFO")
+	bob.server = c.edges[1].where["tcp"]
+	bob.connect()
+	outbound["contact"] = bob.contact + ';reg-id=1;+sip.instance="<urn:uuid:b0b>"'
+	m = bob.request("REGISTER", "sip:example.org", outbound["headers"], contact=outbound["contact"],
+		call_id=bob.call_id, to=f"<{bob.aor}>")
+	bob.again(m, bob.wait_for(401))
+	info = None
+	for _ in range(2):
+		x = bob.next()
+		assert x is not None
+		if x.method == "INFO":
+			info = x
+		else:
+			assert x.status == 200
+	info = info or bob.expect("INFO")
+	bob.reply(info, 200, tag=param(b.local, "tag"))
+	alice.expect(200)
+	hang_up(b, a)
