@@ -15,7 +15,7 @@ from eaves import BIN, DOMAIN, TIMEOUT, Server, free_port, merged, own_address, 
 
 
 class Node(Server):
-	def __init__(self, cluster, name, role, pair, listeners=None, **kw):
+	def __init__(self, cluster, name, role, pair, listeners=None, ca=None, **kw):
 		self.cluster, self.name, self.role, self.pair = cluster, name, role, pair
 		address = own_address()
 		self.link = (address, free_port(address))
@@ -25,7 +25,11 @@ class Node(Server):
 			check=True, capture_output=True, text=True, timeout=4 * TIMEOUT).stdout.strip()
 		super().__init__(start=False, address=address, program=f"eaves-{role}",
 			listeners=list(listeners or [("udp",), ("tcp",)]) + [
-				("tcp", address, {"policy": "cluster", "port": self.link[1]})], **kw)
+				("tls" if ca else "tcp", address, merged({"policy": "cluster", "port": self.link[1]},
+					{"mutual_tls": True} if ca else {}))], **kw)
+		if ca:
+			self.write_config(merged(self.config, {"tls": {"ca": str(ca.cert),
+				"certificates": [ca.entry(name)]}}))
 
 	def row(self):
 		return {"name": self.name, "role": self.role, "pair": self.pair,
@@ -43,14 +47,14 @@ class Cluster:
 	"""homes: how many pairs; members: nodes in each pair of homes; edges: nodes of the edge pair."""
 
 	def __init__(self, homes=1, members=2, edges=1, users=(), config=None, start=True,
-			listeners=None, **kw):
+			listeners=None, ca=None, **kw):
+		"""ca: an Authority; links are by TLS then."""
 		self.dir = pathlib.Path(tempfile.mkdtemp(prefix="eaves-cluster-"))
-		os.environ["EAVES_STUB_FILE"] = str(self.dir / "stub")
 		secret = self.dir / "secret"
 		secret.write_bytes(secrets.token_bytes(32))
 		os.chmod(secret, 0o600)
-		self.edges = [Node(self, f"e{i + 1}", "edge", "edge", listeners=listeners, **kw) for i in range(edges)]
-		self.homes = [[Node(self, f"h{i + 1}{'ab'[k]}", "home", f"h{i + 1}", **kw)
+		self.edges = [Node(self, f"e{i + 1}", "edge", "edge", listeners=listeners, ca=ca, **kw) for i in range(edges)]
+		self.homes = [[Node(self, f"h{i + 1}{'ab'[k]}", "home", f"h{i + 1}", ca=ca, **kw)
 			for k in range(members)] for i in range(homes)]
 		self.nodes = self.edges + [n for pair in self.homes for n in pair]
 		rows = [n.row() for n in self.nodes]

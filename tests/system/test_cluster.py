@@ -1,8 +1,10 @@
 """A cluster of real processes: an edge and homes on loopback, their links and what goes over them."""
 import signal
+import ssl
 
 import pytest
 
+from certs import Authority
 from cluster import Cluster
 from phone import SDP, Dialog, hang_up, talk
 from sip import param
@@ -114,6 +116,23 @@ def test_a_message_goes_to_another_home(cluster):
 		m = a.again(m, a.expect(407))
 		b.reply(b.expect("MESSAGE"), 200)
 		a.expect(200)
+
+
+def test_links_by_tls_are_for_nodes_with_their_certificate(cluster, tmp_path):
+	ca = Authority(tmp_path)
+	c = cluster(homes=2, users=[f"u{i}" for i in range(4)], ca=ca)
+	phones = registered(c, *[f"u{i}" for i in range(4)])
+	for x, y in zip(phones, phones[1:]):
+		hang_up(*talk(x, y))
+	h = c.homes[0][0]
+	spam = [("Eaves-Link", "m=5;t=udp;s=192.0.2.1:5060;u=u0")]
+	other = h.phone("mallory", transport="tls", to=h.link, sni=h.name, tls=ca.client(ca.issue("other.example")))
+	other.request("MESSAGE", "sip:u1@example.org", spam, body="spam")
+	other.expect(403)
+	with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
+		nobody = h.phone("mallory", transport="tls", to=h.link, sni=h.name, tls=ca.client())
+		nobody.request("MESSAGE", "sip:u1@example.org", spam, body="spam")
+		nobody.expect(403)
 
 
 def test_nobody_but_nodes_speaks_to_a_home_by_its_link(cluster):
