@@ -217,6 +217,34 @@ void admin_sort_lines(struct admin_reply *r)
 	free(v);
 }
 
+/* ---- without a socket ---- */
+
+void admin_run(struct admin *a, int argc, char **argv,
+	       void (*told)(void *arg, int status, struct span text), void *arg)
+{
+	struct admin_reply r = {0};
+	void *command_arg = NULL;
+	int words, status = -EINVAL;
+	const struct admin_command *c = admin_find(a, argc, argv, &words, &command_arg);
+
+	if (argc == 1 && strcmp(argv[0], "help") == 0) {
+		admin_help(a, &r);
+		status = 0;
+	} else if (!c) {
+		admin_printf(&r, "no such command\n");
+	} else if (!admin_args_fit(c, argc - words)) {
+		admin_printf(&r, "usage: %s %s\n", c->name, c->args ? c->args : "");
+	} else if (c->secret || c->bulk) {
+		admin_printf(&r, "%s takes input: run it at the node itself\n", c->name);
+	} else {
+		status = c->run(command_arg, argc - words, argv + words, span_of(NULL, 0), &r);
+	}
+	if (r.failed)
+		status = -EMSGSIZE;
+	told(arg, status, span_of(r.p, r.failed ? 0 : r.n));
+	admin_reply_done(&r);
+}
+
 void admin_reply_done(struct admin_reply *r)
 {
 	free(r->p);

@@ -35,6 +35,10 @@ struct admin *admin_new(struct loop *l, const char *socket_path, const char *htt
 			struct metrics *m, bool (*healthy)(void *arg), void *healthy_arg,
 			char ret_error[256]);
 void admin_free(struct admin *a);
+/* Runs a command that takes no input, as its words would be typed; in the loop's thread.  told
+ * is called once: 0 or -errno, and the text. */
+void admin_run(struct admin *a, int argc, char **argv,
+	       void (*told)(void *arg, int status, struct span text), void *arg);
 /* The table must live as long as the admin.  0 or -ENOSPC. */
 int admin_add(struct admin *a, const struct admin_command *table, unsigned n, void *arg);
 

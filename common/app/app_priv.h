@@ -104,6 +104,10 @@ int app_nodes_admin(struct app *a);
 int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX]);
 void app_redis_show(const struct app *a, struct admin_reply *out);
 void app_redis_metrics(const struct app *a, struct metrics_out *o);
+/* ask.c: commands at other nodes; cluster_ops.admin. */
+void app_nodes_asked(void *arg, unsigned node, uint64_t id, unsigned argc, char **argv,
+		     struct span input);
+int app_ask_admin(struct app *a);
 /* Makes a key for the bus in a new file of mode 0600 and prints the public one. */
 int app_make_key(const char *path);
 /* link.c: what the stack asks of us. */

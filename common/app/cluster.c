@@ -303,6 +303,7 @@ int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX])
 					.may_offer = on_may_offer,
 					.changed = on_changed,
 					.notice = on_notice,
+					.admin = app_nodes_asked,
 					.arg = n};
 	struct store *store = n->redis ? n->redis : a->store;
 	const struct cluster_below below = {

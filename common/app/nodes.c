@@ -114,5 +114,7 @@ static void write_metrics(void *arg, struct metrics_out *o)
 int app_nodes_admin(struct app *a)
 {
 	int r = admin_add(a->admin, commands, sizeof(commands) / sizeof(commands[0]), a);
+	if (r == 0)
+		r = app_ask_admin(a);
 	return r < 0 || !a->nodes ? r : metrics_add(a->metrics, write_metrics, a);
 }

@@ -311,3 +311,35 @@ def test_a_phone_on_a_stream_goes_on_at_the_other_edge(cluster):
 	bob.reply(info, 200, tag=param(b.local, "tag"))
 	alice.expect(200)
 	hang_up(b, a)
+
+
+# ---- operators ----
+
+def test_an_edge_asks_any_node_and_a_home_asks_nobody(cluster):
+	c = cluster(homes=2, users=("alice", "bob", "carol", "dora"))
+	registered(c, "alice", "bob", "carol", "dora")
+	e = c.edges[0]
+	listed = [x for pair in ("h1b", "h2a") for x in
+		e.ctl("node", pair, "registration", "list").splitlines()]
+	assert {x.split()[0] for x in listed} == {"alice", "bob", "carol", "dora"}
+	assert "self" in e.ctl("node", "h2b", "cluster", "status")
+	for words, why in ((["h9", "status"], "no other node"), (["h1a", "nonsense"], "no such command"),
+			(["h1a", "registration", "drop"], "usage")):
+		r = e.ctl_raw("node", *words)
+		assert r.returncode == 1 and why in r.stdout + r.stderr
+	assert c.homes[0][0].ctl_raw("node", "e1", "user", "list").returncode == 1
+	c.homes[1][1].kill9()
+	r = e.ctl_raw("node", "h2b", "status")
+	assert r.returncode == 1 and "does not answer" in r.stdout + r.stderr
+
+
+def test_the_directory_is_the_same_at_both_edges(cluster):
+	c = cluster(edges=2, users=("alice",))
+	one, other = c.edges
+	other.ctl("user add", "bob", stdin="x\n")
+	other.ctl("alias add", "100", "bob")
+	c.wait(lambda: "100 bob" in one.ctl("alias list"), "the alias did not come")
+	one.ctl("user remove", "bob")
+	for n in c.nodes:
+		n.wait_metric("users", 1)
+	c.wait(lambda: other.ctl("alias list") == "", "the alias is still there")
