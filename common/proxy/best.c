@@ -113,6 +113,9 @@ void proxy_call_send_best(struct proxy_call *c, msec now)
 	} else {
 		send_own(c, status, now);
 	}
+	if (c->note && txn_status(c->server) >= 200)
+		return; /* the record stays until the caller's ACK, or the end of waiting for it
+			 */
 	txn_forget(c->server);
 	c->server = NULL;
 }

@@ -52,7 +52,7 @@ void proxy_call_next_group(struct proxy_call *c, msec now)
 		over -= over > 0;
 		left -= b->breadth;
 		waiting--;
-		proxy_branch_start(b, now);
+		proxy_branch_go(b, now);
 	}
 	if (waiting)
 		wheel_arm(c->p->w, &c->serial, now + c->p->conf.serial_group_ms);
@@ -69,26 +69,47 @@ static void tell_done(struct proxy_call *c)
 		c->hooks->done(c->hooks_arg, c->final);
 }
 
-void proxy_call_step(struct proxy_call *c, msec now)
+/* Starts groups until one is under way, or none is left. */
+static void run_groups(struct proxy_call *c, bool *ret_pending, bool *ret_accepted, msec now)
 {
-	bool pending, waiting, accepted;
 	for (;;) {
-		pending = waiting = accepted = false;
+		bool pending = false, waiting = false, accepted = false;
 		for (struct branch *b = c->branches; b; b = b->next) {
 			pending |= proxy_branch_pending(b);
 			waiting |= b->state == BRANCH_WAITING;
 			accepted |= b->state == BRANCH_ACCEPTED;
 		}
+		*ret_pending = pending;
+		*ret_accepted = accepted;
 		if (pending || !waiting || c->stop)
-			break;
+			return;
 		proxy_call_next_group(c, now);
 	}
-	if (pending)
+}
+
+void proxy_call_step(struct proxy_call *c, msec now)
+{
+	bool pending, accepted;
+	if (c->busy)
 		return;
+	do
+		run_groups(c, &pending, &accepted, now);
+	while (c->note && proxy_note_sync(c, !pending, now));
+	if (pending || (c->note && proxy_note_waits(c))) {
+		if (c->note)
+			proxy_note_answer(c, now);
+		return;
+	}
 	wheel_stop(c->p->w, &c->serial);
 	if (!c->final)
 		proxy_call_send_best(c, now);
 	tell_done(c);
+	if (c->note) {
+		proxy_note_answer(c, now);
+		if (c->server && c->final >= 300)
+			return; /* its ACK may come to the other member */
+		proxy_note_drop(c);
+	}
 	/* Branches in Accepted may linger for half a minute: without the request. */
 	c->kept = sip_kept_unref(c->kept);
 	c->plan.m = NULL;
@@ -104,11 +125,14 @@ void proxy_call_free(struct proxy_call *c)
 		proxy_branch_set_state(b, BRANCH_DONE);
 		bytes_unref(b->challenge);
 		bytes_unref(b->branch);
+		sip_kept_unref(b->held);
 		free(b->alt);
 		if (b->own_alloc)
 			free(b);
 	}
 	wheel_stop(c->p->w, &c->serial);
+	if (c->note)
+		proxy_note_free(c);
 	if (c->server)
 		txn_forget(c->server);
 	sip_kept_unref(c->kept);
@@ -231,6 +255,7 @@ struct proxy_call *proxy_call_new(struct proxy *p, struct txn *server,
 	if (opts) {
 		c->hooks = opts->hooks;
 		c->hooks_arg = opts->hooks_arg;
+		c->journal = opts->journal;
 	}
 	for (unsigned i = 0; i < nb; i++) {
 		b[i].next = i + 1 < nb ? &b[i + 1] : NULL;
@@ -275,6 +300,8 @@ int proxy_forward_txn(struct proxy *p, struct txn *server, const struct proxy_re
 	if (!c)
 		return refuse(server, 500, -ENOMEM, now);
 	txn_server_set_user(server, &proxy_server_user, c);
+	if (n > 1)
+		proxy_note_begin(c);
 	proxy_call_next_group(c, now);
 	c->plan.uri_parsed = c->plan.route_parsed = NULL;
 	proxy_call_step(c, now);

@@ -13,6 +13,7 @@
 enum branch_state {
 	BRANCH_WAITING,	 /* in a later group */
 	BRANCH_SPARE,	 /* another flow to the device of the branch before it */
+	BRANCH_CHOSEN,	 /* to be started when that is written (journal.c) */
 	BRANCH_LOCATING, /* its next hop is being resolved */
 	BRANCH_CALLING,	 /* client transaction without a final response */
 	BRANCH_ACCEPTED, /* 2xx to INVITE: more of them may come (RFC 6026) */
@@ -36,7 +37,10 @@ struct branch {
 	struct locate_target target; /* in use, unless has_flow */
 	struct bytes *branch;	     /* as a response brought it back; NULL: it is derived */
 	struct bytes *challenge;     /* 401 or 407, kept while others may add theirs */
+	struct sip_kept *held;	     /* a final response that waits for the write `need` */
+	msec noted_c;		     /* timer C as written */
 	uint64_t tag;
+	uint32_t need;
 	uint32_t breadth;
 	uint32_t attempt;
 	uint32_t name; /* as locate_result */
@@ -44,7 +48,20 @@ struct branch {
 	uint8_t state; /* enum branch_state */
 	bool has_flow, strict, provisional, cancelled, own_alloc;
 	bool sent;   /* its attempt counts the next one */
+	bool again;  /* its next hop may be looked for once more, when it fails */
 	bool resume; /* another member has sent it, or may have: nothing is sent from here */
+};
+
+/* Of a call that is written to a journal: journal.c. */
+struct proxy_note {
+	uint64_t key;
+	struct sip_flow src;
+	struct proxy_ticket *ticket;	   /* of the write under way */
+	uint32_t begun, written, released; /* the latest write of each kind, from 1 */
+	uint32_t cancel_need, own_need;	   /* the write to be waited for; 0: none */
+	uint64_t cancel_id;		   /* of the CANCEL that waits for its 200 */
+	struct bytes *cancel_lines;
+	bool dirty, flushing, dropped;
 };
 
 struct proxy_call {
@@ -57,7 +74,9 @@ struct proxy_call {
 	struct wheel_timer serial;
 	const struct proxy_hooks *hooks;
 	void *hooks_arg;
-	struct bytes *best; /* NULL: best_status is our own */
+	const struct proxy_journal *journal;
+	struct proxy_note *note; /* NULL: nothing is written */
+	struct bytes *best;	 /* NULL: best_status is our own */
 	unsigned best_status;
 	unsigned final; /* sent, 0 before */
 	unsigned nbranches;
@@ -66,11 +85,12 @@ struct proxy_call {
 	bool stop;	/* no new branches: 6xx, 2xx, CANCEL */
 	bool partial;	/* rebuilt: the request is not whole, nothing new can be made of it */
 	bool done_told;
+	bool busy; /* somebody is at several of its branches: no step before he is done */
 };
 
 static inline bool proxy_branch_pending(const struct branch *b)
 {
-	return b->state == BRANCH_LOCATING || b->state == BRANCH_CALLING;
+	return b->state >= BRANCH_CHOSEN && b->state <= BRANCH_CALLING;
 }
 
 /* The only way on and out: starts groups, sends the best response, frees.  The call may be gone
@@ -109,8 +129,37 @@ bool proxy_branch_fail_over(struct branch *b, msec now);
 /* The branch ends with a status of our own (408, 503 ...). */
 void proxy_branch_end(struct branch *b, unsigned status);
 
+/* ---- journal.c: writing ahead ---- */
+
+/* The call is written from now on; false: it is not. */
+bool proxy_note_begin(struct proxy_call *c);
+/* Starts a branch, when that is written. */
+void proxy_branch_go(struct branch *b, msec now);
+/* True: a final response has to wait. */
+bool proxy_note_hold(struct branch *b, const struct sip_msg *m);
+/* From inside of the server transaction's cancel(): the CANCELs and the 200 wait. */
+void proxy_note_cancel(struct proxy_call *c, struct span lines);
+/* The branch has ended without a response. */
+void proxy_note_own_end(struct branch *b);
+/* Timer C runs anew. */
+void proxy_note_timer_c(struct branch *b, msec now);
+/* Writes what has changed, and does what waited for a write that is done; true: something was
+ * done.  ending: no branch is under way. */
+bool proxy_note_sync(struct proxy_call *c, bool ending, msec now);
+/* Something waits: this is not the end yet. */
+bool proxy_note_waits(const struct proxy_call *c);
+/* The 200 to the CANCEL, when what it led to has left. */
+void proxy_note_answer(struct proxy_call *c, msec now);
+void proxy_note_drop(struct proxy_call *c);
+void proxy_note_free(struct proxy_call *c);
+void proxy_tickets_free(struct proxy *p);
+
 /* ---- response.c, best.c, redirect.c: 16.7 ---- */
 extern const struct txn_client_user proxy_client_user;
+/* A final response of a branch in BRANCH_CALLING. */
+void proxy_branch_final(struct branch *b, const struct sip_msg *m, msec now);
+/* The CANCELs after a final response that decides, with the reason; none to a single device. */
+void proxy_call_cancel_others(struct proxy_call *c, unsigned status, msec now);
 /* Begins the splice of a response: our Via taken off.  False: there is no other. */
 bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s);
 /* The response as it goes on: without our Via and what the role strips, and by a stream with

@@ -10,7 +10,8 @@ void proxy_branch_cancel(struct branch *b, struct span lines, msec now)
 		b->cancelled = true; /* the CANCEL leaves when it is known where to */
 		return;
 	}
-	if (b->state == BRANCH_WAITING || b->state == BRANCH_LOCATING) {
+	if (b->state == BRANCH_WAITING || b->state == BRANCH_CHOSEN ||
+	    b->state == BRANCH_LOCATING) {
 		proxy_branch_set_state(b, BRANCH_DONE);
 		return;
 	}
@@ -55,7 +56,10 @@ static void on_cancel(void *arg, struct txn *t, const struct sip_msg *cancel, ms
 	if (c->final || c->cancelled)
 		return;
 	c->cancelled = c->stop = true;
-	proxy_call_cancel(c, reason_lines(cancel), now);
+	if (proxy_note_begin(c))
+		proxy_note_cancel(c, reason_lines(cancel));
+	else
+		proxy_call_cancel(c, reason_lines(cancel), now);
 	proxy_call_step(c, now);
 }
 
@@ -65,8 +69,11 @@ static void on_gone(void *arg, struct txn *t)
 	msec now = c->p->w->now;
 	(void)t;
 	c->server = NULL;
-	if (c->final)
-		return; /* branches in Accepted end by themselves */
+	if (c->final) { /* branches in Accepted end by themselves */
+		if (c->note)
+			proxy_call_step(c, now);
+		return;
+	}
 	c->stop = true;
 	proxy_call_cancel(c, span_of(NULL, 0), now);
 	proxy_call_step(c, now);

@@ -30,6 +30,7 @@ struct proxy *proxy_new(const struct proxy_conf *conf, const struct proxy_ops *o
 	p->route_key = mac_derive_key(secret, "proxy route");
 	list_init(&p->calls);
 	list_init(&p->strays);
+	list_init(&p->tickets);
 	return p;
 }
 
@@ -40,6 +41,7 @@ void proxy_free(struct proxy *p)
 	list_for_each_safe (it, &p->calls)
 		proxy_call_free(container_of(it, struct proxy_call, link));
 	proxy_strays_free(p);
+	proxy_tickets_free(p);
 	free(p);
 }
 

@@ -146,6 +146,7 @@ struct proxy_hooks {
 	void (*done)(void *arg, unsigned status);
 };
 
+struct proxy_journal;
 struct proxy_opts {
 	struct span lines;	  /* header lines that the role adds to the forwarded request */
 	uint64_t strip;		  /* bit (1 << enum sip_hdr_kind): fields not to be forwarded */
@@ -157,6 +158,7 @@ struct proxy_opts {
 	bool no_record_route;
 	const struct proxy_hooks *hooks; /* may be NULL */
 	void *hooks_arg;
+	const struct proxy_journal *journal; /* journal.h; NULL: nothing is written */
 };
 
 /*
@@ -192,6 +194,7 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 struct proxy_counters {
 	uint64_t forwarded, responses, stateless, loops, too_many_hops, no_target, refused,
 		rebuilt,    /* INVITEs of another member, from a response or a CANCEL */
+		adopted,    /* calls of another member, from their records */
 		calls,	    /* now */
 		unanswered; /* of these, without a final response sent */
 };

@@ -19,7 +19,8 @@ struct proxy {
 	struct wheel *w;
 	struct mac_key branch_key, route_key;
 	struct list calls;
-	struct list strays; /* stateless requests that wait for a resolution */
+	struct list tickets; /* writes to a journal that are under way */
+	struct list strays;  /* stateless requests that wait for a resolution */
 	struct proxy_counters count;
 };
 

@@ -338,7 +338,7 @@ static int rebuild(struct proxy *p, const struct sip_msg *m, const struct sip_vi
 	/* Somebody here is still deciding about the INVITE: it will be repeated to the device,
 	 * and the device will answer again. */
 	if (txn_status(server) < 200)
-		return -EBUSY;
+		return 0;
 	return answer_stray(p, &s, m, top, src, now);
 }
 
@@ -361,8 +361,6 @@ int proxy_rebuild_from_response(struct proxy *p, const struct sip_msg *m,
 		rc = rebuild(p, m, top, src, &back, target, opts, now);
 	if (!rc)
 		counter_inc(&p->count.rebuilt);
-	else if (rc != -EBUSY)
-		proxy_response_stateless(p, m, top, src);
 	return rc;
 }
 

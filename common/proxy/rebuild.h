@@ -25,10 +25,12 @@ uint64_t proxy_request_key(const struct proxy *p, const struct proxy_request *r)
  * member had them, and the response is dealt with as any other (1xx and 2xx go on, others with
  * repeats until their ACK, and are ACKed).
  * target: what proxy_origin.tag names, for the Request-URI and Route of an ACK or CANCEL and
- * the flow that they take; NULL when it is gone: To's URI, and whence the response came. opts:
- * of responses; lines and tokens do not matter here. 0: dealt with; -EPERM: not ours; -EINVAL:
- * not to an INVITE (proxy_response_stateless is for those); -ENOMEM and others: sent on
- * statelessly if it could be, or dropped.
+ * the flow that they take; NULL when it is gone: To's URI, and whence the response came.
+ *
+ * opts: of responses; lines and tokens do not matter here.
+ *
+ * 0: dealt with; -EPERM: not ours; -EINVAL: not to an INVITE; others: it could not be. After an
+ * error nothing was sent, and proxy_response_stateless() may send it on.
  */
 int proxy_rebuild_from_response(struct proxy *p, const struct sip_msg *m,
 				const struct sip_via *top, const struct sip_flow *src,

@@ -25,6 +25,13 @@ bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s)
 	return true;
 }
 
+static bool has_next_via(const struct sip_msg *m)
+{
+	struct sip_list_it it = {0};
+	struct span v;
+	return sip_list_next(m, SIP_HDR_VIA, &it, &v) && sip_list_next(m, SIP_HDR_VIA, &it, &v);
+}
+
 bool proxy_response_begin(const struct proxy_call *c, const struct sip_msg *m,
 			  struct sip_splice *s, char text[PROXY_LENGTH_BYTES])
 {
@@ -60,10 +67,11 @@ static void provisional(struct branch *b, const struct sip_msg *m, msec now)
 	if (c->final || !c->server)
 		return;
 	struct bytes *out = proxy_response_bytes(c, m);
-	if (!out)
-		return;
-	txn_respond(c->server, m->status, out, now);
+	if (out)
+		txn_respond(c->server, m->status, out, now);
 	bytes_unref(out);
+	if (c->note)
+		proxy_note_timer_c(b, now);
 }
 
 /* The server transaction is over (or has sent a non-2xx): 16.7 step 9 with 16.11. */
@@ -76,7 +84,7 @@ static void stray_2xx(struct proxy_call *c, const struct sip_msg *m)
 }
 
 /* "Call completed elsewhere" (RFC 3326), so that the other devices list no missed call. */
-static void cancel_others(struct proxy_call *c, unsigned status, msec now)
+void proxy_call_cancel_others(struct proxy_call *c, unsigned status, msec now)
 {
 	char reason[96];
 	if (c->nbranches == 1)
@@ -112,7 +120,7 @@ static void success(struct branch *b, const struct sip_msg *m, msec now)
 	if (!c->final) {
 		proxy_call_set_final(c, m->status);
 		c->stop = true;
-		cancel_others(c, m->status, now);
+		proxy_call_cancel_others(c, m->status, now);
 	}
 	txn_respond(c->server, m->status, out, now);
 	bytes_unref(out);
@@ -153,7 +161,7 @@ static bool use_spare(struct branch *b, msec now)
 		return false;
 	s->breadth = b->breadth;
 	proxy_branch_set_state(b, BRANCH_DONE);
-	proxy_branch_start(s, now);
+	proxy_branch_go(s, now);
 	return true;
 }
 
@@ -161,7 +169,8 @@ static void failure(struct branch *b, const struct sip_msg *m, msec now)
 {
 	struct proxy_call *c = b->call;
 	unsigned status = m->status;
-	txn_forget(b->client);
+	if (b->client)
+		txn_forget(b->client);
 	b->client = NULL;
 	if (status == 503 && proxy_branch_fail_over(b, now))
 		return;
@@ -186,11 +195,38 @@ static void failure(struct branch *b, const struct sip_msg *m, msec now)
 	struct bytes *out = proxy_response_bytes(c, m);
 	if ((status == 401 || status == 407) && out && c->nbranches > 1)
 		b->challenge = bytes_ref(out);
-	proxy_call_offer(c, out ? status : 500, out);
+	/* Without another Via: the next node made it of our CANCEL, having lost the INVITE. */
+	proxy_call_offer(c, out || !has_next_via(m) ? status : 500, out);
 	if (status < 600)
 		return;
 	c->stop = true;
-	cancel_others(c, status, now);
+	proxy_call_cancel_others(c, status, now);
+}
+
+void proxy_branch_final(struct branch *b, const struct sip_msg *m, msec now)
+{
+	if (m->status < 300)
+		success(b, m, now);
+	else
+		failure(b, m, now);
+}
+
+/* A 503 that leads to the next address: the first thing that is worth writing of a call to one
+ * device. */
+static bool fails_over(const struct branch *b, const struct sip_msg *m)
+{
+	return m->status == 503 && b->alt && b->alt->next < b->alt->n && !b->cancelled &&
+	       !b->call->stop;
+}
+
+static bool on_hold(void *arg, struct txn *t, const struct sip_msg *m, msec now)
+{
+	struct branch *b = arg;
+	(void)t;
+	(void)now;
+	if (!b->call->note && !(fails_over(b, m) && proxy_note_begin(b->call)))
+		return false;
+	return proxy_note_hold(b, m);
 }
 
 static void on_response(void *arg, struct txn *t, const struct sip_msg *m, msec now)
@@ -203,10 +239,8 @@ static void on_response(void *arg, struct txn *t, const struct sip_msg *m, msec 
 		provisional(b, m, now);
 		return;
 	}
-	if (m->status < 300)
-		success(b, m, now);
-	else if (b->state == BRANCH_CALLING)
-		failure(b, m, now);
+	if (m->status < 300 || b->state == BRANCH_CALLING)
+		proxy_branch_final(b, m, now);
 	proxy_call_step(c, now);
 }
 
@@ -217,9 +251,11 @@ static void on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
 	struct proxy_call *c = b->call;
 	if (b->state != BRANCH_CALLING)
 		return;
-	struct arena_scope scope = arena_enter(sip_arena());
 	txn_forget(t);
 	b->client = NULL;
+	if (b->held)
+		return; /* a response is there, and will be taken */
+	struct arena_scope scope = arena_enter(sip_arena());
 	if (!proxy_branch_fail_over(b, now)) {
 		unsigned status = why == TXN_FAIL_TIMEOUT ? 408 : 503;
 		bool flow = b->has_flow && why == TXN_FAIL_TRANSPORT;
@@ -239,15 +275,16 @@ static void on_gone(void *arg, struct txn *t)
 	struct arena_scope scope = arena_enter(sip_arena());
 	(void)t;
 	b->client = NULL;
-	if (b->state == BRANCH_CALLING)
+	if (b->state == BRANCH_CALLING && !b->held)
 		proxy_branch_end(b, 500);
-	else
+	else if (b->state != BRANCH_CALLING)
 		proxy_branch_set_state(b, BRANCH_DONE);
 	proxy_call_step(c, c->p->w->now);
 	arena_leave(sip_arena(), scope);
 }
 
 const struct txn_client_user proxy_client_user = {
+	.hold = on_hold,
 	.response = on_response,
 	.failed = on_failed,
 	.gone = on_gone,

@@ -21,6 +21,7 @@ static unsigned status_of(int error)
 void proxy_branch_end(struct branch *b, unsigned status)
 {
 	proxy_branch_set_state(b, BRANCH_DONE);
+	proxy_note_own_end(b);
 	proxy_call_offer(b->call, status, NULL);
 }
 
@@ -129,7 +130,16 @@ bool proxy_branch_fail_over(struct branch *b, msec now)
 		p->ops.target_failed(p->ops.arg, &b->target, now);
 	if (b->cancelled || b->call->stop)
 		return false;
-	return try_next(b, now);
+	if (b->again) { /* adopted: where else it could go is not in the record */
+		b->again = b->resume = false;
+		proxy_branch_start(b, now);
+		return true;
+	}
+	if (!try_next(b, now))
+		return false;
+	if (proxy_note_begin(b->call))
+		b->call->note->dirty = true;
+	return true;
 }
 
 static void located(struct branch *b, const struct locate_result *r, msec now)

@@ -171,6 +171,9 @@ struct txn *txn_client_resume(struct txn_table *tt, enum sip_method method,
 			      struct span method_text, struct span branch, struct bytes *req,
 			      const struct sip_flow *to, const struct txn_client_user *user,
 			      void *arg, msec now);
+/* Another member has gone on with it: it ends at once, nothing is sent, the user is not called.
+ */
+void txn_abandon(struct txn *t);
 /* The INVITE server transaction of the request whose top Via was `via`; m: it, or a response to
  * it.  NULL without one. */
 struct txn *txn_find_invite(struct txn_table *tt, const struct sip_msg *m,

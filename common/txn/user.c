@@ -318,6 +318,18 @@ void txn_forget(struct txn *t)
 		t->machine->forgotten(t, t->tt->wheel->now);
 }
 
+void txn_abandon(struct txn *t)
+{
+	struct txn_table *tt = t->tt;
+	table_enter(tt);
+	if (is_client(t))
+		t->client.user = NULL;
+	else
+		t->server.user = NULL;
+	txn_terminate(t);
+	table_leave_user(tt, tt->wheel->now);
+}
+
 const char *txn_state_name(const struct txn *t)
 {
 	return t->machine->state_names[t->state];

@@ -151,8 +151,7 @@ static void answer(const char *to, unsigned status)
 		return;
 	if (txn_recv_response(tt, &msg.m, &msg.top, &src, now))
 		return;
-	if (proxy_rebuild_from_response(proxy, &msg.m, &msg.top, &src, NULL, NULL, now) ==
-	    -EINVAL)
+	if (proxy_rebuild_from_response(proxy, &msg.m, &msg.top, &src, NULL, NULL, now))
 		proxy_response_stateless(proxy, &msg.m, &msg.top, &src);
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/proxy/rebuild.h"
 #include "common/sip/stamp.h"
+#include "tests/unit/common/proxy/forks.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
@@ -64,6 +65,8 @@ struct world {
 	struct later later[LATER_MAX];
 	struct proxy_target targets[TARGETS_MAX];
 	struct proxy_opts opts;
+	struct forks forks; /* the journal, with opts.journal set to it */
+	bool writes_arrive; /* what a member was writing when it was killed */
 	bool stateless, refuse_tls;
 	unsigned hop_acks; /* for what another member had answered: not passed on */
 	bool no_follow;	   /* the role lets no 3xx be followed */
@@ -242,6 +245,7 @@ static inline struct world *world_new(void)
 	w->txn_limit = 1000;
 	w->opts.hooks = &hooks;
 	w->opts.hooks_arg = w;
+	forks_init(&w->forks, &w->now);
 	return w;
 }
 
@@ -284,9 +288,35 @@ static inline void world_kill(struct world *w)
 	proxy_free(w->p);
 	txn_table_free(w->tt);
 	w->mute = false;
+	forks_lose(&w->forks, w->writes_arrive);
 	w->p = NULL;
 	w->tt = NULL;
 	world_switch(w);
+}
+
+/* The member that gets what comes in goes on with a call that has a record. */
+static inline void world_adopt(struct world *w, uint64_t key, const struct sip_msg *why)
+{
+	struct proxy_fork f;
+	char *text;
+	if (!forks_find(&w->forks, key, &f, &text))
+		return;
+	int rc = proxy_adopt(w->p, &f, why, &w->opts, w->now);
+	must(rc == 0 || rc == -EEXIST || rc == -ENOMEM || rc == -ENOSPC);
+	free(text);
+}
+
+/* The other member is found dead. */
+static inline void world_adopt_all(struct world *w)
+{
+	uint64_t key[FORKS_MAX];
+	unsigned n = w->forks.n;
+	for (unsigned i = 0; i < n; i++)
+		key[i] = w->forks.v[i].f.key;
+	for (unsigned i = 0; i < n; i++) {
+		world_adopt(w, key[i], NULL);
+		arena_reset(&w->arena);
+	}
 }
 
 static inline void world_free(struct world *w)
@@ -296,6 +326,7 @@ static inline void world_free(struct world *w)
 	txn_table_free(w->tt);
 	proxy_free(w->other.p);
 	txn_table_free(w->other.tt);
+	forks_free(&w->forks);
 	for (unsigned i = 0; i < w->nsent; i++)
 		free(w->sent[i].text);
 	sip_values_use_arena(NULL);
@@ -346,6 +377,11 @@ static inline void world_request(struct world *w, const struct sip_msg *m,
 	}
 	must(sip_msg_tag(m, SIP_HDR_TO, &to_tag) == 0);
 	unsigned n = to_tag.p ? 0 : w->ntargets;
+	if ((m->method == SIP_CANCEL || m->method == SIP_INVITE) && w->forks.n) {
+		world_adopt(w, proxy_request_key(w->p, &r), m);
+		if (txn_recv_request(w->tt, m, top, src, w->now) == TXN_REQUEST_ABSORBED)
+			return;
+	}
 	if (m->method == SIP_CANCEL && !w->stateless) {
 		if (proxy_rebuild_from_cancel(w->p, &r, w->targets, n, &w->opts, w->now) == 0)
 			return;
@@ -375,10 +411,12 @@ static inline void world_stray(struct world *w, const struct sip_msg *m,
 	}
 	if (!proxy_response_is_ours(w->p, m, top, &from))
 		return;
+	world_adopt(w, from.key, m);
 	for (unsigned i = 0; i < w->ntargets && from.tag; i++)
 		if (w->targets[i].tag == from.tag)
 			t = &w->targets[i];
-	proxy_rebuild_from_response(w->p, m, top, src, t, &w->opts, w->now);
+	if (proxy_rebuild_from_response(w->p, m, top, src, t, &w->opts, w->now))
+		proxy_response_stateless(w->p, m, top, src);
 }
 
 /* One message comes in; text is NUL-terminated. */

@@ -246,6 +246,23 @@ START_TEST(the_invite_behind_a_response_is_found)
 }
 END_TEST
 
+START_TEST(what_is_abandoned_ends_without_a_word)
+{
+	rig_start();
+	struct txn *c = rig_client("INVITE", SIP_TRANSPORT_UDP);
+	struct txn *s = rig_server(REQUEST(.method = "INVITE"), SIP_TRANSPORT_UDP);
+	txn_abandon(c);
+	txn_abandon(s);
+	ck_assert(!rig_answer("INVITE", 486));
+	ck_assert_int_eq(rig_recv(REQUEST(.method = "INVITE")), TXN_REQUEST_NEW);
+	rig_until(40000);
+	assert_sent("INVITE@0");
+	assert_told("");
+	assert_live(0);
+	rig_stop();
+}
+END_TEST
+
 /* ---- held ---- */
 
 static unsigned held;
@@ -410,7 +427,7 @@ UNIT_MAIN("resume", a_resumed_invite_is_in_proceeding_and_sends_nothing,
 	  a_resumed_server_transaction_has_the_tag_that_the_other_member_gives,
 	  a_resumed_server_transaction_is_cancelled,
 	  another_method_than_invite_is_resumed_in_proceeding, an_ack_is_resumed_by_nobody,
-	  the_invite_behind_a_response_is_found,
+	  the_invite_behind_a_response_is_found, what_is_abandoned_ends_without_a_word,
 	  a_held_final_is_as_if_it_had_not_come_until_it_is_taken,
 	  a_held_2xx_is_taken_once_and_its_repeats_pass, what_is_held_too_long_comes_to_nothing,
 	  a_held_cancel_is_answered_when_its_user_says_so,
