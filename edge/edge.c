@@ -150,20 +150,20 @@ static void edge_ack(void *state, struct app_worker *w, const struct app_request
 
 /* In a cluster the transaction is the home's, or its phone's: on along the way of the INVITE.
  */
-static bool edge_cancel(void *state, struct app_worker *w, const struct app_request *in,
-			msec now)
+static enum stack_found edge_cancel(void *state, struct app_worker *w,
+				    const struct app_request *in, msec now)
 {
 	struct edge *e = state;
 	struct app_request q = *in;
 	if (!e->cluster)
-		return false;
+		return STACK_UNKNOWN;
 	q.marks = app_marks_of(w, in);
 	if (edge_to_phone(e, w, &q, now) || app_by_flow(w, &q, &e->dialog, now))
-		return true;
+		return STACK_DONE;
 	if (!app_is_ours(w, q.r) && app_caller(w, q.r->msg) != APP_CALLER_OURS)
-		return false;
+		return STACK_UNKNOWN;
 	edge_to_home(e, w, &q, now);
-	return true;
+	return STACK_DONE;
 }
 
 /* ---- metrics ---- */

@@ -85,7 +85,9 @@ static int wire(struct home *h, const struct app_services *sv)
 	h->reg = reg_new(&rc, &ops, sv->records, &reg_key, sv->boot);
 	if (!h->auth || !h->guard || !h->reg)
 		return -ENOMEM;
+	h->app = sv->app;
 	records_watch(h->records, RECORD_USER, user_changed, h);
+	records_watch(h->records, RECORD_FORK, home_fork_changed, h);
 	home_pair_start(h);
 	return 0;
 }
@@ -262,21 +264,21 @@ static void home_ack(void *state, struct app_worker *w, const struct app_request
 
 /* What we forwarded without a transaction is cancelled in the same way; what the other member
  * of our pair forwarded with one, by rebuilding it. */
-static bool home_cancel(void *state, struct app_worker *w, const struct app_request *in,
-			msec now)
+static enum stack_found home_cancel(void *state, struct app_worker *w,
+				    const struct app_request *in, msec now)
 {
 	struct home *h = state;
 	struct app_request q = *in;
 	bool own = ours(w, &q.r->uri) && !q.r->has_route;
 	if (!h->cluster)
-		return false;
+		return STACK_UNKNOWN;
 	q.marks = app_marks_of(w, in);
 	if (app_by_flow(w, &q, &h->dialog, now))
-		return true;
+		return STACK_DONE;
 	if (own && !is_elsewhere(h, &q))
 		return home_rebuild_cancel(h, w, &q, now);
 	home_to_edge(h, w, &q, now);
-	return true;
+	return STACK_DONE;
 }
 
 /* ---- metrics ---- */
@@ -300,6 +302,11 @@ static void home_metrics(void *state, struct metrics_out *o)
 			c->unavailable);
 	metrics_counter(o, "redirects_total", "Requests answered with 302", c->redirected);
 	metrics_counter(o, "forks_total", "Requests forwarded to devices", c->forked);
+	metrics_counter(o, "fork_records_total", "Records of calls to several devices written",
+			c->forks_written);
+	metrics_counter(o, "forks_adopted_total",
+			"Calls to several devices taken over from the other member",
+			c->forks_adopted);
 	metrics_counter(o, "registers_total", "REGISTER requests that were authenticated",
 			c->registers);
 	metrics_counter(o, "registered_total", "Bindings made", r.registered);

@@ -8,13 +8,22 @@
 #include "common/auth/digest.h"
 #include "common/auth/guard.h"
 #include "common/directory/directory.h"
+#include "common/proxy/journal.h"
 #include "home/registrar/registrar.h"
 
 #include <stdatomic.h>
 
 struct home_counters {
 	_Atomic uint64_t challenged, auth_failed, auth_locked, identity_refused,
-		outbound_denied, not_found, unavailable, redirected, forked, registers;
+		outbound_denied, not_found, unavailable, redirected, forked, registers,
+		forks_written, forks_adopted;
+};
+
+/* Of one worker. */
+struct home_journal {
+	struct proxy_journal ops;
+	struct home *home;
+	struct stack *stack;
 };
 
 struct home {
@@ -22,6 +31,8 @@ struct home {
 	struct cluster *cluster; /* NULL: the edge is in this process */
 	const char *pair;	 /* ours; NULL without a cluster */
 	struct app_dialog_counters dialog;
+	struct app *app;
+	struct home_journal journal[STACK_WORKERS_MAX];
 	struct auth *auth;
 	struct guard *guard;
 	struct reg *reg;
@@ -61,11 +72,28 @@ void home_route_ack(struct home *h, struct app_worker *w, const struct app_reque
 		    msec now);
 
 /* route.c: as the INVITE was forwarded, or will be. */
-bool home_rebuild_cancel(struct home *h, struct app_worker *w, const struct app_request *q,
-			 msec now);
+enum stack_found home_rebuild_cancel(struct home *h, struct app_worker *w,
+				     const struct app_request *q, msec now);
 /* A response to what the other member has forwarded: app_role.response. */
-bool home_response(void *state, struct app_worker *w, const struct sip_msg *m,
-		   const struct sip_via *top, const struct sip_flow *src, msec now);
+enum stack_found home_response(void *state, struct app_worker *w, const struct sip_msg *m,
+			       const struct sip_via *top, const struct sip_flow *src,
+			       bool again, msec now);
+
+/* The hooks and the journal of calls to our users; the rest is empty. */
+struct proxy_opts home_fork_hooks(struct home *h, struct app_worker *w);
+
+/* ---- fork.c: calls with something to decide, in common with the other member ---- */
+
+/* NULL: there is no other member. */
+const struct proxy_journal *home_journal(struct home *h, struct app_worker *w);
+/* Goes on with a call of the other member's, which has left a record under that key
+ * (proxy_request_key); true: it is here now. */
+bool home_adopt_for(struct home *h, struct app_worker *w, uint64_t key,
+		    const struct sip_msg *why, msec now);
+/* With all calls of a node that is dead.  From the bus's thread. */
+void home_adopt_all(struct home *h, unsigned node);
+/* For records_watch(). */
+void home_fork_changed(void *arg, uint8_t kind, struct span group);
 
 /* pair.c: the other member. */
 void home_pair_start(struct home *h);

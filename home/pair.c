@@ -26,6 +26,8 @@ void home_node_changed(void *state, unsigned node)
 		return;
 	if (cluster_alive(h->cluster, node))
 		auth_share_since(h->auth, time_wall_ms());
+	else
+		home_adopt_all(h, node);
 }
 
 void home_notice(void *state, unsigned node, unsigned kind, struct span body)

@@ -217,6 +217,7 @@ static void fork_opts(struct home *h, struct app_worker *w, const struct app_req
 		v[i] = target_of(h, w, q, &c->v[i]);
 	app_forward_opts(w, q, false, opts);
 	add_link(h, w, q, opts);
+	opts->journal = home_journal(h, w);
 	opts->hooks = w->conf->proxy.recurse && home_may_call_out(h, w, q) ? &hooks_insider
 									   : &hooks_outsider;
 	opts->hooks_arg = h;
@@ -269,43 +270,53 @@ void home_route_ack(struct home *h, struct app_worker *w, const struct app_reque
 
 /* ---- what the other member of our pair began ---- */
 
-bool home_rebuild_cancel(struct home *h, struct app_worker *w, const struct app_request *q,
-			 msec now)
+struct proxy_opts home_fork_hooks(struct home *h, struct app_worker *w)
 {
+	return (struct proxy_opts){
+		.hooks = &hooks_outsider, .hooks_arg = h, .journal = home_journal(h, w)};
+}
+
+enum stack_found home_rebuild_cancel(struct home *h, struct app_worker *w,
+				     const struct app_request *q, msec now)
+{
+	struct proxy *p = stack_proxy(w->stack);
 	struct proxy_target t[REG_CONTACTS_MAX];
 	struct proxy_opts opts;
 	struct callee c;
+	if (home_adopt_for(h, w, proxy_request_key(p, q->r), q->r->msg, now))
+		return STACK_AGAIN;
 	if (find_callee(h, w, q, &c))
-		return false;
+		return STACK_UNKNOWN;
 	fork_opts(h, w, q, &c, t, &opts);
-	int r = proxy_rebuild_from_cancel(stack_proxy(w->stack), q->r, t, (unsigned)c.n, &opts,
-					  now);
-	if (r == 0)
-		log_event(LOG_INFO, "rebuilt", LOG_STR("from", "CANCEL"), LOG_S("user", c.user),
-			  LOG_S("call-id", q->r->msg->call_id));
-	return r == 0;
+	if (proxy_rebuild_from_cancel(p, q->r, t, (unsigned)c.n, &opts, now) < 0)
+		return STACK_UNKNOWN;
+	log_event(LOG_INFO, "rebuilt", LOG_STR("from", "CANCEL"), LOG_S("user", c.user),
+		  LOG_S("call-id", q->r->msg->call_id));
+	return STACK_DONE;
 }
 
-bool home_response(void *state, struct app_worker *w, const struct sip_msg *m,
-		   const struct sip_via *top, const struct sip_flow *src, msec now)
+/* To no device (tag 0): it was forwarded without a transaction. */
+enum stack_found home_response(void *state, struct app_worker *w, const struct sip_msg *m,
+			       const struct sip_via *top, const struct sip_flow *src,
+			       bool again, msec now)
 {
 	struct home *h = state;
+	struct proxy *p = stack_proxy(w->stack);
+	struct proxy_opts opts = home_fork_hooks(h, w);
 	struct proxy_origin origin;
 	struct proxy_target target;
 	struct reg_target found;
-	const struct proxy_opts opts = {.hooks = &hooks_outsider, .hooks_arg = h};
 	if (!h->cluster || m->method != SIP_INVITE ||
-	    !proxy_response_is_ours(stack_proxy(w->stack), m, top, &origin))
-		return false;
-	if (!origin.tag) /* to no device: it was forwarded without a transaction */
-		return false;
+	    !proxy_response_is_ours(p, m, top, &origin) || !origin.tag)
+		return STACK_UNKNOWN;
+	if (!again && home_adopt_for(h, w, origin.key, m, now))
+		return STACK_AGAIN;
 	bool known = reg_target_of(h->reg, origin.tag, time_wall_ms(), &found);
 	if (known)
 		target = way_to(h, w, &found);
-	int r = proxy_rebuild_from_response(stack_proxy(w->stack), m, top, src,
-					    known ? &target : NULL, &opts, now);
-	if (r == 0)
-		log_event(LOG_INFO, "rebuilt", LOG_STR("from", "response"),
-			  LOG_N("status", m->status), LOG_S("call-id", m->call_id));
-	return r == 0;
+	if (proxy_rebuild_from_response(p, m, top, src, known ? &target : NULL, &opts, now) < 0)
+		return STACK_UNKNOWN;
+	log_event(LOG_INFO, "rebuilt", LOG_STR("from", "response"), LOG_N("status", m->status),
+		  LOG_S("call-id", m->call_id));
+	return STACK_DONE;
 }

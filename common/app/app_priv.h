@@ -98,6 +98,9 @@ void app_nodes_stop(struct app *a);
 void app_nodes_free(struct app *a);
 /* Do we and node i have something to say to each other? */
 bool app_nodes_speak(const struct app_nodes *n, unsigned i);
+/* Of sip_flow.node: the first member of its pair; are two of one pair? */
+uint16_t app_first_of_pair(const struct app *a, uint16_t node);
+bool app_same_pair(const struct app *a, uint16_t x, uint16_t y);
 /* nodes.c: commands and metrics of the cluster. */
 int app_nodes_admin(struct app *a);
 /* redis.c: the store of an edge, in the bus's loop; 0 without one. */

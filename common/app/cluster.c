@@ -222,6 +222,20 @@ bool app_nodes_speak(const struct app_nodes *n, unsigned i)
 			     node_of(n, self)->role == CLUSTER_EDGE || same_pair(n, self, i));
 }
 
+bool app_same_pair(const struct app *a, uint16_t x, uint16_t y)
+{
+	const struct app_nodes *n = a->nodes;
+	return n && x && y && x <= n->conf.n && y <= n->conf.n && same_pair(n, x - 1u, y - 1u);
+}
+
+uint16_t app_first_of_pair(const struct app *a, uint16_t node)
+{
+	for (uint16_t i = 1; i < node; i++)
+		if (app_same_pair(a, i, node))
+			return i;
+	return node;
+}
+
 /* Of two nodes the later one in the list calls. */
 static void bus_from(struct bus_conf *b, const struct app_nodes *n, const struct conf *c)
 {

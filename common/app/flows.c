@@ -73,9 +73,13 @@ static bool needs_flow(const struct proxy_request *r, bool *ret_outbound)
 struct span app_via_token(const struct app_worker *w, const struct sip_flow *f)
 {
 	char *text = arena_alloc(sip_arena(), FLOW_TOKEN_MAX);
+	struct sip_flow named = *f;
 	if (!text)
 		return SPAN("");
-	return span_of(text, flow_token_write(&w->app->flows, f, 0, text));
+	/* By whichever member of a pair a request comes: the branch is made with this. */
+	if (named.node)
+		named.node = app_first_of_pair(w->app, named.node);
+	return span_of(text, flow_token_write(&w->app->flows, &named, 0, text));
 }
 
 /* A token that comes back names a listener and worker of ours, or a node. */

@@ -20,6 +20,11 @@ bool app_has_role(const struct app *a, enum app_role_kind kind)
 	return a->role[kind] != NULL;
 }
 
+struct app_worker *app_worker_at(const struct app *a, unsigned i)
+{
+	return i < a->nworkers ? &a->worker[i].view : NULL;
+}
+
 void app_reply(struct app_worker *w, const struct app_request *q, unsigned status,
 	       const char *reason, struct span lines)
 {

@@ -79,10 +79,11 @@ struct app_role {
 	void (*ack)(void *state, struct app_worker *w, const struct app_request *q, msec now);
 	/* A CANCEL that matches no transaction, a response that does not: as stack_user's.
 	 * NULL: nothing to be done about it. */
-	bool (*cancel)(void *state, struct app_worker *w, const struct app_request *q,
-		       msec now);
-	bool (*response)(void *state, struct app_worker *w, const struct sip_msg *m,
-			 const struct sip_via *top, const struct sip_flow *src, msec now);
+	enum stack_found (*cancel)(void *state, struct app_worker *w,
+				   const struct app_request *q, msec now);
+	enum stack_found (*response)(void *state, struct app_worker *w, const struct sip_msg *m,
+				     const struct sip_via *top, const struct sip_flow *src,
+				     bool again, msec now);
 	/* Where the peer of a connection that is gone is now (it has come back by another): 0
 	 * and *ret; -ESTALE: it is expected back; -ENOENT: nobody knows.  From any thread.  May
 	 * be NULL. */
@@ -105,6 +106,8 @@ struct app_role {
 void app_link(struct app_worker *w, enum app_role_kind to, const struct app_request *q,
 	      msec now);
 bool app_has_role(const struct app *a, enum app_role_kind kind);
+/* The workers, by index; NULL behind the last. */
+struct app_worker *app_worker_at(const struct app *a, unsigned i);
 
 /* ---- the cluster: cluster.c and link.c ---- */
 

@@ -92,32 +92,38 @@ static void on_ack(void *arg, struct stack *s, const struct proxy_request *r, ui
 		role->ack(w->app->role_state[role->kind], w, &q, now);
 }
 
-static bool on_cancel(void *arg, struct stack *s, const struct proxy_request *r, uint32_t marks,
-		      msec now)
+static enum stack_found on_cancel(void *arg, struct stack *s, const struct proxy_request *r,
+				  uint32_t marks, msec now)
 {
 	struct app_worker *w = arg;
 	const struct app_role *role = front(w->app);
 	const struct app_request q = request_of(r, marks);
 	(void)s;
 	if (!role->cancel || (marks & APP_MARK_STRANGER))
-		return false;
+		return STACK_UNKNOWN;
 	return role->cancel(w->app->role_state[role->kind], w, &q, now);
 }
 
-static bool on_response(void *arg, struct stack *s, const struct sip_msg *m,
-			const struct sip_via *top, const struct sip_flow *src, msec now)
+static enum stack_found on_response(void *arg, struct stack *s, const struct sip_msg *m,
+				    const struct sip_via *top, const struct sip_flow *src,
+				    bool again, msec now)
 {
 	struct app_worker *w = arg;
 	const struct app_role *role = front(w->app);
 	(void)s;
-	return role->response &&
-	       role->response(w->app->role_state[role->kind], w, m, top, src, now);
+	if (!role->response)
+		return STACK_UNKNOWN;
+	return role->response(w->app->role_state[role->kind], w, m, top, src, again, now);
 }
 
-static int on_read_flow(void *arg, struct span token, struct sip_flow *ret)
+static int on_read_flow(void *arg, struct span token, uint16_t member, struct sip_flow *ret)
 {
 	const struct app_worker *w = arg;
-	return app_token_read(w->app, token, ret);
+	int r = app_token_read(w->app, token, ret);
+	/* The token names the pair; back to the member of it that has sent the request. */
+	if (r == 0 && ret->node && app_same_pair(w->app, ret->node, member))
+		ret->node = member;
+	return r;
 }
 
 /* Either member will do; the one that is meant goes first. */

@@ -19,12 +19,17 @@ int proxy_back_read(const struct proxy *p, const struct sip_msg *m, const struct
 {
 	struct sip_list_it it = {0};
 	struct span v, name = param(top, SPAN("b"));
+	uint64_t member;
 	if (!p->ops.is_local(p->ops.arg, top->host, top->port))
 		return -EPERM;
 	if (!sip_list_next(m, SIP_HDR_VIA, &it, &v) ||
 	    !sip_list_next(m, SIP_HDR_VIA, &it, &v) || sip_via_parse(v, &ret->next))
 		return -EPERM;
 	ret->token = param(top, SPAN("ft"));
+	/* Not under the MAC: it says which of two, that is all. */
+	ret->member = span_u64(param(top, SPAN("m")), UINT16_MAX, &member) == 0
+			      ? (uint16_t)member
+			      : 0;
 	ret->in_dialog = sip_params_find(&top->params, SPAN("d")) != NULL;
 	ret->tag = 0;
 	if ((name.n && mac_unhex(name, &ret->tag)) ||
@@ -57,8 +62,9 @@ static int by_via(const struct proxy *p, const struct sip_via *next, uint16_t hi
 int proxy_back_flow(const struct proxy *p, const struct proxy_back *b,
 		    const struct sip_flow *src, struct sip_flow *ret)
 {
-	int rc = b->token.n && p->ops.read_flow ? p->ops.read_flow(p->ops.arg, b->token, ret)
-						: -ENOENT;
+	int rc = b->token.n && p->ops.read_flow
+			 ? p->ops.read_flow(p->ops.arg, b->token, b->member, ret)
+			 : -ENOENT;
 	if (rc == -ESTALE) /* the phone's connection; it may come back by another */
 		return rc;
 	if (rc)

@@ -36,6 +36,7 @@ void proxy_plan_init(const struct proxy *p, struct proxy_plan *pl,
 		.record_user = opts->record_user,
 		.path = opts->path,
 		.via_flow = opts->via_flow,
+		.member = r->src.node,
 		.strip = opts->strip & ~(uint64_t)NO_STRIP &
 			 ~(UINT64_C(1) << SIP_HDR_MAX_BREADTH),
 		.strip_responses = opts->strip_responses & ~(uint64_t)NO_STRIP,
@@ -134,6 +135,10 @@ static void add_via(const struct proxy *p, const struct proxy_plan *pl,
 	if (pl->via_flow.n) {
 		proxy_text_add(t, SPAN(";ft="));
 		proxy_text_add(t, pl->via_flow);
+		if (pl->member) {
+			proxy_text_add(t, SPAN(";m="));
+			proxy_text_dec(t, pl->member);
+		}
 	}
 	if (leg->tag) {
 		proxy_text_add(t, SPAN(";b="));

@@ -47,11 +47,12 @@ struct proxy_ops {
 		      struct locate_query **ret_query);
 	void (*locate_cancel)(void *arg, struct locate_query *q);
 	void (*target_failed)(void *arg, const struct locate_target *t, msec now);
-	/* What a flow token in a Via of ours (proxy_opts.via_flow) names: 0; -ESTALE when the
+	/* What a flow token in a Via of ours (proxy_opts.via_flow) names; of a node, member is
+	 * the one that the request came from (sip_flow.node; 0: unknown).  0; -ESTALE when the
 	 * flow is gone and its peer is expected back: the response is not sent, and whoever
 	 * brought it may try again; other errors: it goes where the next Via says.  NULL: no
 	 * such tokens. */
-	int (*read_flow)(void *arg, struct span token, struct sip_flow *ret);
+	int (*read_flow)(void *arg, struct span token, uint16_t member, struct sip_flow *ret);
 	/* Sends without a transaction (stateless forwarding, ACK to a 2xx). */
 	void (*send)(void *arg, const struct sip_flow *to, const struct iovec *iov, int n);
 	void *arg;
@@ -153,7 +154,9 @@ struct proxy_opts {
 	uint64_t strip_responses; /* the same, of what comes back */
 	struct span record_user; /* user part of the Record-Route value that faces the caller */
 	struct span path; /* a Path value (RFC 3327) to be put first, "<sip:...>"; or empty */
-	/* A flow token to be brought back by responses, in our Via: they go by it. */
+	/* A flow token to be brought back by responses, in our Via: they go by it.  It is under
+	 * the branch's MAC, so it must be the same for the request when the other member of a
+	 * pair sends it once more. */
 	struct span via_flow;
 	bool no_record_route;
 	const struct proxy_hooks *hooks; /* may be NULL */

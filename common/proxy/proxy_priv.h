@@ -101,6 +101,7 @@ struct proxy_plan {
 	struct span lines;
 	struct span record_user;    /* user part of the Record-Route towards the caller */
 	struct span path, via_flow; /* as in proxy_opts */
+	uint16_t member;	    /* sip_flow.node of where it came from */
 	uint64_t strip, strip_responses;
 	uint64_t request_mac, loop_mac, dialog_mac;
 	uint32_t max_forwards; /* to be written */
@@ -156,6 +157,7 @@ static inline bool proxy_names_target(enum sip_method m)
 struct proxy_back {
 	struct sip_via next; /* top Via of the request as received */
 	struct span token;   /* proxy_opts.via_flow */
+	uint16_t member;     /* sip_flow.node of where it came from, or 0 */
 	struct span from_tag;
 	uint64_t id_mac, request_mac; /* as of the request; without token and tag */
 	uint64_t tag;		      /* proxy_target.tag */

@@ -71,11 +71,11 @@ static void proxy_target_failed(void *arg, const struct locate_target *t, msec n
 	locate_mark_failed(s->locate, t, now);
 }
 
-static int proxy_read_flow(void *arg, struct span token, struct sip_flow *ret)
+static int proxy_read_flow(void *arg, struct span token, uint16_t member, struct sip_flow *ret)
 {
 	struct stack *s = arg;
 	const struct stack_user *u = &s->group->user;
-	return u->read_flow ? u->read_flow(s->user_arg, token, ret) : -ENOENT;
+	return u->read_flow ? u->read_flow(s->user_arg, token, member, ret) : -ENOENT;
 }
 
 const struct proxy_ops stack_proxy_ops = {

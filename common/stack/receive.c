@@ -21,6 +21,11 @@ static unsigned owner_of(const struct stack *s, struct span call_id)
 				: (unsigned)(mac_span(&s->owner_key, call_id) % s->group->n);
 }
 
+bool stack_owns(const struct stack *s, struct span call_id)
+{
+	return owner_of(s, call_id) == s->index;
+}
+
 /* RFC 3261 8.2.6.2: derived, so that every answer to the same request has the same tag. */
 void stack_reply_tag(const struct stack *s, const struct sip_msg *m, const struct sip_via *top,
 		     char ret_tag[16])
@@ -95,9 +100,13 @@ static void refuse(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 static void cancel(struct stack *s, const struct proxy_request *r, uint32_t marks, msec now)
 {
 	const struct stack_user *u = &s->group->user;
-	if (u->cancel && u->cancel(s->user_arg, s, r, marks, now))
-		return;
-	stack_reply(s, &s->msg, &r->top, &r->src, 481, NULL, SPAN(""));
+	enum stack_found found =
+		u->cancel ? u->cancel(s->user_arg, s, r, marks, now) : STACK_UNKNOWN;
+	if (found == STACK_AGAIN &&
+	    txn_recv_request(s->txns, &s->msg, &r->top, &r->src, now) == TXN_REQUEST_ABSORBED)
+		found = STACK_DONE;
+	if (found != STACK_DONE)
+		stack_reply(s, &s->msg, &r->top, &r->src, 481, NULL, SPAN(""));
 }
 
 static void request(struct stack *s, const struct sip_flow *f, const struct sip_via *top,
@@ -132,9 +141,14 @@ static void response(struct stack *s, const struct sip_flow *f, const struct sip
 	const struct stack_user *u = &s->group->user;
 	if (f->node)
 		stack_link_answered(s, &s->msg);
-	if (txn_recv_response(s->txns, &s->msg, top, f, now))
-		return;
-	if (u->response && u->response(s->user_arg, s, &s->msg, top, f, now))
+	enum stack_found found = STACK_AGAIN;
+	for (unsigned n = 0; n < 2 && found == STACK_AGAIN; n++) {
+		if (txn_recv_response(s->txns, &s->msg, top, f, now))
+			return;
+		found = u->response ? u->response(s->user_arg, s, &s->msg, top, f, n > 0, now)
+				    : STACK_UNKNOWN;
+	}
+	if (found == STACK_DONE)
 		return;
 	int r = proxy_response_stateless(s->proxy, &s->msg, top, f);
 	if (r < 0 && (r != -ESTALE || !stack_defer(s, f, &s->msg, 0)))

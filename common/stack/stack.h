@@ -16,6 +16,13 @@ enum { STACK_WORKERS_MAX = 64 };
 struct stack;
 struct stack_group;
 
+/* What has become of a message that matched no transaction. */
+enum stack_found {
+	STACK_UNKNOWN, /* nothing */
+	STACK_DONE,    /* it has been dealt with */
+	STACK_AGAIN,   /* what it is for may be there now: it is matched once more */
+};
+
 /* What uses the stack: the roles of a process.  All are called in the worker's thread. */
 struct stack_user {
 	/* Who sent it: marks that travel with the message (the role's own bits), and f->node
@@ -29,14 +36,14 @@ struct stack_user {
 	 * a copy. */
 	void (*request)(void *arg, struct stack *s, const struct proxy_request *r,
 			uint32_t marks, msec now);
-	/* A CANCEL that matches no transaction.  True: it has been dealt with.  NULL or false:
-	 * 481. */
-	bool (*cancel)(void *arg, struct stack *s, const struct proxy_request *r,
-		       uint32_t marks, msec now);
-	/* A response that matches no transaction.  True: it has been dealt with.  NULL or
-	 * false: it goes on statelessly. */
-	bool (*response)(void *arg, struct stack *s, const struct sip_msg *m,
-			 const struct sip_via *top, const struct sip_flow *src, msec now);
+	/* A CANCEL that matches no transaction.  NULL, UNKNOWN: 481. */
+	enum stack_found (*cancel)(void *arg, struct stack *s, const struct proxy_request *r,
+				   uint32_t marks, msec now);
+	/* A response that matches no transaction; again: still, after AGAIN.  NULL, UNKNOWN: it
+	 * goes on statelessly. */
+	enum stack_found (*response)(void *arg, struct stack *s, const struct sip_msg *m,
+				     const struct sip_via *top, const struct sip_flow *src,
+				     bool again, msec now);
 	/* An ACK that belongs to no transaction here: to be passed on or dropped. */
 	void (*ack)(void *arg, struct stack *s, const struct proxy_request *r, uint32_t marks,
 		    msec now);
@@ -45,7 +52,7 @@ struct stack_user {
 	/* Is host:port (0: none) one of our names? Thread-safe. */
 	bool (*is_local)(void *arg, struct span host, uint16_t port);
 	/* What a flow token in a Via of ours names: 0 or -errno.  May be NULL. */
-	int (*read_flow)(void *arg, struct span token, struct sip_flow *ret);
+	int (*read_flow)(void *arg, struct span token, uint16_t member, struct sip_flow *ret);
 
 	/* ---- in a cluster; else not called ---- */
 
@@ -144,6 +151,8 @@ void stack_reply_tag(const struct stack *s, const struct sip_msg *m, const struc
  * is no room; it is to be answered. */
 bool stack_defer(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
 		 uint32_t marks);
+/* Would a call with that Call-ID be this worker's? */
+bool stack_owns(const struct stack *s, struct span call_id);
 /* Sends over a flow from any worker: it is handed to the worker that owns the connection. */
 void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
 		uint64_t txn_id);

@@ -95,7 +95,9 @@ class Cluster:
 			n.wait_metric("users", count, 4 * TIMEOUT)
 
 	def phone(self, user, edge=0, **kw):
-		return self.edges[edge].phone(user, **kw)
+		p = self.edges[edge].phone(user, **kw)
+		p.repeats = True
+		return p
 
 	def close(self):
 		try:

@@ -54,6 +54,11 @@ class Stream:
 		return head + sep + rest[:n]
 
 
+def transaction(request):
+	branch = re.search(r";branch=([^;,\s]+)", request.get("via"))
+	return (branch.group(1) if branch else request.get("via"), request.method)
+
+
 class Phone:
 	def __init__(self, user, server, transport="udp", password="", source="127.0.0.1",
 			domain="example.org", tls=None, sni=None, port=0, listen=False):
@@ -63,6 +68,7 @@ class Phone:
 		self.call_id, self.cseq, self.tag = token() + "@reg", 0, token()
 		self.seen, self.log, self.inbox = set(), [], []
 		self.streams, self.listener, self.thread, self.wake = [], None, None, None
+		self.repeats, self.replies = False, {}  # repeats: answer a repeated request again
 		self.stopping, self.pongs, self.challenge, self.nc = False, 0, None, 0
 		self.family = socket.AF_INET6 if ":" in source else socket.AF_INET
 		if transport == "udp":
@@ -163,9 +169,14 @@ class Phone:
 			return
 		m = Message(data, conn, source)
 		self.log.append(m)
-		if data not in self.seen:
-			self.seen.add(data)
+		key = data
+		if self.repeats and m.method and m.method != "ACK":
+			key = transaction(m)  # RFC 3261 17.2.3: another node may have sent it once more
+		if key not in self.seen:
+			self.seen.add(key)
 			self.inbox.append(m)
+		elif key in self.replies:
+			self.send(self.replies[key], conn, source)  # 17.2.1
 
 	# ---- waiting ----
 
@@ -347,6 +358,7 @@ class Phone:
 		if body and not any(n.lower() == "content-type" for n, _ in h):
 			h.append(("Content-Type", "application/sdp"))
 		data = reply_to(request, status, reason or REASON.get(status, "Status"), tag, h, body)
+		self.replies[transaction(request)] = data
 		self.send(data, request.conn, request.source)
 		return Message(data)
 

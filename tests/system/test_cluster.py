@@ -343,3 +343,85 @@ def test_the_directory_is_the_same_at_both_edges(cluster):
 	for n in c.nodes:
 		n.wait_metric("users", 1)
 	c.wait(lambda: other.ctl("alias list") == "", "the alias is still there")
+
+
+# ---- calls with something to decide ----
+
+def ringing_at(c, alice, devices):
+	invite = alice.invite("bob")
+	incoming = [b.expect("INVITE") for b in devices]
+	for b, m in zip(devices, incoming):
+		b.reply(m, 180)
+		alice.expect(180)
+	return invite, incoming
+
+
+def test_three_devices_ring_on_at_the_other_home_and_stop_when_one_answers(cluster):
+	c = cluster(users=("alice", "bob"))
+	alice, *bobs = registered(c, "alice", "bob", "bob", "bob")
+	invite, incoming = ringing_at(c, alice, bobs)
+	kill_serving(c, "bob")
+	answer = bobs[1].reply(incoming[1], 200)
+	ok = alice.wait_for(200)
+	for i in (0, 2):
+		cancel = bobs[i].wait_for("CANCEL")
+		assert "cause=200" in cancel.get("reason")
+		bobs[i].reply(cancel, 200)
+		bobs[i].reply(incoming[i], 487)
+		bobs[i].wait_for("ACK")
+	a = Dialog(alice, invite, ok, True)
+	a.ack()
+	bobs[1].wait_for("ACK")
+	hang_up(a, Dialog(bobs[1], incoming[1], answer, False))
+
+
+def test_three_devices_are_cancelled_by_the_other_home(cluster):
+	c = cluster(users=("alice", "bob"))
+	alice, *bobs = registered(c, "alice", "bob", "bob", "bob")
+	invite, incoming = ringing_at(c, alice, bobs)
+	kill_serving(c, "bob")
+	alice.cancel(invite)
+	alice.wait_for(200)
+	for b, m in zip(bobs, incoming):
+		b.reply(b.wait_for("CANCEL"), 200)
+		b.reply(m, 487)
+		b.wait_for("ACK")
+	alice.ack(invite, alice.wait_for(487))
+
+
+def test_the_best_answer_so_far_is_remembered_by_the_other_home(cluster):
+	c = cluster(users=("alice", "bob"))
+	alice, *bobs = registered(c, "alice", "bob", "bob")
+	invite, incoming = ringing_at(c, alice, bobs)
+	bobs[0].reply(incoming[0], 486)
+	bobs[0].expect("ACK")
+	kill_serving(c, "bob")
+	bobs[1].reply(incoming[1], 480)
+	assert alice.wait_for(lambda m: m.status and m.status >= 400).status in (480, 486)
+	bobs[1].wait_for("ACK")
+
+
+def test_a_serial_search_goes_on_at_the_other_home(cluster):
+	"""By q: when the first device rings too long, the next one's turn comes, at the home that is
+	left, with the whole INVITE."""
+	c = cluster(users=("alice", "bob"), config={"timers": {"serial_group_s": 2}})
+	alice, first, second = [c.phone(u) for u in ("alice", "bob", "bob")]
+	alice.register()
+	first.register(contact=first.contact + ";q=1.0")
+	second.register(contact=second.contact + ";q=0.5")
+	invite = alice.invite("bob")
+	m1 = first.expect("INVITE")
+	first.reply(m1, 180)
+	alice.expect(180)
+	kill_serving(c, "bob")
+	m2 = second.expect("INVITE", timeout=8)
+	assert m2.body == SDP
+	cancel = first.wait_for("CANCEL")
+	first.reply(cancel, 200)
+	first.reply(m1, 487)
+	answer = second.reply(m2, 200)
+	ok = alice.wait_for(200)
+	a = Dialog(alice, invite, ok, True)
+	a.ack()
+	second.wait_for("ACK")
+	hang_up(a, Dialog(second, m2, answer, False))
