@@ -260,6 +260,7 @@ int listen_open(struct bus *b)
 		return -errno;
 	if ((r = sock_set(&in->sock, ZMQ_CURVE_SERVER, 1)) < 0 ||
 	    (r = sock_set(&in->sock, ZMQ_ROUTER_MANDATORY, 1)) < 0 ||
+	    (r = sock_set(&in->sock, ZMQ_BACKLOG, BUS_ACCEPTED_MAX)) < 0 ||
 	    (r = sock_limits(&in->sock, a)) < 0 ||
 	    (r = monitor_open(&in->monitor, b, z, on_event)) < 0)
 		return r;

@@ -176,7 +176,11 @@ int sock_round_start(struct bus *b)
 	if (b->again_fd < 0)
 		return -errno;
 	b->again = loop_watch_new(b->loop, b->again_fd, on_again, b);
-	return b->again ? loop_on_round(b->loop, on_round, b) : -ENOMEM;
+	/* Once here, so that it takes no memory when it must not fail. */
+	if (!b->again || loop_watch_set(b->again, LOOP_READ) < 0)
+		return -ENOMEM;
+	loop_watch_set(b->again, 0);
+	return loop_on_round(b->loop, on_round, b);
 }
 
 void sock_round_stop(struct bus *b)

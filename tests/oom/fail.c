@@ -21,8 +21,8 @@ enum { RUNS_MAX = 20000 };
 static struct {
 	bool on, sticky;
 	unsigned at, count; /* the at-th allocation fails; so many were asked for */
-	long live;
-	unsigned trace; /* OOM_TRACE=n: shows where the n-th is */
+	_Atomic long live;  /* libraries free what is ours in threads of theirs */
+	unsigned trace;	    /* OOM_TRACE=n: shows where the n-th is */
 } f;
 
 void *__real_malloc(size_t n);

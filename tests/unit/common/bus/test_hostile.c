@@ -5,6 +5,7 @@
 #include "tests/unit/common/bus/rig.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 
 /* ---- keys ---- */
 
@@ -339,7 +340,11 @@ START_TEST(a_crowd_at_the_door_does_not_keep_a_node_out)
 	static int fd[CROWD];
 	char text[LAST_MAX];
 	struct stranger x;
+	struct rlimit files;
 
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = files.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
 	rig_conf("127.0.0.1");
 	rig_start(0);
 	for (unsigned i = 0; i < CROWD; i++) {
