@@ -61,7 +61,7 @@ static void attempt(struct redis_client *c)
 	}
 }
 
-static void attempt_failed(struct redis_client *c, const char *why)
+static void attempt_failed(struct redis_client *c, const char *why, bool refused)
 {
 	redis_client_error(c, why);
 	if (!c->sentinels) {
@@ -72,7 +72,7 @@ static void attempt_failed(struct redis_client *c, const char *why)
 		}
 	}
 	wait_for_attempt(c, next_pause(c));
-	c->ops->unreachable(c->arg);
+	c->ops->unreachable(c->arg, refused);
 }
 
 static void lost(struct redis_client *c, bool overdue, uint32_t pause_ms)
@@ -127,7 +127,7 @@ static void on_found(void *arg, const struct addr *primary, const char *why)
 	if (primary)
 		join(c, primary);
 	else
-		attempt_failed(c, why);
+		attempt_failed(c, why, false);
 }
 
 static void on_switched(void *arg, const struct addr *primary)
@@ -207,7 +207,7 @@ static void on_connected(void *arg)
 	if (send_hello(c) == 0)
 		return;
 	c->link = redis_link_free(c->link);
-	attempt_failed(c, "out of memory");
+	attempt_failed(c, "out of memory", false);
 }
 
 static const char *read_sha(const redisReply *r, char sha[41])
@@ -242,7 +242,7 @@ static void on_joining(struct redis_client *c, unsigned tag, const redisReply *r
 		addr_text(&c->addr, text);
 		snprintf(why, sizeof(why), "%s: %.100s", text, wrong);
 		c->link = redis_link_free(c->link);
-		attempt_failed(c, why);
+		attempt_failed(c, why, tag == REDIS_TAG_ROLE || redis_reply_refused(r));
 	} else if (--c->owed == 0) {
 		counter_inc(&c->counters->connects);
 		set_state(c, REDIS_CLIENT_UP);
@@ -279,7 +279,7 @@ static void on_closed(void *arg, const char *why, bool overdue)
 	if (overdue)
 		counter_inc(&c->counters->timeouts);
 	if (c->state != REDIS_CLIENT_UP) {
-		attempt_failed(c, error);
+		attempt_failed(c, error, false);
 		return;
 	}
 	redis_client_error(c, error);
@@ -304,7 +304,7 @@ static void join(struct redis_client *c, const struct addr *to)
 	int e = errno;
 	addr_text(to, text);
 	snprintf(error, sizeof(error), "%s: %s", text, strerror(e));
-	attempt_failed(c, error);
+	attempt_failed(c, error, false);
 }
 
 /* ---- life ---- */

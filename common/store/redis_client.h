@@ -106,8 +106,9 @@ struct redis_client_ops {
 	void (*up)(void *arg);
 	/* It was up.  overdue: it did not answer in time, as who has gone. */
 	void (*lost)(void *arg, bool overdue);
-	/* An attempt failed; there will be others. */
-	void (*unreachable)(void *arg);
+	/* An attempt failed; there will be others.  refused: somebody is there who does not
+	 * serve (yet): a replica, one without its replicas, one that still loads. */
+	void (*unreachable)(void *arg, bool refused);
 	void (*reply)(void *arg, enum redis_tag tag, const redisReply *r);
 };
 struct redis_client {

@@ -221,9 +221,11 @@ static void on_lost(void *arg, bool overdue)
 	s->failed = true;
 }
 
-static void on_unreachable(void *arg)
+/* Until the time is over. */
+static void on_unreachable(void *arg, bool refused)
 {
-	(void)arg; /* until the time is over */
+	(void)arg;
+	(void)refused;
 }
 
 static void on_reply(void *arg, enum redis_tag tag, const redisReply *r)

@@ -15,7 +15,7 @@ enum { NOSCRIPT_MAX = 3 };
 /* ---- the end of a unit ---- */
 
 struct room {
-	size_t rows, bytes;
+	size_t rows, bytes, shells;
 };
 
 /* Tells; the unit stays where it is (an answer may still be due). */
@@ -51,6 +51,7 @@ static void give_room(struct store_redis *s, const struct room *room)
 	pthread_mutex_lock(&s->lock);
 	s->rows -= room->rows;
 	s->bytes -= room->bytes;
+	s->shells -= room->shells;
 	__atomic_store_n(&s->store.counters.queued, s->rows, __ATOMIC_RELAXED);
 	if (s->rows == 0)
 		pthread_cond_broadcast(&s->idle);
@@ -59,7 +60,7 @@ static void give_room(struct store_redis *s, const struct room *room)
 
 static void fail_list(struct store_redis *s, struct redis_list *l, msec due_until)
 {
-	struct room room = {0, 0};
+	struct room room = {0};
 
 	while (l->head && l->head->due <= due_until)
 		finish(s, redis_list_take(l), -EIO, &room);
@@ -272,7 +273,7 @@ static void drop_batch(struct store_redis *s)
 static void take_batch(struct store_redis *s, struct redis_list *l)
 {
 	struct redis_batch *b = first_batch(s);
-	struct room room = {0, 0};
+	struct room room = {0};
 
 	while (b->units.head) {
 		struct store_unit *u = redis_list_take(&b->units);
@@ -342,7 +343,7 @@ static void finish_batch(struct store_redis *s, const redisReply *r)
 {
 	struct redis_batch *b = first_batch(s);
 	bool array = r->type == REDIS_REPLY_ARRAY, rewrite = b->rewrite, ok = true;
-	struct room room = {0, 0};
+	struct room room = {0};
 	struct redis_list units;
 	unsigned i = 0;
 
@@ -489,12 +490,13 @@ static void on_lost(void *arg, bool overdue)
 		arm_due(s);
 }
 
-/* Who refused may be replaced soon; what waits has its own time anyway. */
-static void on_unreachable(void *arg)
+/* Who refuses may soon serve, or be replaced; what waits has its own time anyway. */
+static void on_unreachable(void *arg, bool refused)
 {
 	struct store_redis *s = arg;
 
-	if (s->refused && loop_now(s->loop) - s->outage < s->setup.c.timeout_ms)
+	if ((refused || s->refused) && s->outage &&
+	    loop_now(s->loop) - s->outage < s->setup.c.timeout_ms)
 		redis_queue_show(s);
 	else
 		go(s);
@@ -512,7 +514,7 @@ static const struct redis_client_ops queue_ops = {
 static void take(struct loop_work *w)
 {
 	struct store_redis *s = container_of(w, struct store_redis, work);
-	struct room room = {0, 0};
+	struct room room = {0};
 	struct redis_list in;
 	msec due = loop_now(s->loop) + s->setup.c.timeout_ms;
 
@@ -524,7 +526,7 @@ static void take(struct loop_work *w)
 	redis_list_put_back(&in, &s->incoming);
 	uint64_t missed = s->missed;
 	bool overflown = s->overflown;
-	s->missed = s->shells = 0;
+	s->missed = 0;
 	s->overflown = false;
 	pthread_mutex_unlock(&s->lock);
 
@@ -537,6 +539,7 @@ static void take(struct loop_work *w)
 		struct store_unit *u = redis_list_take(&in);
 		bool shell = u->due == 0;
 		u->due = due;
+		room.shells += shell;
 		if (shell)
 			finish(s, u, -EIO, &room);
 		else

@@ -149,6 +149,8 @@ START_TEST(only_one_of_two_edges_wins_a_guarded_write)
 	struct owner other = {0};
 	struct redis_conf c2 = conf_for(&other, server.port);
 	struct store *a = store_of(&conf), *b = store_of(&c2);
+	ck_assert_str_eq(load_from(a, NOW), "");
+	ck_assert_str_eq(load_from(b, NOW), "");
 	const uint64_t t = hlc_now();
 	struct store_row v = row(1, "alice", "", "of a", t), w = row(1, "alice", "", "of b", t);
 	v.guarded = w.guarded = true;
@@ -402,7 +404,7 @@ START_TEST(a_queue_that_is_full_drops_what_waits_and_all_is_written_later)
 	conf.queue_rows = 100;
 	struct store *s = store_of(&conf);
 	struct waiter w[ROWS] = {0};
-	static char name[ROWS][8];
+	static char name[ROWS][16];
 	for (unsigned i = 0; i < ROWS; i++) {
 		snprintf(name[i], sizeof(name[i]), "%u", i);
 		struct store_row v = row(3, name[i], "", "1", hlc_now());

@@ -14,7 +14,7 @@ static struct server server;
 static struct owner owner;
 static struct redis_conf conf;
 static struct store *store;
-static atomic_uint done_ok, done_bad;
+static atomic_uint done_ok, done_bad, wrong; /* Check has no threads, and takes its time */
 static uint64_t hlc;
 
 static void *run_loop(void *arg)
@@ -50,7 +50,7 @@ static void *put_rows(void *arg)
 		int rc;
 		while ((rc = store->ops->put(store, &v, 1, on_each_done, NULL)) == -ENOSPC)
 			sched_yield();
-		ck_assert_int_eq(rc, 0);
+		atomic_fetch_add(&wrong, rc != 0);
 	}
 	return NULL;
 }
@@ -99,7 +99,7 @@ static int count_row(void *arg, const struct store_row *r)
 {
 	unsigned *n = arg;
 
-	ck_assert(r->hlc == hlc && r->body.n == BODY_BYTES && r->kind == 3);
+	atomic_fetch_add(&wrong, r->hlc != hlc || r->body.n != BODY_BYTES || r->kind != 3);
 	(*n)++;
 	return 0;
 }
@@ -118,6 +118,7 @@ static void load_all(void)
 	double ours =
 		(double)(b.tv_sec - a.tv_sec) * 1e6 + (double)(b.tv_nsec - a.tv_nsec) / 1e3;
 	ck_assert_uint_eq(n, ROWS);
+	ck_assert_uint_eq(atomic_load(&wrong), 0);
 	printf("redis: load %u rows: %.0f rows/s, we %.2f us a row, redis-server %.2f us a "
 	       "row\n",
 	       n, n * 1000.0 / (double)(time_now() - begin), ours / n,
@@ -133,8 +134,8 @@ START_TEST(a_hundred_thousand_rows_are_written_by_several_threads_and_loaded)
 	loop = loop_new(0);
 	server_start(&server, args);
 	conf = conf_for(&owner, server.port);
-	conf.timeout_ms = 10000;
-	conf.load_ms = 30000;
+	conf.timeout_ms = PATIENCE_MS; /* a busy machine is no reason to fail */
+	conf.load_ms = PATIENCE_MS;
 	store = store_of(&conf);
 	ck_assert_int_eq(store->ops->load(store, time_wall_ms(), owner_load, &owner), 0);
 	UNTIL(state_of(store).up);
@@ -178,7 +179,7 @@ START_TEST(puts_of_several_threads_all_end_whatever_redis_does)
 		ck_assert_int_eq(pthread_create(&t[i], NULL, put_rows, &from[i]), 0);
 	}
 	while (atomic_load(&done_ok) == 0)
-		ck_assert_uint_le(state_of(store).rows_waiting, 2 * conf.queue_rows);
+		atomic_fetch_add(&wrong, state_of(store).rows_waiting > 2 * conf.queue_rows);
 	server_kill(&server);
 	while (state_of(store).up || atomic_load(&done_bad) == 0)
 		sched_yield();
@@ -187,7 +188,7 @@ START_TEST(puts_of_several_threads_all_end_whatever_redis_does)
 		pthread_join(t[i], NULL);
 	store->ops->flush(store);
 	ck_assert_uint_eq(atomic_load(&done_ok) + atomic_load(&done_bad), ROWS);
-	ck_assert_uint_gt(atomic_load(&done_ok), 0);
+	ck_assert_uint_eq(atomic_load(&wrong), 0);
 	loop_stop(loop);
 	pthread_join(loop_thread, NULL);
 	store->ops->free(store);

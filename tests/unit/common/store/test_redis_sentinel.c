@@ -51,14 +51,14 @@ static void start_sentinels(void)
 		fprintf(f,
 			"sentinel monitor eaves 127.0.0.1 %u 2\n"
 			"sentinel down-after-milliseconds eaves 500\n"
-			"sentinel failover-timeout eaves 4000\n"
+			"sentinel failover-timeout eaves 1000\n"
 			"sentinel parallel-syncs eaves 2\n",
 			server[0].port);
 		fclose(f);
 		server_exec(s, (char *[]){"redis-server", path, "--sentinel", "--port",
 					  port_text(s->port), "--bind", "127.0.0.1", "--dir",
 					  s->dir, NULL});
-		cli(s, "SENTINEL DEBUG INFO-PERIOD 500 PUBLISH-PERIOD 200 PING-PERIOD 100");
+		cli(s, "SENTINEL DEBUG INFO-PERIOD 500 PUBLISH-PERIOD 200");
 	}
 	for (unsigned i = 0; i < SENTINELS; i++) {
 		msec end = time_now() + PATIENCE_MS;
@@ -104,7 +104,7 @@ static uint16_t primary_port(struct store *s)
 
 enum { ROWS_MAX = 20000 };
 static struct {
-	char name[ROWS_MAX][8];
+	char name[ROWS_MAX][16];
 	struct waiter w[ROWS_MAX];
 	msec at[ROWS_MAX]; /* when it was done */
 	unsigned n;
