@@ -232,23 +232,31 @@ static bool send_batch(struct store_redis *s, struct redis_list *l, bool rewrite
 	return true;
 }
 
+/* What goes next: a rewrite has a batch under way always, a second one when nothing waits.
+ * True: l is of the rewrite. */
+static bool pick(struct store_redis *s, struct redis_list *l)
+{
+	if (s->rewrite.running && s->rewrite.inflight == 0)
+		redis_rewrite_next(s, l);
+	if (l->head)
+		return true;
+	if (settled(s))
+		redis_list_put_back(&s->waiting, &s->held);
+	if (take_waiting(s, l) > 0)
+		return false;
+	redis_rewrite_next(s, l);
+	return true;
+}
+
 void redis_queue_pump(struct store_redis *s)
 {
-	struct redis_list l;
 	bool more = s->client.state == REDIS_CLIENT_UP;
+	struct redis_list l;
 
 	redis_list_init(&l);
 	while (more && s->batches < REDIS_BATCHES) {
-		if (take_waiting(s, &l) > 0) {
-			more = send_batch(s, &l, false);
-			continue;
-		}
-		redis_rewrite_next(s, &l);
-		if (!l.head && settled(s) && s->held.head) { /* all is written now */
-			redis_list_put_back(&s->waiting, &s->held);
-			continue;
-		}
-		more = l.head && send_batch(s, &l, true);
+		bool rewrite = pick(s, &l);
+		more = l.head && send_batch(s, &l, rewrite);
 	}
 	if (s->client.state == REDIS_CLIENT_UP)
 		redis_link_flush(s->client.link);
