@@ -126,14 +126,22 @@ static int load_row(void *arg, const struct store_row *row)
 	};
 	if (!well_formed(&v))
 		return -EBADMSG;
-	if (atomic_load(&r->n) >= r->limit)
-		return -ENOSPC;
 	uint32_t hash = hash_of(r, v.group);
+	struct stripe *s = stripe_of(r, hash);
+	struct rec **at = stripe_find(s, hash, v.kind, v.group, v.name);
+	if (*at && record_version_cmp(rec_version(*at), v.version) >= 0)
+		return 0;
+	if (!*at && atomic_load(&r->n) >= r->limit)
+		return -ENOSPC;
 	struct rec *c = rec_new(&v, hash);
 	if (!c)
 		return -ENOMEM;
-	stripe_insert(stripe_of(r, hash), c);
-	atomic_fetch_add(&r->n, 1);
+	if (*at) {
+		stripe_replace(s, at, c);
+	} else {
+		stripe_insert(s, c);
+		atomic_fetch_add(&r->n, 1);
+	}
 	clock_saw(r, row->hlc);
 	return 0;
 }

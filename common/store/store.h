@@ -24,7 +24,8 @@ struct store_row {
 
 struct store;
 struct store_ops {
-	/* Reads all rows that are not expired.  0 or -errno. */
+	/* Reads all rows that are not expired; one may be shown twice (the newest version
+	 * counts).  0, -errno, or what each() returned. */
 	int (*load)(struct store *s, uint64_t wall_ms,
 		    int (*each)(void *arg, const struct store_row *row), void *arg);
 	/* Queues rows as one unit (all or nothing).  The bytes are copied.  done is called from

@@ -137,6 +137,44 @@ START_TEST(more_in_the_store_than_the_limit_is_an_error_at_the_start)
 }
 END_TEST
 
+/* As SCAN of Redis may. */
+static int show_twice(struct store *s, uint64_t wall_ms,
+		      int (*each)(void *arg, const struct store_row *row), void *arg)
+{
+	struct store_row v = {.kind = RECORD_USER,
+			      .group = SPAN("alice"),
+			      .body = SPAN("old"),
+			      .hlc = wall_ms << 16,
+			      .node = 1};
+	static const char *const body[] = {"old", "old", "new", "old"};
+
+	(void)s;
+	for (unsigned i = 0; i < 4; i++) {
+		v.body = span_str(body[i]);
+		v.node = v.body.p[0] == 'n' ? 2 : 1;
+		int rc = each(arg, &v);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+START_TEST(a_row_that_the_store_shows_twice_is_one_record_the_newest)
+{
+	const struct store_ops ops = {.load = show_twice};
+	struct store s = {.ops = &ops};
+	struct records *r = records_new(&s, 1, 1, NULL);
+	char body[64] = "";
+	ck_assert_int_eq(records_load(r, T0), 0);
+	ck_assert_uint_eq(
+		records_each(r, RECORD_USER, SPAN("alice"), T0, copy_body, body, NULL), 1);
+	ck_assert_str_eq(body, "new");
+	ck_assert_uint_eq(records_counters(r).records, 1);
+	ck_assert_uint_eq(records_count(r, RECORD_USER), 1);
+	records_free(r);
+}
+END_TEST
+
 struct worker {
 	pthread_t thread;
 	struct records *r;
@@ -212,4 +250,5 @@ END_TEST
 UNIT_MAIN("common/records durable", a_restart_finds_records_versions_and_tombstones,
 	  a_full_queue_leaves_the_table_as_it_was,
 	  more_in_the_store_than_the_limit_is_an_error_at_the_start,
+	  a_row_that_the_store_shows_twice_is_one_record_the_newest,
 	  threads_share_the_table_and_the_store_agrees_with_it)
