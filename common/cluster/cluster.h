@@ -65,7 +65,8 @@ struct cluster_ops {
 	 * many nodes.  NULL: shares is asked for each. */
 	uint64_t (*sharers)(void *arg, const struct store_row *row);
 	/* May `node` write this record here, its own or handed on?  No: it is refused, counted
-	 * and logged.  In the loop's thread, without a lock. */
+	 * and logged; nor is it a second place for the record, since it could not give it back.
+	 * In the loop's thread, without a lock. */
 	bool (*may_write)(void *arg, unsigned node, const struct store_row *row);
 	/* May this node hand the record on to `node`, as that one's may_write will say?  Asked
 	 * as shares is; where comparison finds it missing there.  NULL: all that is shared. */
@@ -103,12 +104,12 @@ struct cluster *cluster_new(struct loop *l, const struct cluster_conf *c,
 struct cluster *cluster_free(struct cluster *c);
 /*
  * The store that records_new() gets.  put: done comes in the loop's thread: 0, when all records
- * of the batch are at one other node, or in a store below that is a place; -EIO, when no node
- * that shares them is there, or none has confirmed in time; -EAGAIN, when a store below has
- * another version of a guarded one (it is not sent then; comparison of tables may still spread
- * it: write anew what is to stand).  -ENOSPC: the loop does not run, or the store below is
- * full; -ENOMEM, -EMSGSIZE.  merge, load, expire, flush, backup: the store's below.  free:
- * nothing, the cluster is its owner.
+ * of the batch are at one other node (that could give them back), or in a store below that is a
+ * place; -EIO, when no node that shares them is there, or none has confirmed in time; -EAGAIN,
+ * when a store below has another version of a guarded one (it is not sent then; comparison of
+ * tables may still spread it: write anew what is to stand).  -ENOSPC: the loop does not run, or
+ * the store below is full; -ENOMEM, -EMSGSIZE.  merge, load, expire, flush, backup: the store's
+ * below.  free: nothing, the cluster is its owner.
  */
 struct store *cluster_store(struct cluster *c);
 /* Before cluster_start(). */

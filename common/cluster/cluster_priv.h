@@ -48,12 +48,14 @@ struct unit {
 	void *arg;
 	msec due;
 	uint64_t places; /* nodes that may yet confirm all of it */
+	uint64_t given;	 /* nodes that it was sent to */
 	uint32_t refs;	 /* the loop's; one is the store's below while it owes an answer */
 	uint32_t bytes;	 /* of the allocation */
 	uint16_t n;
 	uint8_t below, answer; /* enum below_state: as known, and as just told */
 	bool below_all;	       /* it was given all of it */
 	bool guarded, held, started;
+	bool rest;   /* others than `given` get it when it is safe */
 	char data[]; /* n times: uint32_t length, Row */
 };
 

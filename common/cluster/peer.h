@@ -18,7 +18,7 @@ enum {
 	BATCH_BYTES = 64 << 10, /* of rows in one message, unless one row is larger */
 	FLIGHT_BATCHES = 64,	/* sent and not acknowledged: what an Ack's bits can name */
 	REPEAT_MS = 200,	/* without an acknowledgement */
-	REPEAT_MAX_MS = 1600,	/* each time in vain doubles it */
+	REPEAT_MAX_MS = 800,	/* each time in vain doubles it */
 	GAP_MS = 30,		/* a batch that others overtook is repeated after so long */
 	BUCKETS = 16,		/* of a part, by the top bits of the key's hash */
 	GROUPS = 16,		/* of parts: what one Digests compares */

@@ -99,6 +99,84 @@ static struct unit *unit_part(struct cluster *c, const struct unit *u, const uin
 	return part;
 }
 
+/* ---- who gets it ---- */
+
+uint64_t cluster_sharers(const struct cluster *c, const struct store_row *row, uint64_t among)
+{
+	uint64_t found = 0;
+
+	if (c->ops.sharers)
+		return c->ops.sharers(c->ops.arg, row) & among;
+	for (; among; among &= among - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(among);
+		if (c->ops.shares(c->ops.arg, i, row))
+			found |= bit(i);
+	}
+	return found;
+}
+
+/* Those of the nodes that could give the record back to us: places where it is safe. */
+static uint64_t givers(const struct cluster *c, const struct store_row *row, uint64_t among)
+{
+	uint64_t found = 0;
+
+	for (; among; among &= among - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(among);
+		if (c->ops.may_write(c->ops.arg, i, row))
+			found |= bit(i);
+	}
+	return found;
+}
+
+/* False: it does not. */
+static bool send_to(struct cluster *c, struct unit *u, unsigned node, const uint64_t *mask,
+		    bool whole)
+{
+	struct peer *p = &c->peer[node];
+	struct unit *part = whole ? unit_ref(u) : unit_part(c, u, mask, bit(node));
+
+	if (!part) {
+		compare_unsure(p); /* it gets it that way */
+		return false;
+	}
+	bool queued = send_add(p, part);
+	unit_unref(part);
+	return queued;
+}
+
+/*
+ * To those who share it and have not got it yet.  While somebody waits, first to the safe
+ * places alone: what was lost with us would else stay for ever at nodes that cannot give it
+ * back.  Who is not there now gets it by comparison.
+ */
+static void spread(struct cluster *c, struct unit *u)
+{
+	uint64_t mask[RECORDS_BATCH_MAX], any = 0, all = UINT64_MAX, safe = UINT64_MAX;
+	uint64_t nodes = 0;
+	struct store_row row;
+	size_t at = 0;
+
+	for (unsigned i = 0; i < c->conf.n; i++)
+		nodes |= c->peer[i].open ? bit(i) & ~u->given : 0;
+	for (unsigned i = 0; i < u->n; i++) {
+		bool read = row_read(c, unit_row(u, &at), &row);
+		mask[i] = read ? cluster_sharers(c, &row, nodes) : 0;
+		any |= mask[i];
+		all &= mask[i];
+		if (u->done)
+			safe &= givers(c, &row, mask[i] & safe);
+	}
+	bool first = u->done && (safe & any || u->below == BELOW_PENDING);
+	uint64_t to = first ? safe & any : any;
+	u->given |= to;
+	u->rest = any != to;
+	for (; to; to &= to - 1) {
+		unsigned node = (unsigned)__builtin_ctzll(to);
+		if (send_to(c, u, node, mask, all & bit(node)) && u->done)
+			u->places |= safe & bit(node);
+	}
+}
+
 /* ---- who waits ---- */
 
 static void wait_in(struct cluster *c, struct list *l, struct unit *u)
@@ -124,6 +202,8 @@ static void finish(struct cluster *c, struct unit *u, int error)
 
 	u->done = NULL;
 	wait_end(c, u);
+	if (u->rest && !c->ending)
+		spread(c, u);
 	if (done)
 		done(u->arg, error);
 }
@@ -187,58 +267,6 @@ static void on_waited(struct wheel_timer *t, msec tick)
 		unit_unref(u);
 	}
 	arm_waiting(c);
-}
-
-/* ---- in the loop's thread ---- */
-
-uint64_t cluster_sharers(const struct cluster *c, const struct store_row *row, uint64_t among)
-{
-	uint64_t found = 0;
-
-	if (c->ops.sharers)
-		return c->ops.sharers(c->ops.arg, row) & among;
-	for (; among; among &= among - 1) {
-		unsigned i = (unsigned)__builtin_ctzll(among);
-		if (c->ops.shares(c->ops.arg, i, row))
-			found |= bit(i);
-	}
-	return found;
-}
-
-static void send_to(struct cluster *c, struct unit *u, unsigned node, const uint64_t *mask,
-		    bool whole)
-{
-	struct peer *p = &c->peer[node];
-	struct unit *part = whole ? unit_ref(u) : unit_part(c, u, mask, bit(node));
-
-	if (!part) {
-		compare_unsure(p); /* it gets it that way */
-		return;
-	}
-	if (send_add(p, part) && whole)
-		u->places |= bit(node);
-	unit_unref(part);
-}
-
-/* To everybody who shares it.  Who is not there now gets it by comparison. */
-static void spread(struct cluster *c, struct unit *u)
-{
-	uint64_t mask[RECORDS_BATCH_MAX], any = 0, all = UINT64_MAX, open = 0;
-	struct store_row row;
-	size_t at = 0;
-
-	for (unsigned i = 0; i < c->conf.n; i++)
-		open |= c->peer[i].open ? bit(i) : 0;
-	for (unsigned i = 0; i < u->n; i++) {
-		mask[i] = row_read(c, unit_row(u, &at), &row) ? cluster_sharers(c, &row, open)
-							      : 0;
-		any |= mask[i];
-		all &= mask[i];
-	}
-	for (uint64_t left = any; left; left &= left - 1) {
-		unsigned node = (unsigned)__builtin_ctzll(left);
-		send_to(c, u, node, mask, all & bit(node));
-	}
 }
 
 /* The store below has answered. */

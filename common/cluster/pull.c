@@ -302,7 +302,33 @@ static bool may_offer(const struct peer *p, const struct store_row *row)
 	return !o->may_offer || o->may_offer(o->arg, p->index, row);
 }
 
-/* Should it have this row?  What it has older and is not for it any more is taken back. */
+/*
+ * It has the record in an older version, and is not to have it any more: a deletion that is
+ * just older than what we have, so that it never stands against that, and soon forgotten.
+ * False: there is no version in between.
+ */
+static bool take_back(const struct answer *w, struct store_row *row,
+		      struct record_version theirs)
+{
+	const struct record_version below[] = {
+		{row->hlc - 1, row->node},
+		{row->hlc, row->node - 1},
+	};
+
+	for (unsigned i = 0; i < 2; i++) {
+		if ((i == 1 && row->node == 0) || record_version_cmp(below[i], theirs) <= 0)
+			continue;
+		row->hlc = below[i].hlc;
+		row->node = below[i].node;
+		row->deleted = true;
+		row->body.n = 0;
+		row->expires_ms = w->ask->wall_ms + TAKEN_BACK_MS;
+		return true;
+	}
+	return false;
+}
+
+/* Should it have this row, or another one in its place? */
 static bool is_for(const struct answer *w, struct store_row *row, uint64_t key)
 {
 	const uint8_t *e = entry_of(w, key);
@@ -312,14 +338,9 @@ static bool is_for(const struct answer *w, struct store_row *row, uint64_t key)
 		return shared && row_counts(row, w->ask->wall_ms) && may_offer(w->p, row);
 	struct record_version theirs = {get_u64(e + 8), get_u32(e + 16)};
 	struct record_version ours = {row->hlc, row->node};
-	if (record_version_cmp(theirs, ours) >= 0)
+	if (record_version_cmp(theirs, ours) >= 0 || !may_offer(w->p, row))
 		return false;
-	if (!shared) {
-		row->deleted = true;
-		row->body.n = 0;
-		row->expires_ms = w->ask->wall_ms + TAKEN_BACK_MS;
-	}
-	return may_offer(w->p, row);
+	return shared || take_back(w, row, theirs);
 }
 
 static bool add_row(void *arg, const struct record *rec)

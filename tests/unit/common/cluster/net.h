@@ -9,6 +9,7 @@
 #include "tests/unit/unit.h"
 
 #include "common/base/list.h"
+#include "common/base/span.h"
 #include "common/loop/loop.h"
 
 #include <errno.h>

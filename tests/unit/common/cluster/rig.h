@@ -1,22 +1,11 @@
 /*
- * A cluster in one process over net.h: an edge pair (e1, e2) and home pairs (a1, a2; b1, b2).
- * A binding is of the pair of the node that wrote it: its members and the edges hold it.  A
- * user is of the pair that its body begins with: that and the edges hold it, edges write it.
+ * A cluster in one process over net.h, of the nodes in policy.h: started, killed, cut off, run.
  */
 #ifndef EAVES_TESTS_CLUSTER_RIG_H
 #define EAVES_TESTS_CLUSTER_RIG_H
 
-#include "common/cluster/cluster.h"
 #include "tests/unit/common/cluster/net.h"
-
-enum { E1, E2, A1, A2, B1, B2, NODES };
-_Static_assert((int)NODES <= (int)NET_NODES, "the network is too small");
-
-static const struct mac_key rig_key = {11, 22};
-static const struct cluster_node rig_nodes[NODES] = {
-	{"e1", "edge", CLUSTER_EDGE}, {"e2", "edge", CLUSTER_EDGE}, {"a1", "a", CLUSTER_HOME},
-	{"a2", "a", CLUSTER_HOME},    {"b1", "b", CLUSTER_HOME},    {"b2", "b", CLUSTER_HOME},
-};
+#include "tests/unit/common/cluster/policy.h"
 
 struct rig_node {
 	unsigned index;
@@ -36,50 +25,19 @@ struct rig_node {
 };
 static struct rig_node rig[NODES];
 
-/* ---- who shares what, who may write what ---- */
-
-static inline bool in_pair(unsigned node, char pair)
-{
-	return rig_nodes[node].pair[0] == pair;
-}
-
-static inline bool holds(unsigned node, const struct store_row *row)
-{
-	if (rig_nodes[node].role == CLUSTER_EDGE || row->node == 0 || row->node > NODES)
-		return true;
-	if (row->kind == RECORD_BINDING)
-		return in_pair(node, rig_nodes[row->node - 1].pair[0]);
-	return row->deleted || (row->body.n && in_pair(node, row->body.p[0]));
-}
-
 static inline bool rig_shares(void *arg, unsigned node, const struct store_row *row)
 {
-	struct rig_node *n = arg;
-	return holds(n->index, row) && holds(node, row);
-}
-
-static inline bool may_write(unsigned at, unsigned node, const struct store_row *row)
-{
-	if (row->node == 0 || row->node > NODES)
-		return false;
-	if (rig_nodes[node].role == CLUSTER_EDGE)
-		return true;
-	if (row->kind == RECORD_BINDING)
-		return in_pair(node, rig_nodes[row->node - 1].pair[0]);
-	return rig_nodes[at].role == CLUSTER_HOME && /* the partner hands it on */
-	       strcmp(rig_nodes[node].pair, rig_nodes[at].pair) == 0;
+	return shared(((struct rig_node *)arg)->index, node, row);
 }
 
 static inline bool rig_may_write(void *arg, unsigned node, const struct store_row *row)
 {
-	struct rig_node *n = arg;
-	return may_write(n->index, node, row);
+	return may_write(((struct rig_node *)arg)->index, node, row);
 }
 
 static inline bool rig_may_offer(void *arg, unsigned node, const struct store_row *row)
 {
-	struct rig_node *n = arg;
-	return may_write(node, n->index, row);
+	return may_write(node, ((struct rig_node *)arg)->index, row);
 }
 
 static inline int rig_send(void *arg, unsigned node, struct span bytes)
@@ -137,7 +95,7 @@ static inline void rig_start(unsigned i)
 	n->conf.boot = ++n->boot * 100 + i;
 	n->c = cluster_new(n->loop, &n->conf, &n->ops, n->below.store ? &n->below : NULL);
 	ck_assert_ptr_nonnull(n->c);
-	n->r = records_new(cluster_store(n->c), i + 1, n->limit, &n->records_key);
+	n->r = records_new(cluster_store(n->c), number_of(i), n->limit, &n->records_key);
 	ck_assert_ptr_nonnull(n->r);
 	cluster_attach(n->c, n->r);
 	ck_assert_int_eq(records_load(n->r, net_wall_ms), 0);

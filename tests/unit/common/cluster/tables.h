@@ -91,8 +91,7 @@ static inline bool has(unsigned node, const char *user, const char *contact)
 
 /* A sum over what lives and both are to have; whoever swept meanwhile does not matter. */
 struct table_sum {
-	const struct rig_node *n;
-	unsigned other;
+	unsigned node, other;
 	uint64_t sum;
 	size_t rows;
 };
@@ -108,8 +107,9 @@ static inline bool add_to_sum(void *arg, const struct record *rec)
 				      .node = rec->version.node};
 	struct mac m;
 
-	if (rec->deleted || (rec->expires_ms && rec->expires_ms <= net_wall_ms) ||
-	    !rig_shares((void *)(uintptr_t)t->n, t->other, &row))
+	/* A clock that is ahead may have swept it. */
+	if (rec->deleted || (rec->expires_ms && rec->expires_ms <= net_wall_ms + 3000) ||
+	    !shared(t->node, t->other, &row))
 		return true;
 	mac_init(&m, &rig_key);
 	mac_add_u64(&m, rec->kind);
@@ -125,7 +125,7 @@ static inline bool add_to_sum(void *arg, const struct record *rec)
 
 static inline struct table_sum sum_of(unsigned node, unsigned other)
 {
-	struct table_sum t = {&rig[node], other, 0, 0};
+	struct table_sum t = {node, other, 0, 0};
 	records_scan_all(rig[node].r, add_to_sum, &t);
 	return t;
 }

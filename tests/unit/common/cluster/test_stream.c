@@ -111,7 +111,7 @@ START_TEST(a_record_of_another_home_is_refused_and_not_confirmed)
 			   .group = SPAN("alice"),
 			   .name = SPAN("phone"),
 			   .body = SPAN("sip:thief"),
-			   .version = {hlc, A1 + 1}};
+			   .version = {hlc, number_of(A1)}};
 	ck_assert_int_eq(bind(A1, "alice", "sip:alice", NULL), 0);
 	rig_run(10);
 	v.version.hlc += 1 << 20;
