@@ -53,7 +53,8 @@ class Cluster:
 		secret = self.dir / "secret"
 		secret.write_bytes(secrets.token_bytes(32))
 		os.chmod(secret, 0o600)
-		self.edges = [Node(self, f"e{i + 1}", "edge", "edge", listeners=listeners, ca=ca, **kw) for i in range(edges)]
+		self.edges = [Node(self, f"e{i + 1}", "edge", "edge", listeners=listeners, ca=ca,
+			**{"store": "sqlite", **kw}) for i in range(edges)]
 		self.homes = [[Node(self, f"h{i + 1}{'ab'[k]}", "home", f"h{i + 1}", ca=ca, **kw)
 			for k in range(members)] for i in range(homes)]
 		self.nodes = self.edges + [n for pair in self.homes for n in pair]
