@@ -178,6 +178,9 @@ static void edge_metrics(void *state, struct metrics_out *o)
 	struct edge *e = state;
 	one(o, "edge_to_home_total", "Requests for users of our domain", &e->to_home);
 	one(o, "edge_to_phone_total", "Requests of homes for phones", &e->to_phone);
+	one(o, "edge_delivered_alone_total",
+	    "Requests delivered without a home, since no member of it lives",
+	    &e->delivered_alone);
 	one(o, "edge_not_found_total", "Requests for users that nobody knows", &e->not_found);
 	one(o, "edge_outbound_total", "Requests let out to other domains", &e->outbound);
 	one(o, "edge_in_dialog_total", "Requests inside a dialog", &e->dialog.in_dialog);

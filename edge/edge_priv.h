@@ -16,7 +16,8 @@ struct edge {
 	const char *self;      /* this node's name; NULL without a cluster */
 	struct phones *phones; /* NULL without a cluster */
 	struct app_dialog_counters dialog;
-	_Atomic uint64_t to_home, to_phone, outbound, relay_denied, own_options, not_found;
+	_Atomic uint64_t to_home, to_phone, outbound, relay_denied, own_options, not_found,
+		delivered_alone;
 };
 
 static inline void edge_count(_Atomic uint64_t *n)
@@ -44,6 +45,15 @@ struct phones *phones_new(struct records *r, const struct app *a);
 struct phones *phones_free(struct phones *p);
 /* As app_role.moved. */
 int edge_moved(void *state, const struct app *a, uint64_t id, struct sip_flow *ret);
+
+/* The token in a Path of ours: the user part of its first value, "<sip:TOKEN@..."; or empty. */
+struct span edge_token_in(struct span path);
+
+/* ---- alone.c: with no home to ask ---- */
+
+/* False: it is not wanted, not allowed for this request, or no phone is known. */
+bool edge_deliver_alone(struct edge *e, struct app_worker *w, const struct app_request *q,
+			msec now);
 
 /* ---- commands.c ---- */
 enum { EDGE_COMMANDS = 12 };

@@ -135,6 +135,9 @@ static void by_link(struct edge *e, struct app_worker *w, const struct app_reque
 		not_found(e, w, q);
 		return;
 	}
+	if (cluster_member(e->cluster, span_str(pair), -1) < 0 &&
+	    edge_deliver_alone(e, w, q, now))
+		return;
 	edge_count(&e->to_home);
 	link_opts(e, w, q, &opts);
 	app_to_pair(w, q, pair, -1, marks, &opts, now);

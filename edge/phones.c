@@ -60,8 +60,7 @@ static bool find(struct phones *p, uint64_t id, uint64_t *ret_tag)
 	return found;
 }
 
-/* The user part of the first Path value: "<sip:TOKEN@...". */
-static struct span token_in(struct span path)
+struct span edge_token_in(struct span path)
 {
 	static const char begin[] = "<sip:";
 	ptrdiff_t at = span_chr(path, '@', 0);
@@ -105,7 +104,7 @@ static bool gather(void *arg, const struct record *rec)
 		eaves__binding__unpack(NULL, rec->body.n, (const uint8_t *)rec->body.p);
 	if (!b)
 		return true;
-	struct span t = token_in(span_of((const char *)b->path.data, b->path.len));
+	struct span t = edge_token_in(span_of((const char *)b->path.data, b->path.len));
 	if (t.n) {
 		memcpy(f->v[f->n].token, t.p, t.n);
 		f->v[f->n].n = t.n;

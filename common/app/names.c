@@ -116,15 +116,10 @@ static bool is_port(const struct app_names *n, uint16_t port)
 	return false;
 }
 
-bool app_is_local(const struct app_worker *w, struct span host, uint16_t port)
+bool app_is_self(const struct app_worker *w, struct span host, uint16_t port)
 {
 	const struct app_names *n = &w->app->names;
 	struct addr a;
-	/* Phones may name a port of the edge, which a home does not have. */
-	if (!is_port(n, port) && !w->app->nodes)
-		return false;
-	if (app_is_domain(w->conf, host))
-		return true;
 	if (!is_port(n, port))
 		return false;
 	if (addr_parse(&a, host, port) == 0) {
@@ -137,6 +132,14 @@ bool app_is_local(const struct app_worker *w, struct span host, uint16_t port)
 		if (span_ieq(host, n->hosts[i]))
 			return true;
 	return false;
+}
+
+bool app_is_local(const struct app_worker *w, struct span host, uint16_t port)
+{
+	/* Phones may name a port of the edge, which a home does not have. */
+	if ((is_port(&w->app->names, port) || w->app->nodes) && app_is_domain(w->conf, host))
+		return true;
+	return app_is_self(w, host, port);
 }
 
 enum app_caller app_caller(const struct app_worker *w, const struct sip_msg *m)

@@ -132,6 +132,8 @@ void app_to_pair(struct app_worker *w, const struct app_request *q, const char *
 
 /* Is the host (domain, alias, listener, own address) one of ours?  Thread-safe. */
 bool app_is_local(const struct app_worker *w, struct span host, uint16_t port);
+/* One of this node's own names: a listener, or an address of the machine? */
+bool app_is_self(const struct app_worker *w, struct span host, uint16_t port);
 /* Whom From claims the caller to be; anonymous: RFC 3323 4.1.1.3. */
 enum app_caller { APP_CALLER_FOREIGN, APP_CALLER_OURS, APP_CALLER_ANONYMOUS };
 enum app_caller app_caller(const struct app_worker *w, const struct sip_msg *m);

@@ -154,6 +154,11 @@ static bool on_is_local(void *arg, struct span host, uint16_t port)
 	return app_is_local(arg, host, port);
 }
 
+static bool on_is_self(void *arg, struct span host, uint16_t port)
+{
+	return app_is_self(arg, host, port);
+}
+
 static const struct stack_user stack_user = {
 	.classify = on_classify,
 	.request = on_request,
@@ -166,6 +171,7 @@ static const struct stack_user stack_user = {
 	.link_failed = on_link_failed,
 	.flow_closed = on_flow_closed,
 	.is_local = on_is_local,
+	.is_self = on_is_self,
 };
 
 /* ---- configuration to parts ---- */

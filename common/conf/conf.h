@@ -97,7 +97,8 @@ struct conf {
 		unsigned trusted_count;
 		struct conf_route *routes;
 		unsigned routes_count;
-		bool outbound; /* insiders may call other domains; default true */
+		bool outbound;	    /* insiders may call other domains; default true */
+		bool deliver_alone; /* with a whole pair of homes dead; default false */
 	} edge;
 	struct {
 		struct conf_cert *certificates;

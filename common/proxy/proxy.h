@@ -41,6 +41,9 @@ struct proxy_ops {
 	int (*listener_for)(void *arg, const struct locate_target *t, uint16_t hint);
 	/* Is host:port (0: none given) one of ours (a listener or an administered name)? */
 	bool (*is_local)(void *arg, struct span host, uint16_t port);
+	/* Of these, one that a Record-Route of this node (or its pair) would name: another node
+	 * of the domain may have written what names the domain.  NULL: as is_local. */
+	bool (*is_self)(void *arg, struct span host, uint16_t port);
 	/* As locate_start. */
 	int (*locate)(void *arg, const struct sip_uri *next_hop, msec now, locate_done done,
 		      void *done_arg, struct locate_result *ret_now,

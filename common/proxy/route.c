@@ -44,7 +44,11 @@ struct span proxy_first_value(struct span list, struct span *ret_rest)
 
 static bool is_ours(const struct proxy *p, const struct sip_uri *u)
 {
-	return u->host.p && p->ops.is_local(p->ops.arg, u->host, u->port);
+	if (!u->host.p)
+		return false;
+	if (p->ops.is_self && sip_uri_param(u, SPAN("ev"))) /* a node's Record-Route */
+		return p->ops.is_self(p->ops.arg, u->host, u->port);
+	return p->ops.is_local(p->ops.arg, u->host, u->port);
 }
 
 static bool is_mac_of(const struct proxy *p, uint64_t dialog, const struct sip_uri *u,

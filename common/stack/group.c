@@ -50,6 +50,14 @@ static bool proxy_is_local(void *arg, struct span host, uint16_t port)
 	return s->group->user.is_local(s->user_arg, host, port);
 }
 
+static bool proxy_is_self(void *arg, struct span host, uint16_t port)
+{
+	struct stack *s = arg;
+	const struct stack_user *u = &s->group->user;
+	return u->is_self ? u->is_self(s->user_arg, host, port)
+			  : u->is_local(s->user_arg, host, port);
+}
+
 static int proxy_locate(void *arg, const struct sip_uri *next_hop, msec now, locate_done done,
 			void *done_arg, struct locate_result *ret_now,
 			struct locate_query **ret_query)
@@ -82,6 +90,7 @@ const struct proxy_ops stack_proxy_ops = {
 	.local = proxy_local_of,
 	.listener_for = proxy_listener_for,
 	.is_local = proxy_is_local,
+	.is_self = proxy_is_self,
 	.locate = proxy_locate,
 	.locate_cancel = proxy_locate_cancel,
 	.target_failed = proxy_target_failed,

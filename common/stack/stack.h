@@ -51,6 +51,9 @@ struct stack_user {
 	void (*flow_closed)(void *arg, struct stack *s, const struct sip_flow *f);
 	/* Is host:port (0: none) one of our names? Thread-safe. */
 	bool (*is_local)(void *arg, struct span host, uint16_t port);
+	/* One of this node's own (its listeners and addresses), not only of the domain's?
+	 * Thread-safe; NULL: as is_local. */
+	bool (*is_self)(void *arg, struct span host, uint16_t port);
 	/* What a flow token in a Via of ours names: 0 or -errno.  May be NULL. */
 	int (*read_flow)(void *arg, struct span token, uint16_t member, struct sip_flow *ret);
 

@@ -53,6 +53,9 @@ class Cluster:
 		secret = self.dir / "secret"
 		secret.write_bytes(secrets.token_bytes(32))
 		os.chmod(secret, 0o600)
+		if edges > 1:  # one identity in Via and Record-Route
+			name = {"advertise": f"edge.{DOMAIN}", "port": 5060}
+			listeners = listeners or [("udp", None, name), ("tcp", None, name)]
 		self.edges = [Node(self, f"e{i + 1}", "edge", "edge", listeners=listeners, ca=ca,
 			**{"store": "sqlite", **kw}) for i in range(edges)]
 		self.homes = [[Node(self, f"h{i + 1}{'ab'[k]}", "home", f"h{i + 1}", ca=ca, **kw)

@@ -425,3 +425,45 @@ def test_a_serial_search_goes_on_at_the_other_home(cluster):
 	a.ack()
 	second.wait_for("ACK")
 	hang_up(a, Dialog(second, m2, answer, False))
+
+
+# ---- with little left ----
+
+def test_a_home_starts_and_serves_without_any_edge(cluster):
+	"""It has the directory on its disk; phones may register at the home itself."""
+	c = cluster(members=1, users=("alice", "bob"), store="sqlite")
+	home, edge = c.homes[0][0], c.edges[0]
+	edge.stop()
+	home.restart()
+	assert home.metric("users") == 2
+	alice, bob = home.phone("alice"), home.phone("bob", transport="tcp")
+	alice.register()
+	bob.register()
+	hang_up(*talk(alice, bob))
+	hang_up(*talk(bob, alice))
+
+
+def test_phones_at_the_home_and_behind_the_edge_call_each_other(cluster):
+	c = cluster(users=("alice", "bob"))
+	alice, bob = c.homes[0][0].phone("alice", transport="tcp"), c.phone("bob")
+	alice.register()
+	bob.register()
+	hang_up(*talk(alice, bob))
+	a, b = talk(bob, alice)
+	hang_up(b, a)
+
+
+def test_the_edge_delivers_alone_where_it_is_told_to(cluster):
+	c = cluster(homes=2, config={"edge": {"deliver_alone": True}})
+	e = c.edges[0]
+	e.ctl("user add", "alice", "h1", stdin="secret-of-alice\n")
+	e.ctl("user add", "bob", "h2", stdin="secret-of-bob\n")
+	c.wait_users(2)
+	alice, bob = registered(c, "alice", "bob")
+	c.wait(lambda: e.metric("bindings") == 2, "the edge does not know both")
+	for n in c.homes[1]:
+		n.kill9()
+		e.wait_log("event=node-dead node=" + n.name)
+	hang_up(*talk(alice, bob))
+	bob.request("MESSAGE", "sip:alice@example.org", body="who am I?")
+	bob.expect(503)
