@@ -26,6 +26,7 @@ lint 120 make -k lint-rules
 format 120 make format-check
 reference 60 build/release/eaves-combined --reference | diff -u docs/configuration.md -
 unit 600 make -j2 -k unit
+sim 600 make -k sim-check
 system 900 EAVES_BIN=build/release $pytest tests/system
 build-asan 600 make -j2 -k FLAVOUR=asan all
 unit-asan 900 make -j2 -k FLAVOUR=asan unit
@@ -43,6 +44,7 @@ count() {
 	awk '
 	/^[0-9]+%: Checks: / { gsub(",", ""); p += $3 - $5 - $7; f += $5 + $7 }
 	/^(oom )?[a-z_]+: [0-9]+ (inputs|allocations)/ { p++ }
+	/^sim: [0-9]+ runs, [0-9]+ failed/ { p += $2 - $4; f += $4 }
 	/^=+ .*(passed|failed|error|skipped)|^[0-9]+ (passed|failed|error|skipped)/ {
 		for (i = 2; i <= NF; i++) {
 			if ($i ~ /^passed/ || $i ~ /^xfailed/) p += $(i - 1)

@@ -1,0 +1,139 @@
+/*
+ * Faults, and what follows.  The other member has the service address 300 ms later, as measured
+ * with keepalived (advertisements every 100 ms); it stays there.
+ */
+#include "tests/sim/fault.h"
+
+#include "tests/sim/scene.h"
+#include "tests/sim/trace.h"
+
+enum { TAKE_OVER_MS = 300, RESTART_MS = 1000, REBOOT_MS = 5000, CUT_MS = 3000, STOP_MS = 5000 };
+
+static const char *const names[FAULT_KINDS] = {"none", "kill",	 "restart", "cut",
+					       "off",  "reboot", "stop",    "peers"};
+
+struct repair {
+	struct event ev;
+	struct node *node;
+};
+static unsigned open_repairs;
+
+const char *fault_name(enum fault_kind k)
+{
+	return names[k];
+}
+
+enum fault_kind fault_find(const char *name)
+{
+	unsigned k = 0;
+	while (k < FAULT_KINDS && strcmp(names[k], name) != 0)
+		k++;
+	return (enum fault_kind)k;
+}
+
+bool fault_is_open(void)
+{
+	return open_repairs > 0;
+}
+
+static void later(struct node *n, uint32_t ms, void (*run)(struct event *e))
+{
+	struct repair *r = sim_alloc(sizeof(*r));
+	event_init(&r->ev, run);
+	r->node = n;
+	open_repairs++;
+	event_after(&r->ev, USEC_MS(ms));
+}
+
+static struct node *of(struct event *e)
+{
+	open_repairs--;
+	return container_of(e, struct repair, ev)->node;
+}
+
+static void take_over(struct event *e)
+{
+	struct node *other, *n = of(e);
+	const struct pair *p = scene_pair_of(n, &other);
+	if (!p || !p->vip || !other || !node_runs(other))
+		return;
+	struct addr a = addr_of(p->vip, 0);
+	if (host_at(&a) != n->host)
+		return;
+	vip_move(p->vip, other->host);
+	trace_note(other->host, "has %s", p->vip);
+}
+
+static void start_again(struct event *e)
+{
+	struct node *n = of(e);
+	if (!node_runs(n))
+		node_start(n);
+}
+
+static void go_on(struct event *e)
+{
+	node_resume(of(e));
+}
+
+/* A round that is under way comes to its end. */
+static void stop(struct event *e)
+{
+	struct node *n = of(e);
+	if (node_runs(n))
+		node_pause(n);
+}
+
+static void cut(struct node *n, bool all, bool is_cut)
+{
+	trace_note(n->host, is_cut ? "CUT OFF" : "connected again");
+	host_isolate(n->host, HOST_NODE, is_cut);
+	if (!all)
+		return;
+	host_isolate(n->host, HOST_PHONE, is_cut);
+	host_isolate(n->host, HOST_FAR, is_cut);
+}
+
+static void mend(struct event *e)
+{
+	cut(of(e), true, false);
+}
+
+static void mend_peers(struct event *e)
+{
+	cut(of(e), false, false);
+}
+
+void fault_apply(struct node *n, enum fault_kind k)
+{
+	switch (k) {
+	case FAULT_NONE:
+	case FAULT_KINDS:
+		return;
+	case FAULT_KILL:
+	case FAULT_RESTART:
+		node_kill(n, false);
+		if (k == FAULT_RESTART)
+			later(n, RESTART_MS, start_again);
+		break;
+	case FAULT_OFF:
+	case FAULT_REBOOT:
+		node_kill(n, true);
+		if (k == FAULT_REBOOT)
+			later(n, REBOOT_MS, start_again);
+		break;
+	case FAULT_CUT:
+		cut(n, true, true);
+		later(n, CUT_MS, mend);
+		break;
+	case FAULT_PEERS:
+		cut(n, false, true);
+		later(n, CUT_MS, mend_peers);
+		return;
+	case FAULT_STOP:
+		later(n, 0, stop);
+		later(n, STOP_MS, go_on);
+		break;
+	}
+	later(n, TAKE_OVER_MS, take_over);
+}

@@ -1,0 +1,30 @@
+/*
+ * What is done to a node, and what the world does about it: keepalived moves the service
+ * address, the node is started again, the network is mended.
+ */
+#ifndef EAVES_SIM_FAULT_H
+#define EAVES_SIM_FAULT_H
+
+#include "tests/sim/node.h"
+
+enum fault_kind {
+	FAULT_NONE,
+	FAULT_KILL,    /* kill -9, for good */
+	FAULT_RESTART, /* kill -9, and started again a second later */
+	FAULT_CUT,     /* cut off from everybody for three seconds */
+	FAULT_OFF,     /* the machine loses its power, for good */
+	FAULT_REBOOT,  /* the same, and it is back five seconds later */
+	FAULT_STOP,    /* SIGSTOP for five seconds */
+	FAULT_PEERS,   /* cut off from the other nodes alone, for three seconds */
+	FAULT_KINDS
+};
+const char *fault_name(enum fault_kind k);
+/* FAULT_KINDS: there is none of that name. */
+enum fault_kind fault_find(const char *name);
+
+/* Now; may be called from within a round, of that node too. */
+void fault_apply(struct node *n, enum fault_kind k);
+/* Something is to be mended still. */
+bool fault_is_open(void);
+
+#endif

@@ -1,0 +1,217 @@
+/*
+ * The simulator's command: sweeps, single runs, seeds.
+ */
+#include "tests/sim/sweep.h"
+#include "tests/sim/trace.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void usage(FILE *out)
+{
+	fputs("usage: sim [options]            every flow, every node, every boundary\n"
+	      "       sim --one [options]      one run, with its ladder\n"
+	      "       sim --seeds N [options]  N random runs from --seed on\n\n"
+	      "  --topology combined|cluster\n"
+	      "  --flow NAME      one flow alone; --list names them\n"
+	      "  --faults LIST    kill,restart,cut,off,reboot,stop,peers; none: only the "
+	      "flows\n"
+	      "  --node NAME --at N --fault KIND   of one run\n"
+	      "  --seed N --workers N --jobs N --drain\n"
+	      "  --loss N         permille of datagrams lost, doubled and late, each\n"
+	      "  --dir FOLDER     where ladders of failed runs go\n"
+	      "  --live           every message as it is sent (one run)\n"
+	      "  --log LEVEL      the nodes' log\n",
+	      out);
+}
+
+static unsigned fault_list(char *text)
+{
+	unsigned mask = 0;
+	for (char *p = strtok(text, ","); p; p = strtok(NULL, ",")) {
+		enum fault_kind k = fault_find(p);
+		if (k == FAULT_KINDS) {
+			fprintf(stderr, "sim: no fault %s\n", p);
+			exit(2);
+		}
+		mask |= k == FAULT_NONE ? 0 : 1u << k;
+	}
+	return mask;
+}
+
+enum {
+	OPT_TOPOLOGY = 256,
+	OPT_FLOW,
+	OPT_FAULTS,
+	OPT_NODE,
+	OPT_AT,
+	OPT_FAULT,
+	OPT_SEED,
+	OPT_WORKERS,
+	OPT_JOBS,
+	OPT_DRAIN,
+	OPT_LOSS,
+	OPT_DIR,
+	OPT_LIVE,
+	OPT_LOG,
+	OPT_ONE,
+	OPT_SEEDS,
+	OPT_LIST
+};
+static const struct option options[] = {
+	{"topology", required_argument, NULL, OPT_TOPOLOGY},
+	{"flow", required_argument, NULL, OPT_FLOW},
+	{"faults", required_argument, NULL, OPT_FAULTS},
+	{"node", required_argument, NULL, OPT_NODE},
+	{"at", required_argument, NULL, OPT_AT},
+	{"fault", required_argument, NULL, OPT_FAULT},
+	{"seed", required_argument, NULL, OPT_SEED},
+	{"workers", required_argument, NULL, OPT_WORKERS},
+	{"jobs", required_argument, NULL, OPT_JOBS},
+	{"drain", no_argument, NULL, OPT_DRAIN},
+	{"loss", required_argument, NULL, OPT_LOSS},
+	{"dir", required_argument, NULL, OPT_DIR},
+	{"live", no_argument, NULL, OPT_LIVE},
+	{"log", required_argument, NULL, OPT_LOG},
+	{"one", no_argument, NULL, OPT_ONE},
+	{"seeds", required_argument, NULL, OPT_SEEDS},
+	{"list", no_argument, NULL, OPT_LIST},
+	{NULL, 0, NULL, 0},
+};
+
+struct command {
+	struct sweep s;
+	bool one;
+	unsigned seeds;
+};
+
+static void choose_flow(struct sweep *s, const char *name)
+{
+	s->run.flow = flow_find(name);
+	if (!s->run.flow) {
+		fprintf(stderr, "sim: no flow %s\n", name);
+		exit(2);
+	}
+}
+
+static void choose_log(const char *name)
+{
+	enum log_level level;
+	if (log_level_parse(span_str(name), &level) < 0)
+		exit(2);
+	node_log_to(stdout, level);
+}
+
+static void lossy(struct trouble *t, unsigned permille)
+{
+	t->udp_loss = t->udp_twice = t->udp_late = permille;
+	t->stream_loss = permille / 5;
+}
+
+static void list_flows(void)
+{
+	for (unsigned i = 0; i < nflows; i++)
+		puts(flows[i].name);
+	exit(0);
+}
+
+static void take(struct command *c, int option)
+{
+	struct sweep *s = &c->s;
+	unsigned n = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
+	switch (option) {
+	case OPT_TOPOLOGY:
+		s->run.kind = strcmp(optarg, "cluster") == 0 ? SCENE_CLUSTER : SCENE_COMBINED;
+		break;
+	case OPT_FLOW:
+		choose_flow(s, optarg);
+		break;
+	case OPT_FAULTS:
+		s->faults = fault_list(optarg);
+		break;
+	case OPT_NODE:
+		s->node = optarg;
+		break;
+	case OPT_AT:
+		s->at = n;
+		break;
+	case OPT_FAULT:
+		s->fault = fault_find(optarg);
+		break;
+	case OPT_SEED:
+		s->run.seed = n;
+		break;
+	case OPT_WORKERS:
+		s->run.workers = n;
+		break;
+	case OPT_JOBS:
+		s->jobs = n;
+		break;
+	case OPT_DRAIN:
+		s->run.drain = true;
+		break;
+	case OPT_LOSS:
+		lossy(&s->run.trouble, n);
+		break;
+	case OPT_DIR:
+		s->dir = optarg;
+		break;
+	case OPT_LIVE:
+		trace_set_live(true);
+		break;
+	case OPT_LOG:
+		choose_log(optarg);
+		break;
+	case OPT_ONE:
+		c->one = true;
+		break;
+	case OPT_SEEDS:
+		c->seeds = n;
+		break;
+	case OPT_LIST:
+		list_flows();
+		break;
+	default:
+		usage(stderr);
+		exit(2);
+	}
+}
+
+static struct sweep_count sweep_all(const struct sweep *s)
+{
+	struct sweep_count sum = {0, 0};
+	for (unsigned i = 0; i < nflows; i++) {
+		struct sweep one = *s;
+		one.run.flow = &flows[i];
+		struct sweep_count c = sweep_flow(&one);
+		sum.runs += c.runs;
+		sum.failed += c.failed;
+	}
+	return sum;
+}
+
+int main(int argc, char **argv)
+{
+	struct command c = {.s = {.run = {.seed = 1, .workers = 1, .trouble = trouble_none},
+				  .jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)}};
+	struct sweep_count n;
+	for (int k; (k = getopt_long(argc, argv, "", options, NULL)) != -1;)
+		take(&c, k);
+	if (sip_values_init() < 0)
+		return 2;
+	if (c.one && !c.s.run.flow) {
+		usage(stderr);
+		return 2;
+	}
+	if (c.one)
+		n = sweep_one(&c.s);
+	else if (c.seeds)
+		n = sweep_seeds(&c.s, c.seeds);
+	else if (c.s.run.flow)
+		n = sweep_flow(&c.s);
+	else
+		n = sweep_all(&c.s);
+	printf("sim: %lu runs, %lu failed\n", n.runs, n.failed);
+	return n.failed ? 1 : 0;
+}

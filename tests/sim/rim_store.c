@@ -1,0 +1,186 @@
+/*
+ * common/store/store.h: a disk in memory that outlives its process.  A commit takes its time;
+ * what is not committed when the process dies is not there.
+ */
+#include "common/store/store.h"
+
+#include "common/base/counter.h"
+#include "tests/sim/rim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { COMMIT_US = 1500, COMMIT_JITTER_US = 1000 };
+
+struct disk_row {
+	struct disk_row *next;
+	struct store_row row;
+};
+struct disk {
+	struct disk_row *rows;
+};
+
+struct unit {
+	struct event ev;
+	struct list link;
+	struct sim_store *s;
+	void (*done)(void *arg, int error);
+	void *arg;
+	unsigned n;
+	struct disk_row *row[];
+};
+struct sim_store {
+	struct store store; /* first */
+	struct node_part part;
+	struct loop *loop; /* its thread */
+	struct disk *disk;
+	struct list units;
+};
+
+struct disk *disk_new(void)
+{
+	return sim_alloc(sizeof(struct disk));
+}
+
+static struct span keep(char **at, struct span s)
+{
+	char *p = *at;
+	if (s.n)
+		memcpy(p, s.p, s.n);
+	*at += s.n;
+	return span_of(p, s.n);
+}
+
+static struct disk_row *copy(const struct store_row *r)
+{
+	struct disk_row *d = sim_alloc(sizeof(*d) + r->group.n + r->name.n + r->body.n);
+	char *at = (char *)(d + 1);
+	d->row = *r;
+	d->row.group = keep(&at, r->group);
+	d->row.name = keep(&at, r->name);
+	d->row.body = keep(&at, r->body);
+	return d;
+}
+
+static bool is_newer(const struct store_row *a, const struct store_row *b)
+{
+	return a->hlc != b->hlc ? a->hlc > b->hlc : a->node > b->node;
+}
+
+static void write_row(struct disk *d, struct disk_row *r)
+{
+	struct disk_row **at = &d->rows;
+	while (*at &&
+	       ((*at)->row.kind != r->row.kind || !span_eq((*at)->row.group, r->row.group) ||
+		!span_eq((*at)->row.name, r->row.name)))
+		at = &(*at)->next;
+	if (*at && !is_newer(&r->row, &(*at)->row)) {
+		free(r);
+		return;
+	}
+	struct disk_row *old = *at;
+	r->next = old ? old->next : NULL;
+	*at = r;
+	free(old);
+}
+
+static void on_commit(struct event *e)
+{
+	struct unit *u = container_of(e, struct unit, ev);
+	struct sim_store *s = u->s;
+	if (!loop_enter(s->loop)) { /* its thread is stopped like the others */
+		event_after(e, COMMIT_US);
+		return;
+	}
+	list_remove(&u->link);
+	for (unsigned i = 0; i < u->n; i++)
+		write_row(s->disk, u->row[i]);
+	s->store.counters.rows += u->n;
+	s->store.counters.commits++;
+	if (u->done)
+		u->done(u->arg, 0);
+	free(u);
+	loop_leave(s->loop);
+}
+
+static int load(struct store *store, uint64_t wall_ms,
+		int (*each)(void *arg, const struct store_row *row), void *arg)
+{
+	struct sim_store *s = (struct sim_store *)store;
+	for (const struct disk_row *r = s->disk->rows; r; r = r->next) {
+		int rc = r->row.expires_ms && r->row.expires_ms <= wall_ms ? 0
+									   : each(arg, &r->row);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int put(struct store *store, const struct store_row *rows, unsigned n,
+	       void (*done)(void *arg, int error), void *arg)
+{
+	struct sim_store *s = (struct sim_store *)store;
+	struct unit *u = sim_alloc(sizeof(*u) + n * sizeof(u->row[0]));
+	u->s = s;
+	u->done = done;
+	u->arg = arg;
+	u->n = n;
+	for (unsigned i = 0; i < n; i++)
+		u->row[i] = copy(&rows[i]);
+	list_append(&s->units, &u->link);
+	event_init(&u->ev, on_commit);
+	if (!node_is_mute())
+		event_after(&u->ev, COMMIT_US + rng_below(hosts_rng(), COMMIT_JITTER_US));
+	return 0;
+}
+
+static void expire(struct store *store, uint64_t wall_ms)
+{
+	(void)store;
+	(void)wall_ms;
+}
+
+static void flush(struct store *store)
+{
+	(void)store;
+}
+
+static void kill_all(struct node_part *p, bool silent)
+{
+	struct sim_store *s = container_of(p, struct sim_store, part);
+	(void)silent;
+	list_for_each_safe (it, &s->units) {
+		struct unit *u = container_of(it, struct unit, link);
+		event_stop(&u->ev);
+		list_remove(it);
+		for (unsigned i = 0; i < u->n; i++)
+			free(u->row[i]);
+		free(u);
+	}
+}
+
+static void store_free(struct store *store)
+{
+	struct sim_store *s = (struct sim_store *)store;
+	kill_all(&s->part, true);
+	list_remove(&s->part.link);
+	free(s);
+}
+
+static const struct store_ops ops = {
+	.load = load, .put = put, .expire = expire, .flush = flush, .free = store_free};
+
+struct store *store_sqlite_new(const char *path, size_t queue_max, char *ret_error)
+{
+	struct sim_store *s = sim_alloc(sizeof(*s));
+	(void)path;
+	(void)queue_max;
+	(void)ret_error;
+	s->store.ops = &ops;
+	s->disk = node_current()->disk;
+	s->loop = loop_new(0);
+	s->part.kill = kill_all;
+	list_init(&s->units);
+	node_add_part(&s->part);
+	return &s->store;
+}

@@ -1,0 +1,203 @@
+/*
+ * Scenes: one combined server, or a pair of edges with two pairs of homes.
+ */
+#include "tests/sim/scene.h"
+
+#include "common/directory/directory.h"
+#include "tests/sim/names.h"
+#include "tests/sim/trace.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { USERS_MAX = 16 };
+
+const char *const scene_domain = "example.org", *const scene_far_domain = "example.net";
+
+struct user {
+	const char *name, *home;
+	unsigned flags;
+	char password[32];
+};
+
+static enum scene_kind kind;
+static uint64_t seed;
+static struct pair pair[SCENE_PAIRS_MAX];
+static unsigned npairs;
+static struct user user[USERS_MAX];
+static unsigned nusers;
+static struct addr server;
+static struct nat *nat;
+static uint32_t kept_off;
+
+enum scene_kind scene_kind(void)
+{
+	return kind;
+}
+
+unsigned scene_pairs(void)
+{
+	return npairs;
+}
+
+const struct pair *scene_pair(unsigned i)
+{
+	return &pair[i];
+}
+
+const struct pair *scene_pair_of(const struct node *n, struct node **ret_other)
+{
+	for (unsigned i = 0; i < npairs; i++)
+		for (unsigned k = 0; k < 2; k++)
+			if (pair[i].member[k] == n) {
+				*ret_other = pair[i].member[!k];
+				return &pair[i];
+			}
+	*ret_other = NULL;
+	return NULL;
+}
+
+/* ---- nodes ---- */
+
+static const char combined_conf[] =
+	"domain: example.org\n"
+	"listeners:\n"
+	"  - {transport: udp, address: 10.0.0.1, port: 5060, policy: normal}\n"
+	"  - {transport: tcp, address: 10.0.0.1, port: 5060, policy: normal}\n"
+	"workers: %u\n"
+	"store: sqlite\n"
+	"data_dir: /nowhere\n"
+	"records_max: 1000\n"
+	"net: {connections: 100, transactions: 1000}\n"
+	"timers: {serial_group_s: 2}\n"
+	"proxy: {redirect: user}\n";
+
+static void build_combined(unsigned workers)
+{
+	char conf[2048];
+	struct host *h = host_new("eaves", "10.0.0.1", HOST_NODE, NULL);
+	snprintf(conf, sizeof(conf), combined_conf, workers);
+	pair[npairs++] =
+		(struct pair){.name = "eaves", .member = {node_new(h, true, true, conf)}};
+	server = addr_of("10.0.0.1", 5060);
+}
+
+void scene_build(enum scene_kind of, uint64_t run_seed, unsigned workers)
+{
+	kind = of;
+	seed = run_seed;
+	nodes_init(seed);
+	switch (kind) {
+	case SCENE_COMBINED:
+		build_combined(workers);
+		break;
+	case SCENE_CLUSTER:
+		fputs("sim: there is no cluster yet\n", stderr);
+		exit(2);
+	}
+}
+
+/* ---- users ---- */
+
+void scene_user(const char *name, const char *home, unsigned flags)
+{
+	for (unsigned i = 0; i < nusers; i++)
+		if (strcmp(user[i].name, name) == 0)
+			return;
+	assert(nusers < USERS_MAX);
+	struct user *u = &user[nusers++];
+	*u = (struct user){.name = name, .home = home, .flags = flags};
+	snprintf(u->password, sizeof(u->password), "secret of %s", name);
+}
+
+static void fill_directory(struct node *n, void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < nusers; i++) {
+		struct dir_user d = {.flags = user[i].flags, .permissions = DIR_MAY_CALL_OUT};
+		if (auth_ha1_make(span_str(user[i].name), span_str(scene_domain),
+				  span_str(user[i].password), &d.ha1) < 0 ||
+		    dir_user_put(n->app->records, span_str(user[i].name), &d, time_wall_ms(),
+				 NULL, NULL) < 0)
+			abort();
+	}
+}
+
+/* ---- phones ---- */
+
+struct ua_conf scene_phone_conf(const char *device, const char *of)
+{
+	unsigned i = 0;
+	while (i < nusers && strcmp(user[i].name, of) != 0)
+		i++;
+	return (struct ua_conf){.device = device,
+				.user = of,
+				.password = i < nusers ? user[i].password : "",
+				.domain = scene_domain,
+				.transport = SIP_TRANSPORT_UDP,
+				.server = server,
+				.port = 5060,
+				.expires_s = 600,
+				.registers = true};
+}
+
+static struct ua *far_phone(struct ua_conf c)
+{
+	struct host *h = host_new(c.device, "10.9.0.1", HOST_FAR, NULL);
+	c.domain = scene_far_domain;
+	c.behind = "10.9.9.9:5062"; /* nobody reaches it but its proxy */
+	c.registers = false;
+	names_add_srv("_sip._udp.example.net", "sip.example.net", 5060, 1);
+	names_add_a("sip.example.net", "10.9.0.1");
+	return ua_new(h, &c, seed);
+}
+
+struct ua *scene_phone(const struct ua_conf *c, const char *where)
+{
+	char ip[32];
+	bool behind = where && strcmp(where, "nat") == 0;
+	if (where && strcmp(where, "far") == 0)
+		return far_phone(*c);
+	if (behind && !nat)
+		nat = nat_new("10.8.0.1");
+	snprintf(ip, sizeof(ip), "%s.%u", behind ? "192.168.0" : "10.1.0", ua_count() + 1);
+	return ua_new(host_new(c->device, ip, HOST_PHONE, behind ? nat : NULL), c, seed);
+}
+
+void scene_keep_off(const struct ua *u)
+{
+	for (unsigned i = 0; i < ua_count(); i++)
+		if (ua_of(i) == u)
+			kept_off |= 1u << i;
+}
+
+void scene_start(void)
+{
+	for (unsigned i = 0; i < nodes_count(); i++)
+		node_start(node_of(i));
+	event_run_until(sim_now() + USEC_S(1));
+	for (unsigned i = 0; i < npairs; i++)
+		if (pair[i].member[0]->has_role[APP_EDGE])
+			node_call(pair[i].member[0], fill_directory, NULL);
+	event_run_until(sim_now() + USEC_S(1));
+}
+
+static bool all_registered(void)
+{
+	for (unsigned i = 0; i < ua_count(); i++)
+		if (!(kept_off >> i & 1) && ua_registers(ua_of(i)) &&
+		    !ua_is_registered(ua_of(i)))
+			return false;
+	return true;
+}
+
+bool scene_register(void)
+{
+	for (unsigned i = 0; i < ua_count(); i++)
+		if (!(kept_off >> i & 1) && ua_registers(ua_of(i)))
+			ua_register(ua_of(i));
+	for (int i = 0; i < 200 && !all_registered(); i++)
+		event_run_until(sim_now() + USEC_MS(100));
+	event_run_until(sim_now() + USEC_MS(500));
+	return all_registered();
+}

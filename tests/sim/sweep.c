@@ -1,0 +1,135 @@
+/*
+ * Sweeps.  The run without a fault comes first; then a walker runs the flow once more and at
+ * every boundary forks one process a case, which goes on with its fault to the end.
+ */
+#include "tests/sim/cases.h"
+#include "tests/sim/trace.h"
+
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- every node at every boundary ---- */
+
+static struct run_conf walk;
+static char case_name[CASE_NAME_MAX];
+static bool in_case;
+
+static void on_boundary(unsigned n, struct host *sender)
+{
+	(void)sender;
+	for (unsigned i = 0; !in_case && i < nodes_count(); i++)
+		for (unsigned k = FAULT_KILL; !in_case && k < FAULT_KINDS; k++) {
+			if (!(sweep->faults >> k & 1) || !node_runs(node_of(i)) ||
+			    ((k == FAULT_OFF || k == FAULT_REBOOT) && walk.flow->streams))
+				continue;
+			snprintf(case_name, sizeof(case_name), "%s.%s.%u.%s", walk.flow->name,
+				 node_of(i)->host->name, n, fault_name((enum fault_kind)k));
+			if (case_fork(case_name)) {
+				in_case = true;
+				trace_on_boundary(NULL);
+				fault_apply(node_of(i), (enum fault_kind)k);
+			}
+		}
+}
+
+static void walk_flow(void)
+{
+	if (!run_prepare(&walk))
+		exit(2);
+	trace_on_boundary(on_boundary);
+	on_boundary(0, NULL);
+	run_flow(&walk);
+	if (in_case) {
+		int r = case_judge(&walk, case_name);
+		fflush(stdout);
+		_exit(r);
+	}
+	cases_reap();
+	_exit(0);
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+struct sweep_count sweep_flow(const struct sweep *s)
+{
+	double from = seconds();
+	int status;
+	cases_begin(s);
+	walk = s->run;
+	if (cases_find_good(s) && s->faults) {
+		fflush(stdout);
+		pid_t pid = fork();
+		if (pid == 0)
+			walk_flow();
+		if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
+		    WEXITSTATUS(status) != 0) {
+			printf("FAILED %s: the walk itself\n", s->run.flow->name);
+			shared->failed++;
+		}
+	}
+	double took = seconds() - from;
+	printf("sim %s: %lu runs, %lu failed, %u boundaries, %.1f s, %.0f a second\n",
+	       s->run.flow->name, shared->runs, shared->failed, shared->boundaries, took,
+	       (double)shared->runs / took);
+	fflush(stdout);
+	return (struct sweep_count){shared->runs, shared->failed};
+}
+
+/* ---- one run ---- */
+
+static struct node *find_node(const char *name)
+{
+	for (unsigned i = 0; i < nodes_count(); i++)
+		if (strcmp(node_of(i)->host->name, name) == 0)
+			return node_of(i);
+	fprintf(stderr, "sim: no node %s\n", name);
+	exit(2);
+}
+
+static void on_one(unsigned n, struct host *sender)
+{
+	(void)sender;
+	if (n == sweep->at && sweep->fault != FAULT_NONE)
+		fault_apply(find_node(sweep->node), sweep->fault);
+}
+
+static int run_one(const struct sweep *s)
+{
+	if (!run_prepare(&s->run)) {
+		printf("FAILED: a phone cannot register\n");
+		trace_print(stdout, true);
+		return 1;
+	}
+	trace_on_boundary(on_one);
+	on_one(0, NULL);
+	run_flow(&s->run);
+	static char mine[RUN_OUTCOME_MAX];
+	run_outcome(&s->run, mine);
+	trace_print(stdout, false);
+	printf("\n%s\n", mine);
+	unsigned differ = run_compare(stdout, shared->good, mine);
+	printf("%s, hash %016llx\n", differ ? "FAILED" : "good",
+	       (unsigned long long)trace_hash());
+	return differ ? 1 : 0;
+}
+
+struct sweep_count sweep_one(const struct sweep *s)
+{
+	cases_begin(s);
+	if (cases_find_good(s)) {
+		if (case_fork("one")) {
+			int r = run_one(s);
+			fflush(stdout);
+			_exit(r);
+		}
+		cases_reap();
+	}
+	return (struct sweep_count){shared->runs, shared->failed};
+}

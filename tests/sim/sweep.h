@@ -1,0 +1,32 @@
+/*
+ * Many runs: every node at every message boundary of a flow; or trouble by seeds.  A run is a
+ * process that was forked where its fault happens, so what came before is run once.
+ */
+#ifndef EAVES_SIM_SWEEP_H
+#define EAVES_SIM_SWEEP_H
+
+#include "tests/sim/fault.h"
+#include "tests/sim/run.h"
+
+struct sweep {
+	struct run_conf run;
+	unsigned faults; /* bit (1 << enum fault_kind) */
+	unsigned jobs;
+	const char *dir; /* ladders of what fails go there */
+	/* of one run: */
+	const char *node;
+	unsigned at;
+	enum fault_kind fault;
+};
+struct sweep_count {
+	unsigned long runs, failed;
+};
+
+/* The run without a fault, then all others. */
+struct sweep_count sweep_flow(const struct sweep *s);
+/* One run with its ladder. */
+struct sweep_count sweep_one(const struct sweep *s);
+/* Flows, faults and trouble as the seeds have it, `n` of them from s->run.seed on. */
+struct sweep_count sweep_seeds(const struct sweep *s, unsigned n);
+
+#endif
