@@ -9,12 +9,14 @@
 
 enum { TAKE_OVER_MS = 300, RESTART_MS = 1000, REBOOT_MS = 5000, CUT_MS = 3000, STOP_MS = 5000 };
 
-static const char *const names[FAULT_KINDS] = {"none", "kill",	 "restart", "cut",
-					       "off",  "reboot", "stop",    "peers"};
+static const char *const names[FAULT_KINDS] = {"none",	 "kill", "restart", "cut",  "off",
+					       "reboot", "stop", "peers",   "deaf", "dumb"};
 
+struct cut;
 struct repair {
 	struct event ev;
 	struct node *node;
+	const struct cut *cut;
 };
 static unsigned open_repairs;
 
@@ -36,13 +38,14 @@ bool fault_is_open(void)
 	return open_repairs > 0;
 }
 
-static void later(struct node *n, uint32_t ms, void (*run)(struct event *e))
+static struct repair *later(struct node *n, uint32_t ms, void (*run)(struct event *e))
 {
 	struct repair *r = sim_alloc(sizeof(*r));
 	event_init(&r->ev, run);
 	r->node = n;
 	open_repairs++;
 	event_after(&r->ev, USEC_MS(ms));
+	return r;
 }
 
 static struct node *of(struct event *e)
@@ -84,24 +87,44 @@ static void stop(struct event *e)
 		node_pause(n);
 }
 
-static void cut(struct node *n, bool all, bool is_cut)
+/* What a cut stops: of which kinds of hosts, which way. */
+struct cut {
+	bool peers, others, in, out;
+};
+static const struct cut cuts[FAULT_KINDS] = {
+	[FAULT_CUT] = {true, true, true, true},
+	[FAULT_PEERS] = {true, false, true, true},
+	[FAULT_DEAF] = {true, true, true, false},
+	[FAULT_DUMB] = {true, true, false, true},
+};
+
+static void cut(struct node *n, const struct cut *c, bool blocked)
 {
-	trace_note(n->host, is_cut ? "CUT OFF" : "connected again");
-	host_isolate(n->host, HOST_NODE, is_cut);
-	if (!all)
-		return;
-	host_isolate(n->host, HOST_PHONE, is_cut);
-	host_isolate(n->host, HOST_FAR, is_cut);
+	trace_note(n->host, blocked ? "CUT OFF" : "connected again");
+	for (unsigned i = 0; i < hosts_count(); i++) {
+		struct host *h = host_of(i);
+		if (h == n->host || !(h->kind == HOST_NODE ? c->peers : c->others))
+			continue;
+		if (c->in)
+			host_block(h, n->host, blocked);
+		if (c->out)
+			host_block(n->host, h, blocked);
+	}
 }
 
 static void mend(struct event *e)
 {
-	cut(of(e), true, false);
+	const struct cut *c = container_of(e, struct repair, ev)->cut;
+	cut(of(e), c, false);
 }
 
-static void mend_peers(struct event *e)
+/* Whose advertisements are not heard loses the address, also when its own tables are well. */
+static void cut_off(struct node *n, enum fault_kind k)
 {
-	cut(of(e), false, false);
+	cut(n, &cuts[k], true);
+	later(n, CUT_MS, mend)->cut = &cuts[k];
+	if (k == FAULT_CUT || k == FAULT_DUMB)
+		later(n, TAKE_OVER_MS, take_over);
 }
 
 void fault_apply(struct node *n, enum fault_kind k)
@@ -123,12 +146,10 @@ void fault_apply(struct node *n, enum fault_kind k)
 			later(n, REBOOT_MS, start_again);
 		break;
 	case FAULT_CUT:
-		cut(n, true, true);
-		later(n, CUT_MS, mend);
-		break;
 	case FAULT_PEERS:
-		cut(n, false, true);
-		later(n, CUT_MS, mend_peers);
+	case FAULT_DEAF:
+	case FAULT_DUMB:
+		cut_off(n, k);
 		return;
 	case FAULT_STOP:
 		later(n, 0, stop);

@@ -16,6 +16,8 @@ enum fault_kind {
 	FAULT_REBOOT,  /* the same, and it is back five seconds later */
 	FAULT_STOP,    /* SIGSTOP for five seconds */
 	FAULT_PEERS,   /* cut off from the other nodes alone, for three seconds */
+	FAULT_DEAF,    /* nothing reaches it for three seconds */
+	FAULT_DUMB,    /* nothing leaves it for three seconds */
 	FAULT_KINDS
 };
 const char *fault_name(enum fault_kind k);

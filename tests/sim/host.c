@@ -118,15 +118,6 @@ void host_block(const struct host *from, const struct host *to, bool blocked)
 	blocked_at[from->index][to->index] = blocked;
 }
 
-void host_isolate(const struct host *h, enum host_kind from, bool blocked)
-{
-	for (unsigned i = 0; i < nhosts; i++)
-		if (host[i] != h && host[i]->kind == from) {
-			host_block(h, host[i], blocked);
-			host_block(host[i], h, blocked);
-		}
-}
-
 bool path_open(const struct host *from, const struct host *to)
 {
 	return from->powered && to->powered && !blocked_at[from->index][to->index];

@@ -47,8 +47,6 @@ struct host *host_of(unsigned index);
 struct host *host_at(const struct addr *a);
 /* Nothing goes from one to the other any more (one way). */
 void host_block(const struct host *from, const struct host *to, bool blocked);
-/* Both ways, with everybody of a kind. */
-void host_isolate(const struct host *h, enum host_kind from, bool blocked);
 /* Can something leave `from` and reach `to` now? */
 bool path_open(const struct host *from, const struct host *to);
 /* How long this packet takes. */

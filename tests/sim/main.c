@@ -15,7 +15,7 @@ static void usage(FILE *out)
 	      "       sim --seeds N [options]  N random runs from --seed on\n\n"
 	      "  --topology combined|cluster\n"
 	      "  --flow NAME      one flow alone; --list names them\n"
-	      "  --faults LIST    kill,restart,cut,off,reboot,stop,peers; none: only the "
+	      "  --faults LIST    kill,restart,cut,off,reboot,stop,peers,deaf,dumb: only the "
 	      "flows\n"
 	      "  --node NAME --at N --fault KIND   of one run\n"
 	      "  --seed N --workers N --jobs N --drain\n"
