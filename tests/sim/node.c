@@ -5,6 +5,7 @@
 
 #include "common/base/counter.h"
 #include "common/stack/stack_priv.h"
+#include "tests/sim/disk.h"
 #include "tests/sim/rim.h"
 #include "tests/sim/trace.h"
 

@@ -78,7 +78,4 @@ uint64_t node_transactions(const struct node *n);
 /* The log of the nodes: as it happens, from this level on. */
 void node_log_to(FILE *out, enum log_level level);
 
-/* A disk that lives on when the process does not (rim_store.c). */
-struct disk *disk_new(void);
-
 #endif

@@ -4,21 +4,13 @@
  */
 #include "common/store/store.h"
 
-#include "common/base/counter.h"
+#include "tests/sim/disk.h"
 #include "tests/sim/rim.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 enum { COMMIT_US = 1500, COMMIT_JITTER_US = 1000 };
-
-struct disk_row {
-	struct disk_row *next;
-	struct store_row row;
-};
-struct disk {
-	struct disk_row *rows;
-};
 
 struct unit {
 	struct event ev;
@@ -37,53 +29,6 @@ struct sim_store {
 	struct list units;
 };
 
-struct disk *disk_new(void)
-{
-	return sim_alloc(sizeof(struct disk));
-}
-
-static struct span keep(char **at, struct span s)
-{
-	char *p = *at;
-	if (s.n)
-		memcpy(p, s.p, s.n);
-	*at += s.n;
-	return span_of(p, s.n);
-}
-
-static struct disk_row *copy(const struct store_row *r)
-{
-	struct disk_row *d = sim_alloc(sizeof(*d) + r->group.n + r->name.n + r->body.n);
-	char *at = (char *)(d + 1);
-	d->row = *r;
-	d->row.group = keep(&at, r->group);
-	d->row.name = keep(&at, r->name);
-	d->row.body = keep(&at, r->body);
-	return d;
-}
-
-static bool is_newer(const struct store_row *a, const struct store_row *b)
-{
-	return a->hlc != b->hlc ? a->hlc > b->hlc : a->node > b->node;
-}
-
-static void write_row(struct disk *d, struct disk_row *r)
-{
-	struct disk_row **at = &d->rows;
-	while (*at &&
-	       ((*at)->row.kind != r->row.kind || !span_eq((*at)->row.group, r->row.group) ||
-		!span_eq((*at)->row.name, r->row.name)))
-		at = &(*at)->next;
-	if (*at && !is_newer(&r->row, &(*at)->row)) {
-		free(r);
-		return;
-	}
-	struct disk_row *old = *at;
-	r->next = old ? old->next : NULL;
-	*at = r;
-	free(old);
-}
-
 static void on_commit(struct event *e)
 {
 	struct unit *u = container_of(e, struct unit, ev);
@@ -94,7 +39,7 @@ static void on_commit(struct event *e)
 	}
 	list_remove(&u->link);
 	for (unsigned i = 0; i < u->n; i++)
-		write_row(s->disk, u->row[i]);
+		disk_write(s->disk, u->row[i]);
 	s->store.counters.rows += u->n;
 	s->store.counters.commits++;
 	if (u->done)
@@ -107,13 +52,7 @@ static int load(struct store *store, uint64_t wall_ms,
 		int (*each)(void *arg, const struct store_row *row), void *arg)
 {
 	struct sim_store *s = (struct sim_store *)store;
-	for (const struct disk_row *r = s->disk->rows; r; r = r->next) {
-		int rc = r->row.expires_ms && r->row.expires_ms <= wall_ms ? 0
-									   : each(arg, &r->row);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
+	return disk_each(s->disk, wall_ms, each, arg);
 }
 
 static int put(struct store *store, const struct store_row *rows, unsigned n,
@@ -126,7 +65,7 @@ static int put(struct store *store, const struct store_row *rows, unsigned n,
 	u->arg = arg;
 	u->n = n;
 	for (unsigned i = 0; i < n; i++)
-		u->row[i] = copy(&rows[i]);
+		u->row[i] = disk_row_new(&rows[i]);
 	list_append(&s->units, &u->link);
 	event_init(&u->ev, on_commit);
 	if (!node_is_mute())
