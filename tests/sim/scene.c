@@ -1,7 +1,7 @@
 /*
- * Scenes: one combined server, or a pair of edges with two pairs of homes.
+ * Scenes: nodes, users and phones.  What nodes there are is in the files of the scenes.
  */
-#include "tests/sim/scene.h"
+#include "tests/sim/scene_parts.h"
 
 #include "common/directory/directory.h"
 #include "tests/sim/names.h"
@@ -59,27 +59,20 @@ const struct pair *scene_pair_of(const struct node *n, struct node **ret_other)
 
 /* ---- nodes ---- */
 
-static const char combined_conf[] =
-	"domain: example.org\n"
-	"listeners:\n"
-	"  - {transport: udp, address: 10.0.0.1, port: 5060, policy: normal}\n"
-	"  - {transport: tcp, address: 10.0.0.1, port: 5060, policy: normal}\n"
-	"workers: %u\n"
-	"store: sqlite\n"
-	"data_dir: /nowhere\n"
-	"records_max: 1000\n"
-	"net: {connections: 100, transactions: 1000}\n"
-	"timers: {serial_group_s: 2}\n"
-	"proxy: {redirect: user}\n";
-
-static void build_combined(unsigned workers)
+void scene_add_member(const char *name, const char *vip, unsigned index, struct node *n)
 {
-	char conf[2048];
-	struct host *h = host_new("eaves", "10.0.0.1", HOST_NODE, NULL);
-	snprintf(conf, sizeof(conf), combined_conf, workers);
-	pair[npairs++] =
-		(struct pair){.name = "eaves", .member = {node_new(h, true, true, conf)}};
-	server = addr_of("10.0.0.1", 5060);
+	unsigned i = 0;
+	while (i < npairs && strcmp(pair[i].name, name) != 0)
+		i++;
+	assert(i < SCENE_PAIRS_MAX);
+	if (i == npairs)
+		pair[npairs++] = (struct pair){.name = name, .vip = vip};
+	pair[i].member[index] = n;
+}
+
+void scene_set_server(const char *ip)
+{
+	server = addr_of(ip, 5060);
 }
 
 void scene_build(enum scene_kind of, uint64_t run_seed, unsigned workers)
@@ -89,11 +82,11 @@ void scene_build(enum scene_kind of, uint64_t run_seed, unsigned workers)
 	nodes_init(seed);
 	switch (kind) {
 	case SCENE_COMBINED:
-		build_combined(workers);
+		scene_build_combined(workers);
 		break;
 	case SCENE_CLUSTER:
-		fputs("sim: there is no cluster yet\n", stderr);
-		exit(2);
+		scene_build_cluster(workers);
+		break;
 	}
 }
 

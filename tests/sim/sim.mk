@@ -23,5 +23,7 @@ sim-one: $(B)/sim
 	$(B)/sim --one --flow $(FLOW) $(if $(NODE),--node $(NODE)) $(if $(AT),--at $(AT)) \
 		$(if $(FAULT),--fault $(FAULT)) --seed $(SEED) $(SIM)
 sim-check: $(B)/sim
-	@r=0; $(B)/sim --dir $(B)/sim-failed $(SIM) || r=1; \
+	@r=0; ! $(B)/sim --one --flow answered --node eaves --at 6 --fault kill >/dev/null \
+		|| { echo "FAILED: a server that dies is not missed"; r=1; }; \
+	$(B)/sim --dir $(B)/sim-failed $(SIM) || r=1; \
 	$(B)/sim --seeds 300 --dir $(B)/sim-failed $(SIM) || r=1; exit $$r

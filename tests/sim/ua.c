@@ -13,17 +13,6 @@ static struct ua *all[UAS_MAX];
 static unsigned count;
 static struct arena arena;
 
-void text_add(struct text *t, const char *fmt, ...)
-{
-	va_list ap;
-	va_start(ap, fmt);
-	int n = vsnprintf(t->p + t->n, sizeof(t->p) - t->n, fmt, ap);
-	va_end(ap);
-	if (n < 0 || t->n + (size_t)n >= sizeof(t->p))
-		abort();
-	t->n += (size_t)n;
-}
-
 void ua_token(struct ua *u, const char *prefix, char out[TOKEN_MAX])
 {
 	snprintf(out, TOKEN_MAX, "%s%08x-%s-%u", prefix, (unsigned)rng_next(&u->rng),

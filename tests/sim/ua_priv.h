@@ -9,6 +9,7 @@
 #include "common/sip/values.h"
 #include "tests/sim/dgram.h"
 #include "tests/sim/stream.h"
+#include "tests/sim/text.h"
 #include "tests/sim/trace.h"
 #include "tests/sim/ua.h"
 
@@ -24,14 +25,6 @@ enum {
 	CHALLENGES_MAX = 4,
 	URI_MAX = 256,
 };
-
-/* ---- text.c ---- */
-
-struct text {
-	size_t n;
-	char p[4096];
-};
-void text_add(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- ua_auth.c ---- */
 
