@@ -118,6 +118,8 @@ void node_start(struct node *n)
 	current = n;
 	if (app_setup(a, error) < 0)
 		refuse(n, error);
+	if (a->nodes)
+		cluster_start(a->nodes->cluster); /* as its thread begins */
 	give_arenas(a);
 	n->app = a;
 	current = NULL;

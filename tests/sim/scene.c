@@ -4,6 +4,7 @@
 #include "tests/sim/scene_parts.h"
 
 #include "common/directory/directory.h"
+#include "tests/sim/files.h"
 #include "tests/sim/names.h"
 #include "tests/sim/trace.h"
 
@@ -75,11 +76,15 @@ void scene_set_server(const char *ip)
 	server = addr_of(ip, 5060);
 }
 
+/* As long as common/app wants it. */
+static const char secret[] = "the secret of all simulated ones";
+
 void scene_build(enum scene_kind of, uint64_t run_seed, unsigned workers)
 {
 	kind = of;
 	seed = run_seed;
 	nodes_init(seed);
+	files_add("/nowhere/secret", secret, sizeof(secret) - 1);
 	switch (kind) {
 	case SCENE_COMBINED:
 		scene_build_combined(workers);
@@ -108,6 +113,8 @@ static void fill_directory(struct node *n, void *arg)
 	(void)arg;
 	for (unsigned i = 0; i < nusers; i++) {
 		struct dir_user d = {.flags = user[i].flags, .permissions = DIR_MAY_CALL_OUT};
+		if (kind == SCENE_CLUSTER)
+			snprintf(d.home, sizeof(d.home), "%s", user[i].home);
 		if (auth_ha1_make(span_str(user[i].name), span_str(scene_domain),
 				  span_str(user[i].password), &d.ha1) < 0 ||
 		    dir_user_put(n->app->records, span_str(user[i].name), &d, time_wall_ms(),
@@ -168,7 +175,7 @@ void scene_start(void)
 {
 	for (unsigned i = 0; i < nodes_count(); i++)
 		node_start(node_of(i));
-	event_run_until(sim_now() + USEC_S(1));
+	event_run_until(sim_now() + USEC_S(2));
 	for (unsigned i = 0; i < npairs; i++)
 		if (pair[i].member[0]->has_role[APP_EDGE])
 			node_call(pair[i].member[0], fill_directory, NULL);

@@ -3,6 +3,7 @@
  * 10.0.0.30, Redis.  Members are 10.0.0.11 and .12, and so on; each pair's first member has
  * the service address at first.
  */
+#include "tests/sim/files.h"
 #include "tests/sim/scene_parts.h"
 #include "tests/sim/text.h"
 
@@ -26,6 +27,14 @@ static const struct member members[PAIRS * MEMBERS] = {
 static void key_of(unsigned i, char first, char out[KEY_CHARS + 1])
 {
 	snprintf(out, KEY_CHARS + 1, "%c%039u", first, i + 1);
+}
+
+static void add_key(unsigned i)
+{
+	char path[64], key[KEY_CHARS + 1];
+	key_of(i, 'S', key);
+	snprintf(path, sizeof(path), "/nowhere/%s.key", members[i].name);
+	files_add(path, key, KEY_CHARS);
 }
 
 static void write_nodes(struct text *t)
@@ -73,6 +82,7 @@ void scene_build_cluster(unsigned workers)
 		const struct member *m = &members[i];
 		struct host *h = host_new(m->name, m->ip, HOST_NODE, NULL);
 		struct text t = {0};
+		add_key(i);
 		write_conf(&t, m, workers);
 		struct node *n = node_new(h, m->edge, !m->edge, t.p);
 		if (i % MEMBERS == 0)

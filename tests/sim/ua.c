@@ -59,7 +59,7 @@ struct ua *ua_new(struct host *h, const struct ua_conf *c, uint64_t seed)
 	list_init(&u->calls);
 	ua_token(u, "r", u->reg.call_id);
 	ua_token(u, "", u->reg.tag);
-	wire_init(u);
+	ua_wire_init(u);
 	all[count++] = u;
 	return u;
 }

@@ -122,9 +122,9 @@ void call_request(struct call *c, const struct dialog *d, const char *method, ui
 	const char *routes = routes_of(c, d);
 	struct text *t = ret_text;
 	ua_token(c->ua, "z9hG4bK", branch);
-	wire_contact(c->ua, contact);
+	ua_contact(c->ua, contact);
 	text_add(t, "%s %s SIP/2.0\r\n", method, d->target);
-	wire_via(c->ua, branch, t);
+	ua_via(c->ua, branch, t);
 	if (routes[0])
 		text_add(t, "Route: %s\r\n", routes);
 	text_add(t,
@@ -135,7 +135,7 @@ void call_request(struct call *c, const struct dialog *d, const char *method, ui
 	if (sdp)
 		text_add(t, "Content-Type: application/sdp\r\n");
 	text_add(t, "Content-Length: %zu\r\n\r\n%s", sdp ? strlen(sdp) : 0, sdp ? sdp : "");
-	*ret_to = wire_next_hop(c->ua, routes, d->target);
+	*ret_to = ua_next_hop(c->ua, routes, d->target);
 }
 
 static void bye_answered(struct client *t, const struct sip_msg *m)
@@ -204,14 +204,14 @@ static void acknowledge(struct call *c, struct dialog *d, uint32_t cseq)
 	call_request(c, d, "ACK", cseq, "", NULL, branch, &t, &to);
 	bytes_unref(d->ack);
 	d->ack = bytes_dup(span_of(t.p, t.n));
-	wire_send(c->ua, &to, bytes_span(d->ack));
+	ua_send(c->ua, &to, bytes_span(d->ack));
 }
 
 static void acknowledge_again(struct call *c, const struct dialog *d)
 {
-	struct addr to = wire_next_hop(c->ua, routes_of(c, d), d->target);
+	struct addr to = ua_next_hop(c->ua, routes_of(c, d), d->target);
 	if (d->ack)
-		wire_send(c->ua, &to, bytes_span(d->ack));
+		ua_send(c->ua, &to, bytes_span(d->ack));
 }
 
 /* ---- the answers to an INVITE ---- */
@@ -357,9 +357,9 @@ static void invite(struct call *c, bool credentials)
 	snprintf(uri, sizeof(uri), "%s", c->dialog[0].target);
 	call_sdp(c, sdp);
 	ua_token(u, "z9hG4bK", branch);
-	wire_contact(u, contact);
+	ua_contact(u, contact);
 	text_add(&t, "INVITE %s SIP/2.0\r\n", uri);
-	wire_via(u, branch, &t);
+	ua_via(u, branch, &t);
 	text_add(&t,
 		 "Max-Forwards: 70\r\nFrom: <%s>;tag=%s\r\nTo: <%s>\r\nCall-ID: %s\r\n"
 		 "CSeq: %u INVITE\r\nContact: <%s>\r\n",

@@ -12,7 +12,7 @@
 static void on_repeat(struct event *e)
 {
 	struct call *c = container_of(e, struct call, again);
-	wire_send(c->ua, &c->repeat_to, bytes_span(c->repeat));
+	ua_send(c->ua, &c->repeat_to, bytes_span(c->repeat));
 	c->interval *= 2;
 	if (!c->rseq_open && c->interval > USEC_MS(T2_MS)) /* a 1xx goes on doubling */
 		c->interval = USEC_MS(T2_MS);
@@ -57,7 +57,7 @@ static void repeat(struct call *c, struct server *s)
 static void answer(struct call *c, struct server *s, const char *what)
 {
 	char lines[URI_MAX + 64], contact[URI_MAX], sdp[64];
-	wire_contact(c->ua, contact);
+	ua_contact(c->ua, contact);
 	snprintf(lines, sizeof(lines), "Contact: <%s>\r\n", contact);
 	c->sdp++;
 	call_sdp(c, sdp);
@@ -97,7 +97,7 @@ static void on_ring(struct event *e)
 	bool reliable =
 		c->ua->c.policy.reliable &&
 		sip_msg_has_token(&c->invited->request->msg, SIP_HDR_SUPPORTED, SPAN("100rel"));
-	wire_contact(c->ua, contact);
+	ua_contact(c->ua, contact);
 	snprintf(lines, sizeof(lines), "Contact: <%s>\r\n", contact);
 	if (reliable) {
 		c->rseq = 1 + (uint32_t)rng_below(&c->ua->rng, 1000);

@@ -14,7 +14,7 @@ static bool reliable(const struct client *c)
 
 static void transmit(struct client *c)
 {
-	wire_send(c->ua, &c->to, bytes_span(c->request));
+	ua_send(c->ua, &c->to, bytes_span(c->request));
 }
 
 static void end(struct client *c)
@@ -126,7 +126,7 @@ static void acknowledge(struct client *c, const struct sip_msg *m)
 	struct sip_fault fault;
 	sip_msg_index(&invite, bytes_span(c->request), true, &sip_limits_default, &fault);
 	struct bytes *ack = sip_build_ack(&invite, m);
-	wire_send(c->ua, &c->to, bytes_span(ack));
+	ua_send(c->ua, &c->to, bytes_span(ack));
 	bytes_unref(ack);
 }
 

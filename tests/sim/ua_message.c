@@ -20,7 +20,7 @@ static void send_message(struct ua *u, struct message *g)
 	g->cseq++;
 	ua_token(u, "z9hG4bK", branch);
 	text_add(&t, "MESSAGE %s SIP/2.0\r\n", g->uri);
-	wire_via(u, branch, &t);
+	ua_via(u, branch, &t);
 	text_add(&t,
 		 "Max-Forwards: 70\r\nFrom: <sip:%s@%s>;tag=%s\r\nTo: <%s>\r\nCall-ID: %s\r\n"
 		 "CSeq: %u MESSAGE\r\n",

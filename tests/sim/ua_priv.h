@@ -177,14 +177,14 @@ struct flow {
 	unsigned tries;
 	struct event again, ping, pong;
 };
-void wire_init(struct ua *u);
+void ua_wire_init(struct ua *u);
 /* by TCP: over the flow; false when it is not there. */
-bool wire_send(struct ua *u, const struct addr *to, struct span bytes);
+bool ua_send(struct ua *u, const struct addr *to, struct span bytes);
 /* The address that a request with these routes and target goes to first. */
-struct addr wire_next_hop(struct ua *u, const char *routes, const char *target);
+struct addr ua_next_hop(struct ua *u, const char *routes, const char *target);
 /* "host:port" and ";transport=tcp" or nothing: of Contact. */
-void wire_contact(const struct ua *u, char out[URI_MAX]);
-void wire_via(const struct ua *u, const char *branch, struct text *t);
+void ua_contact(const struct ua *u, char out[URI_MAX]);
+void ua_via(const struct ua *u, const char *branch, struct text *t);
 
 struct ua {
 	struct ua_conf c;

@@ -18,10 +18,10 @@ static void send_register(struct ua *u, uint32_t expires_s)
 	r->open = true;
 	r->expires_s = expires_s;
 	ua_token(u, "z9hG4bK", branch);
-	wire_contact(u, contact);
+	ua_contact(u, contact);
 	snprintf(uri, sizeof(uri), "sip:%s", u->c.domain);
 	text_add(&t, "REGISTER %s SIP/2.0\r\n", uri);
-	wire_via(u, branch, &t);
+	ua_via(u, branch, &t);
 	text_add(&t,
 		 "Max-Forwards: 70\r\nFrom: <sip:%s@%s>;tag=%s\r\nTo: <sip:%s@%s>\r\n"
 		 "Call-ID: %s\r\nCSeq: %u REGISTER\r\nContact: <%s>",
@@ -98,7 +98,7 @@ void ua_register(struct ua *u)
 	if (u->c.transport == SIP_TRANSPORT_UDP || u->flow.up)
 		register_now(u);
 	else
-		wire_send(u, &u->c.server, SPAN("\r\n\r\n")); /* opens the flow */
+		ua_send(u, &u->c.server, SPAN("\r\n\r\n")); /* opens the flow */
 }
 
 void ua_unregister(struct ua *u)

@@ -27,7 +27,7 @@ static void end(struct server *s)
 static void transmit(struct server *s)
 {
 	if (s->answer)
-		s->unsent = !wire_send(s->ua, &s->to, bytes_span(s->answer));
+		s->unsent = !ua_send(s->ua, &s->to, bytes_span(s->answer));
 }
 
 /* Timer G. */

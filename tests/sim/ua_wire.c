@@ -94,7 +94,7 @@ static void on_no_pong(struct event *e)
 	lose_flow(u);
 }
 
-void wire_init(struct ua *u)
+void ua_wire_init(struct ua *u)
 {
 	u->local = u->host->addr;
 	addr_set_port(&u->local, u->c.port);
@@ -107,7 +107,7 @@ void wire_init(struct ua *u)
 	}
 }
 
-bool wire_send(struct ua *u, const struct addr *to, struct span bytes)
+bool ua_send(struct ua *u, const struct addr *to, struct span bytes)
 {
 	if (u->c.transport == SIP_TRANSPORT_UDP) {
 		udp_sock_send(&u->udp, to, bytes);
@@ -126,7 +126,7 @@ static const char *param(const struct ua *u)
 	return u->c.transport == SIP_TRANSPORT_TCP ? ";transport=tcp" : "";
 }
 
-void wire_contact(const struct ua *u, char out[URI_MAX])
+void ua_contact(const struct ua *u, char out[URI_MAX])
 {
 	char host[ADDR_TEXT_MAX];
 	addr_text(&u->local, host);
@@ -137,7 +137,7 @@ void wire_contact(const struct ua *u, char out[URI_MAX])
 			 u->c.outbound ? ";ob" : "");
 }
 
-void wire_via(const struct ua *u, const char *branch, struct text *t)
+void ua_via(const struct ua *u, const char *branch, struct text *t)
 {
 	char host[ADDR_TEXT_MAX];
 	addr_text(&u->local, host);
@@ -147,7 +147,7 @@ void wire_via(const struct ua *u, const char *branch, struct text *t)
 		text_add(t, "Via: SIP/2.0/UDP %s;branch=%s.p\r\n", u->c.behind, branch);
 }
 
-struct addr wire_next_hop(struct ua *u, const char *routes, const char *target)
+struct addr ua_next_hop(struct ua *u, const char *routes, const char *target)
 {
 	struct sip_nameaddr na;
 	struct sip_uri uri;
