@@ -110,6 +110,7 @@ bool case_fork(const char *name)
 	if (pid == 0) {
 		nrunning = 0;
 		alarm(CASE_S);
+		prefault();
 		return true;
 	}
 	if (pid < 0) {
@@ -144,9 +145,11 @@ static int run_good(const struct run_conf *c)
 bool cases_find_good(const struct sweep *s)
 {
 	struct run_conf c = s->run;
+	cases_reap();
+	unsigned long failed = shared->failed;
 	c.trouble = trouble_none;
 	if (case_fork(c.flow->name))
 		_exit(run_good(&c) ? (fflush(stdout), 1) : 0);
 	cases_reap();
-	return shared->failed == 0;
+	return shared->failed == failed;
 }

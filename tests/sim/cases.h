@@ -31,4 +31,8 @@ void cases_reap(void);
 /* The run without a fault and without trouble, into shared->good.  False: it fails itself. */
 bool cases_find_good(const struct sweep *s);
 
+/* prefault.c: what is mapped now; all of it, in the process that was forked. */
+void prefault_learn(void);
+void prefault(void);
+
 #endif

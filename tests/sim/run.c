@@ -214,8 +214,9 @@ unsigned run_compare(FILE *out, const char *good, const char *other)
 			fprintf(out, "  missing: %.*s\n", (int)n, good);
 			differ++;
 		} else if (r > 0) {
-			fprintf(out, "  %s: %.*s\n", *other == '!' ? "wrong" : "more", (int)m,
-				other + (*other == '!'));
+			bool wrong = *other == '!';
+			fprintf(out, "  %s: %.*s\n", wrong ? "wrong" : "more", (int)m - wrong,
+				other + wrong);
 			differ++;
 		} else if (*other == '!') {
 			fprintf(out, "  wrong: %.*s\n", (int)m - 1, other + 1);

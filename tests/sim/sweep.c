@@ -38,6 +38,7 @@ static void walk_flow(void)
 {
 	if (!run_prepare(&walk))
 		exit(2);
+	prefault_learn();
 	trace_on_boundary(on_boundary);
 	on_boundary(0, NULL);
 	run_flow(&walk);
@@ -120,7 +121,8 @@ static int run_one(const struct sweep *s)
 	trace_print(stdout, false);
 	printf("\n%s\n", mine);
 	unsigned differ = run_compare(stdout, shared->good, mine);
-	printf("%s, hash %016llx\n", differ ? "FAILED" : "good",
+	printf("%s, %llu events in %.1f s, hash %016llx\n", differ ? "FAILED" : "good",
+	       (unsigned long long)event_count(), (double)sim_now() / 1e6,
 	       (unsigned long long)trace_hash());
 	return differ ? 1 : 0;
 }
