@@ -15,6 +15,7 @@ enum {
 	LIMIT_S = 150,	  /* of a flow */
 	SETTLE_MS = 1500, /* from the end of the flow to the questions */
 	PROBE_S = 40,
+	TIMER_C_S = 100, /* and the 32 s that a CANCEL may take */
 	DRAIN_S = 70,
 };
 
@@ -88,6 +89,14 @@ static bool all_reached(void)
 	return all_idle();
 }
 
+static bool nodes_idle(void)
+{
+	for (unsigned i = 0; i < nodes_count(); i++)
+		if (node_unanswered(node_of(i)))
+			return false;
+	return true;
+}
+
 void run_flow(const struct run_conf *c)
 {
 	trace_begin();
@@ -99,6 +108,10 @@ void run_flow(const struct run_conf *c)
 	trace_note(ua_host(probe), "the flow has ended");
 	ask();
 	wait_until(all_reached, USEC_S(PROBE_S));
+	/* A member that was out of reach may hold what the other has brought to its end: until
+	 * timer C. */
+	if (!nodes_idle())
+		wait_until(nodes_idle, USEC_S(TIMER_C_S));
 	if (c->drain)
 		event_run_until(sim_now() + USEC_S(DRAIN_S));
 }

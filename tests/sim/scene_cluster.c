@@ -64,7 +64,7 @@ static void write_conf(struct text *t, const struct member *m, unsigned workers)
 		 "data_dir: /nowhere/%s\n"
 		 "records_max: 1000\n"
 		 "net: {connections: 100, transactions: 1000}\n"
-		 "timers: {serial_group_s: 4}\n"
+		 "timers: {serial_group_s: 4, timer_c_s: 60}\n"
 		 "proxy: {redirect: user}\n",
 		 m->vip, m->vip, m->ip, workers, m->name);
 	text_add(t,

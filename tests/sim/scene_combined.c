@@ -17,7 +17,7 @@ void scene_build_combined(unsigned workers)
 		 "data_dir: /nowhere\n"
 		 "records_max: 1000\n"
 		 "net: {connections: 100, transactions: 1000}\n"
-		 "timers: {serial_group_s: 4}\n"
+		 "timers: {serial_group_s: 4, timer_c_s: 60}\n"
 		 "proxy: {redirect: user}\n",
 		 workers);
 	struct host *h = host_new("eaves", "10.0.0.1", HOST_NODE, NULL);
