@@ -4,6 +4,7 @@
  * the service address at first.
  */
 #include "tests/sim/files.h"
+#include "tests/sim/redis.h"
 #include "tests/sim/scene_parts.h"
 #include "tests/sim/text.h"
 
@@ -74,10 +75,13 @@ static void write_conf(struct text *t, const struct member *m, unsigned workers)
 		 "  bus_key: /nowhere/%s.key\n",
 		 m->name, m->name);
 	write_nodes(t);
+	if (m->edge)
+		text_add(t, "redis: {servers: \"10.0.0.9:6379\"}\n");
 }
 
 void scene_build_cluster(unsigned workers)
 {
+	redis_machine("10.0.0.9");
 	for (unsigned i = 0; i < PAIRS * MEMBERS; i++) {
 		const struct member *m = &members[i];
 		struct host *h = host_new(m->name, m->ip, HOST_NODE, NULL);

@@ -130,7 +130,7 @@ struct call {
 	struct event act, ring, again, limit;
 	usec interval;
 	uint32_t rseq;	      /* of our reliable 1xx, 0: none */
-	bool rseq_open;	      /* not acknowledged yet */
+	bool rseq_open;	      /* sent until it is acknowledged */
 	bool pracked;
 	struct bytes *repeat; /* 1xx or 2xx that is sent until it is acknowledged */
 	struct addr repeat_to;
