@@ -14,10 +14,8 @@
 
 enum { LOOK_MS = 200, SERVE_US = 30, AT_ONCE_US = 20 };
 
-const struct redis_conf redis_conf_default = {.timeout_ms = 1000,
-					      .load_ms = 2000,
-					      .queue_rows = 200000,
-					      .queue_bytes = 64 << 20};
+const struct redis_conf redis_conf_default = {
+	.timeout_ms = 1000, .load_ms = 2000, .queue_rows = 200000, .queue_bytes = 64 << 20};
 
 static struct host *machine;
 static struct disk *rows;

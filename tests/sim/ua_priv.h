@@ -129,8 +129,8 @@ struct call {
 	struct server *invited; /* until its final answer */
 	struct event act, ring, again, limit;
 	usec interval;
-	uint32_t rseq;	      /* of our reliable 1xx, 0: none */
-	bool rseq_open;	      /* sent until it is acknowledged */
+	uint32_t rseq;	/* of our reliable 1xx, 0: none */
+	bool rseq_open; /* sent until it is acknowledged */
 	bool pracked;
 	struct bytes *repeat; /* 1xx or 2xx that is sent until it is acknowledged */
 	struct addr repeat_to;
