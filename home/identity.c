@@ -129,9 +129,12 @@ bool home_authenticate(struct home *h, struct app_worker *w, const struct app_re
 		return true;
 	case AUTH_REPEAT:
 		/* REGISTER is idempotent and keeps no transaction: its retransmission is
-		 * answered again.  Of another request the answer, one without a transaction,
-		 * was lost: stale, since the password is right and needs no asking for. */
-		if (side == AUTH_UAS) {
+		 * answered again.  Of another request, in a cluster, it may have been the other
+		 * member that let it through, or we without a transaction: it goes on as what
+		 * it is, a retransmission, with the same branch.  Else the answer, one without
+		 * a transaction, was lost: stale, since the password is right and needs no
+		 * asking for. */
+		if (side == AUTH_UAS || h->cluster) {
 			*ret_user = user;
 			return true;
 		}

@@ -295,6 +295,14 @@ enum stack_found home_rebuild_cancel(struct home *h, struct app_worker *w,
 	return STACK_DONE;
 }
 
+/* A request other than INVITE to several devices was cut short: the answer of one is not let
+ * on, so that its sender repeats it (or the edge does, for a stream), and all get it.  One
+ * device alone has answered for all. */
+static enum stack_found answer_of_one(struct home *h, uint64_t tag)
+{
+	return reg_devices_beside(h->reg, tag, time_wall_ms()) > 1 ? STACK_DONE : STACK_UNKNOWN;
+}
+
 /* To no device (tag 0): it was forwarded without a transaction. */
 enum stack_found home_response(void *state, struct app_worker *w, const struct sip_msg *m,
 			       const struct sip_via *top, const struct sip_flow *src,
@@ -306,9 +314,10 @@ enum stack_found home_response(void *state, struct app_worker *w, const struct s
 	struct proxy_origin origin;
 	struct proxy_target target;
 	struct reg_target found;
-	if (!h->cluster || m->method != SIP_INVITE ||
-	    !proxy_response_is_ours(p, m, top, &origin) || !origin.tag)
+	if (!h->cluster || !proxy_response_is_ours(p, m, top, &origin) || !origin.tag)
 		return STACK_UNKNOWN;
+	if (m->method != SIP_INVITE)
+		return answer_of_one(h, origin.tag);
 	if (!again && home_adopt_for(h, w, origin.key, m, now))
 		return STACK_AGAIN;
 	bool known = reg_target_of(h->reg, origin.tag, time_wall_ms(), &found);

@@ -160,6 +160,42 @@ static bool nonce_in_force(const struct auth *a, const struct attempt *t,
 		ret->time_ms >= atomic_load_explicit(&a->since_ms, memory_order_relaxed));
 }
 
+/*
+ * What a request is known by when it comes once more.  By way of another node some fields
+ * change (the hops' own, and what one node tells the other): these are left out, but for the
+ * branch that its sender gave it, the last Via's.
+ */
+static uint64_t digest_of(const struct auth *a, const struct sip_msg *req)
+{
+	struct span all = span_of(req->base, req->len);
+	struct sip_list_it it = {0};
+	struct span v, first = {NULL, 0};
+	struct sip_via via;
+	if (!a->told)
+		return fingerprint_of(&a->request, all);
+	char *copy = arena_alloc(sip_arena(), req->len), *p = copy;
+	if (!copy)
+		return fingerprint_of(&a->request, all);
+	while (sip_list_next(req, SIP_HDR_VIA, &it, &v))
+		first = v;
+	if (first.p && sip_via_parse(first, &via) == 0 && via.branch.n) {
+		memcpy(p, via.branch.p, via.branch.n);
+		p += via.branch.n;
+	}
+	for (unsigned i = 0; i < req->nhdr; i++) {
+		const struct sip_hdr *h = &req->hdr[i];
+		if (h->kind == SIP_HDR_VIA || h->kind == SIP_HDR_EAVES_LINK ||
+		    h->kind == SIP_HDR_MAX_FORWARDS || h->kind == SIP_HDR_RECORD_ROUTE ||
+		    h->kind == SIP_HDR_PATH)
+			continue;
+		memcpy(p, req->base + h->off, h->len);
+		p += h->len;
+	}
+	memcpy(p, req->base + req->body_off, req->body_len);
+	p += req->body_len;
+	return fingerprint_of(&a->request, span_of(copy, (size_t)(p - copy)));
+}
+
 /* The response was right: was this count of the nonce used before? */
 static enum auth_result check_count(struct auth *a, const struct sip_msg *req,
 				    const struct attempt *t, const struct nonce *n,
@@ -169,7 +205,7 @@ static enum auth_result check_count(struct auth *a, const struct sip_msg *req,
 
 	if (!a->replay)
 		return AUTH_OK;
-	use.digest = fingerprint_of(&a->request, span_of(req->base, req->len));
+	use.digest = digest_of(a, req);
 	switch (replay_mark(a->replay, n, &use)) {
 	case REPLAY_NEW:
 		auth_tell(a, n, &use);

@@ -14,6 +14,22 @@ static struct span param(const struct sip_via *via, struct span name)
 	return v ? v->value : span_of(NULL, 0);
 }
 
+/* Takes the seal off the token; false: it is another one's. */
+static bool unseal(const struct proxy *p, uint64_t request_mac, struct span *token)
+{
+	char seal[PROXY_SEAL_LEN];
+	if (!token->n)
+		return true;
+	if (token->n <= sizeof(seal))
+		return false;
+	struct span bare = span_of(token->p, token->n - sizeof(seal));
+	proxy_flow_seal(p, request_mac, bare, seal);
+	if (!span_eq(span_of(token->p + bare.n, sizeof(seal)), span_of(seal, sizeof(seal))))
+		return false;
+	*token = bare;
+	return true;
+}
+
 int proxy_back_read(const struct proxy *p, const struct sip_msg *m, const struct sip_via *top,
 		    struct proxy_back *ret)
 {
@@ -37,10 +53,10 @@ int proxy_back_read(const struct proxy *p, const struct sip_msg *m, const struct
 		return -EPERM;
 	ret->id_mac = proxy_dialog_mac(p, m->call_id, ret->from_tag);
 	ret->request_mac = proxy_request_mac(p, m, &ret->next, ret->id_mac);
-	uint64_t mac = proxy_request_mac_by(p, ret->request_mac, ret->token);
-	if (!proxy_branch_verify(p, top->branch, proxy_request_mac_to(p, mac, ret->tag)))
+	if (!proxy_branch_verify(p, top->branch,
+				 proxy_request_mac_to(p, ret->request_mac, ret->tag)))
 		return -EPERM;
-	return 0;
+	return unseal(p, ret->request_mac, &ret->token) ? 0 : -EPERM;
 }
 
 /* Where a response goes by its next Via, whose received is ours by the branch's MAC. */

@@ -51,16 +51,18 @@ uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
 	return mac_final(&h);
 }
 
-uint64_t proxy_request_mac_by(const struct proxy *p, uint64_t request_mac, struct span via_flow)
+void proxy_flow_seal(const struct proxy *p, uint64_t request_mac, struct span via_flow,
+		     char out[PROXY_SEAL_LEN])
 {
+	char hex[16];
 	struct mac h;
-	if (!via_flow.n)
-		return request_mac;
 	mac_init(&h, &p->branch_key);
 	mac_add_u64(&h, 'F');
 	mac_add_u64(&h, request_mac);
 	mac_add(&h, via_flow);
-	return mac_final(&h);
+	mac_hex(mac_final(&h), hex);
+	out[0] = '.';
+	memcpy(out + 1, hex, PROXY_SEAL_LEN - 1);
 }
 
 uint64_t proxy_request_mac_named(const struct proxy *p, uint64_t request_mac, uint64_t tag)

@@ -40,8 +40,7 @@ void proxy_plan_init(const struct proxy *p, struct proxy_plan *pl,
 		.strip = opts->strip & ~(uint64_t)NO_STRIP &
 			 ~(UINT64_C(1) << SIP_HDR_MAX_BREADTH),
 		.strip_responses = opts->strip_responses & ~(uint64_t)NO_STRIP,
-		.request_mac = proxy_request_mac_by(
-			p, proxy_request_mac(p, r->msg, &r->top, r->id_mac), opts->via_flow),
+		.request_mac = proxy_request_mac(p, r->msg, &r->top, r->id_mac),
 		.loop_mac = r->loop_mac,
 		.max_forwards =
 			r->max_forwards - (sip_msg_first(r->msg, SIP_HDR_MAX_FORWARDS) != NULL),
@@ -133,8 +132,11 @@ static void add_via(const struct proxy *p, const struct proxy_plan *pl,
 	proxy_text_add(t, SPAN(";branch="));
 	proxy_text_add(t, span_of(branch, PROXY_BRANCH_LEN));
 	if (pl->via_flow.n) {
+		char seal[PROXY_SEAL_LEN];
+		proxy_flow_seal(p, pl->request_mac, pl->via_flow, seal);
 		proxy_text_add(t, SPAN(";ft="));
 		proxy_text_add(t, pl->via_flow);
+		proxy_text_add(t, span_of(seal, sizeof(seal)));
 		if (pl->member) {
 			proxy_text_add(t, SPAN(";m="));
 			proxy_text_dec(t, pl->member);

@@ -60,9 +60,12 @@ uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, uint64_t
 /* Of what a response brings back (next Via, Call-ID, CSeq number, From tag). */
 uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
 			   const struct sip_via *via, uint64_t id_mac);
-/* The same with a flow token of ours in the Via: nobody can put another in its place. */
-uint64_t proxy_request_mac_by(const struct proxy *p, uint64_t request_mac,
-			      struct span via_flow);
+/* Stands behind a flow token in our Via, ".12345678": nobody can put another token in its
+ * place. Not part of the branch: a phone that repeats its request by another connection makes
+ * the same one. */
+enum { PROXY_SEAL_LEN = 1 + 8 };
+void proxy_flow_seal(const struct proxy *p, uint64_t request_mac, struct span via_flow,
+		     char out[PROXY_SEAL_LEN]);
 /* The same with the name of the target that stands in it (proxy_target.tag; 0: none). */
 uint64_t proxy_request_mac_named(const struct proxy *p, uint64_t request_mac, uint64_t tag);
 static inline uint64_t proxy_request_mac_to(const struct proxy *p, uint64_t request_mac,

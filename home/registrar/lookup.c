@@ -191,16 +191,29 @@ static bool copy_user(void *arg, const struct record *rec)
 	return false;
 }
 
+static int lookup_by_tag(struct reg *r, uint64_t tag, uint64_t wall_ms,
+			 struct reg_target v[REG_CONTACTS_MAX])
+{
+	struct span user = {NULL, 0};
+	records_each_tag(r->records, RECORD_BINDING, tag, wall_ms, copy_user, &user);
+	return user.p ? reg_lookup(r, user, NULL, wall_ms, v, REG_CONTACTS_MAX, NULL) : 0;
+}
+
 bool reg_target_of(struct reg *r, uint64_t tag, uint64_t wall_ms, struct reg_target *ret)
 {
 	struct reg_target v[REG_CONTACTS_MAX];
-	struct span user = {NULL, 0};
-	records_each_tag(r->records, RECORD_BINDING, tag, wall_ms, copy_user, &user);
-	int n = user.p ? reg_lookup(r, user, NULL, wall_ms, v, REG_CONTACTS_MAX, NULL) : 0;
+	int n = lookup_by_tag(r, tag, wall_ms, v);
 	for (int i = 0; i < n; i++)
 		if (v[i].tag == tag) {
 			*ret = v[i];
 			return true;
 		}
 	return false;
+}
+
+unsigned reg_devices_beside(struct reg *r, uint64_t tag, uint64_t wall_ms)
+{
+	struct reg_target v[REG_CONTACTS_MAX];
+	int n = lookup_by_tag(r, tag, wall_ms, v);
+	return n < 0 ? 0 : (unsigned)n;
 }

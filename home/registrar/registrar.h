@@ -118,6 +118,8 @@ int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uin
 
 /* The target that a tag names, alone; false when its binding is gone. */
 bool reg_target_of(struct reg *r, uint64_t tag, uint64_t wall_ms, struct reg_target *ret);
+/* How many live targets the user has whose binding it is, that one included; 0: it is gone. */
+unsigned reg_devices_beside(struct reg *r, uint64_t tag, uint64_t wall_ms);
 /*
  * The flow of a binding is dead (430, transport error; f: the flow it was sent over).  Bindings
  * by outbound or with a Path are removed (5626 section 7); others lose their connection and are
