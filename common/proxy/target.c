@@ -27,7 +27,7 @@ void proxy_branch_end(struct branch *b, unsigned status)
 
 static uint64_t tag_in_via(const struct branch *b)
 {
-	return b->call->invite ? b->tag : 0;
+	return b->tag;
 }
 
 void proxy_branch_text(const struct branch *b, char out[PROXY_BRANCH_LEN])

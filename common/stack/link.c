@@ -80,17 +80,30 @@ static uint64_t key_of(const struct stack *s, const struct sip_msg *m)
 	return mac_final(&k);
 }
 
-/* What is at work is what is being sent, but for its edits; nothing else is kept. */
-static bool is_kept(const struct stack *s, const struct sip_flow *to)
+/* The message that is being sent, for what is asked of it here: what is at work but for its
+ * edits; of what a transaction sends by itself, it is read anew.  NULL: not to be kept. */
+static const struct sip_msg *kept_msg(const struct stack *s, const struct sip_flow *to,
+				      const struct iovec *iov, int n, struct sip_msg *room)
 {
 	const struct sip_msg *m = &s->msg;
-	if (!s->delivering || to->leg == SIP_TRANSPORT_NONE || !sip_transport_reliable(to->leg))
-		return false;
-	return m->is_request ? m->method != SIP_ACK : m->status >= 200;
+	struct sip_limits lim = sip_limits_default;
+	struct sip_fault fault;
+	if (to->leg == SIP_TRANSPORT_NONE || !sip_transport_reliable(to->leg))
+		return NULL;
+	if (n == 1 || !s->delivering) {
+		lim.stream_bytes = UINT32_MAX;
+		lim.headers = SIP_HDR_MAX;
+		lim.header_bytes = lim.commas = lim.semicolons = UINT16_MAX;
+		if (n != 1 || sip_msg_index(room, span_of(iov->iov_base, iov->iov_len), true,
+					    &lim, &fault) < 0)
+			return NULL;
+		m = room;
+	}
+	return (m->is_request ? m->method != SIP_ACK : m->status >= 200) ? m : NULL;
 }
 
 static void keep(struct stack *s, const struct sip_flow *to, unsigned node,
-		 const struct iovec *iov, int n)
+		 const struct sip_msg *m, const struct iovec *iov, int n)
 {
 	struct stack_links *l = s->links;
 	msec now = loop_now(s->loop);
@@ -101,12 +114,12 @@ static void keep(struct stack *s, const struct sip_flow *to, unsigned node,
 	struct kept *k = malloc(sizeof(*k) + len);
 	if (!k)
 		return;
-	*k = (struct kept){.key = key_of(s, &s->msg), .at = now, .to = *to, .n = (uint32_t)len};
+	*k = (struct kept){.key = key_of(s, m), .at = now, .to = *to, .n = (uint32_t)len};
 	k->to.node = (uint16_t)(node + 1);
 	for (size_t i = 0, at = 0; i < (size_t)n; at += iov[i].iov_len, i++)
 		memcpy(k->p + at, iov[i].iov_base, iov[i].iov_len);
 	list_append(&l->all, &k->age);
-	if (s->msg.is_request)
+	if (m->is_request)
 		list_append(&l->bucket[k->key % BUCKETS], &k->bucket);
 	else
 		list_init(&k->bucket);
@@ -151,9 +164,12 @@ void stack_link_send(struct stack *s, const struct sip_flow *to, const struct io
 		counter_inc(&s->counters.link_down);
 		return;
 	}
+	struct sip_hdr hdr[SIP_HDR_MAX];
+	struct sip_msg room = {.hdr = hdr};
 	int r = send_now(s, to, iov, n, &node);
-	if (is_kept(s, to))
-		keep(s, to, node, iov, n);
+	const struct sip_msg *m = kept_msg(s, to, iov, n, &room);
+	if (m)
+		keep(s, to, node, m, iov, n);
 	if (r == 0) {
 		counter_inc(&s->counters.link_sent);
 		return;
@@ -168,6 +184,11 @@ struct node_lost {
 	struct stack *s;
 	unsigned node;
 };
+
+static bool went_to(void *arg, const struct sip_flow *to)
+{
+	return to->node == *(const unsigned *)arg + 1;
+}
 
 static void run_lost(struct loop_work *w)
 {
@@ -187,6 +208,7 @@ static void run_lost(struct loop_work *w)
 			resent++;
 		}
 	}
+	resent += txn_send_again(s->txns, went_to, &x->node, loop_now(s->loop));
 	if (resent)
 		log_event(LOG_INFO, "link-resent", LOG_N("messages", resent));
 	free(x);

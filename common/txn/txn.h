@@ -151,6 +151,11 @@ void txn_take(struct txn *t, const struct sip_msg *m, msec now);
  * drop). */
 bool txn_recv_response(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
 		       const struct sip_flow *src, msec now);
+/* The way that `went` knows has broken: requests that went there over a reliable transport and
+ * have no final response are sent once more.  How many. */
+unsigned txn_send_again(struct txn_table *tt,
+			bool (*went)(void *arg, const struct sip_flow *to), void *arg,
+			msec now);
 /* Ends the interest of the user: no call of its ops from now on; the transaction lives on by
  * the figure (absorbs retransmissions, ACKs non-2xx); where the figure has no timer it
  * ends after 185 s (INVITE) or 64*T1.  Client and server; t may be gone at any time after. */

@@ -1,0 +1,29 @@
+/*
+ * Requests once more: what went by a way that broke may not have arrived, nor its answer, and
+ * over a reliable transport nobody repeats them (RFC 3261 17.1.1.2, 17.1.2.2 run their timers
+ * over UDP alone).  To the other side it is a retransmission.
+ */
+#include "common/txn/txn_priv.h"
+
+static bool waits(const struct txn *t)
+{
+	return t->tt && !t->terminated &&
+	       (t->kind == TXN_INVITE_CLIENT || t->kind == TXN_CLIENT) && t->reliable &&
+	       t->client.req && t->status < 200;
+}
+
+unsigned txn_send_again(struct txn_table *tt,
+			bool (*went)(void *arg, const struct sip_flow *to), void *arg, msec now)
+{
+	unsigned n = 0;
+	table_enter(tt);
+	for (size_t slot = 1; slot <= tt->nslabs * TXN_SLAB; slot++) {
+		struct txn *t = txn_at(tt->slab, (uint32_t)slot);
+		if (!waits(t) || !went(arg, &t->to))
+			continue;
+		txn_resend(t, t->client.req);
+		n++;
+	}
+	table_leave(tt, now);
+	return n;
+}
