@@ -57,6 +57,10 @@ void redis_load_stop(struct redis_load *l);
 /* REDIS_TAG_SCAN and REDIS_TAG_READ.  NULL, or what was wrong with the reply. */
 const char *redis_load_reply(struct redis_load *l, enum redis_tag tag, const redisReply *r);
 
+/* What stands against a guarded unit: the owner is shown it before he is told. */
+void redis_load_conflict(const struct redis_setup *s, const struct store_unit *u,
+			 const redisReply *r);
+
 /* ---- the store: queue and pipeline (redis_queue.c), rewriting (redis_rewrite.c) ---- */
 
 struct redis_list {

@@ -232,6 +232,20 @@ static bool send_batch(struct store_redis *s, struct redis_list *l, bool rewrite
 	return true;
 }
 
+/* While a batch is under way others gather until it is back, or are enough for a full one: so
+ * the calls get larger with the load. */
+static bool gathers(const struct store_redis *s)
+{
+	unsigned under_way = 0, rows = 0;
+
+	for (unsigned i = 0; i < s->batches; i++)
+		under_way += !s->batch[(s->batch_at + i) % REDIS_BATCHES].rewrite;
+	for (const struct store_unit *u = s->waiting.head; u && rows < REDIS_BATCH_ROWS;
+	     u = u->next)
+		rows += (unsigned)store_unit_weight(u->n);
+	return under_way > 0 && rows < REDIS_BATCH_ROWS;
+}
+
 /* What goes next: a rewrite has a batch under way always, a second one when nothing waits.
  * True: l is of the rewrite. */
 static bool pick(struct store_redis *s, struct redis_list *l)
@@ -242,9 +256,10 @@ static bool pick(struct store_redis *s, struct redis_list *l)
 		return true;
 	if (settled(s))
 		redis_list_put_back(&s->waiting, &s->held);
-	if (take_waiting(s, l) > 0)
+	if (!gathers(s) && take_waiting(s, l) > 0)
 		return false;
-	redis_rewrite_next(s, l);
+	if (!s->waiting.head)
+		redis_rewrite_next(s, l);
 	return true;
 }
 
@@ -308,33 +323,13 @@ static void take_back(struct store_redis *s)
 	free_list(&rewritten);
 }
 
-/* What stands against a guarded unit: the owner is shown it before he is told. */
-static void show_conflict(struct store_redis *s, const struct store_unit *u,
-			  const redisReply *r)
-{
-	char key[REDIS_GROUP_MAX + 512];
-	struct store_row row;
-
-	for (unsigned i = 0; i < u->n && i < r->elements; i++) {
-		const redisReply *v = r->element[i];
-		struct span kind = s->setup.kind_key[u->row[i].kind], group = u->row[i].group;
-		if (v->type != REDIS_REPLY_STRING || v->len == 0 || !s->setup.c.ops.loaded)
-			continue;
-		memcpy(key, kind.p, kind.n);
-		memcpy(key + kind.n, group.p, group.n);
-		if (redis_row_read(&s->setup, span_of(key, kind.n + group.n), u->row[i].name,
-				   span_of(v->str, v->len), time_wall_ms(), &row) == 0)
-			s->setup.c.ops.loaded(s->setup.c.ops.arg, &row);
-	}
-}
-
 static int outcome(struct store_redis *s, const struct store_unit *u, const redisReply *r)
 {
 	if (r->type == REDIS_REPLY_INTEGER && r->integer == 0)
 		return 0;
 	if (r->type == REDIS_REPLY_ARRAY && guarded(u)) {
 		counter_inc(&s->counters.conflicts);
-		show_conflict(s, u, r);
+		redis_load_conflict(&s->setup, u, r);
 		return -EAGAIN;
 	}
 	if (r->type == REDIS_REPLY_ERROR) {
