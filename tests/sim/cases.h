@@ -17,9 +17,6 @@ struct shared {
 };
 extern struct shared *shared;
 extern const struct sweep *sweep;
-/* In a case: what is to come out, where it is not shared->good; empty: it is. */
-extern char case_good[RUN_OUTCOME_MAX];
-
 /* Forgets all counts. */
 void cases_begin(const struct sweep *s);
 /* Waits for a place; true in the new process. */
@@ -30,6 +27,11 @@ int case_judge(const struct run_conf *c, const char *name);
 void cases_reap(void);
 /* The run without a fault and without trouble, into shared->good.  False: it fails itself. */
 bool cases_find_good(const struct sweep *s);
+
+/* Runs fn in a process that forks cases of its own; fn ends with _exit(0).  An end of another
+ * kind counts as a failure. */
+void cases_in_process(void (*fn)(const struct run_conf *c, uint64_t first, unsigned n),
+		      const struct run_conf *c, uint64_t first, unsigned n);
 
 /* prefault.c: what is mapped now; all of it, in the process that was forked. */
 void prefault_learn(void);

@@ -60,6 +60,12 @@ void hosts_set_trouble(const struct trouble *t)
 	trouble = *t;
 }
 
+void hosts_reseed(uint64_t seed, const struct trouble *t)
+{
+	rng = rng_of(seed, 1);
+	trouble = *t;
+}
+
 const struct trouble *hosts_trouble(void)
 {
 	return &trouble;

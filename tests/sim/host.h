@@ -37,6 +37,7 @@ extern const struct trouble trouble_none;
 /* Forgets all hosts; the seed of everything that the network draws. */
 void hosts_init(uint64_t seed, const struct trouble *t);
 void hosts_set_trouble(const struct trouble *t);
+void hosts_reseed(uint64_t seed, const struct trouble *t);
 const struct trouble *hosts_trouble(void);
 struct rng *hosts_rng(void);
 

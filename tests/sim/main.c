@@ -2,11 +2,13 @@
  * The simulator's command: sweeps, single runs, seeds.
  */
 #include "tests/sim/sweep.h"
-#include "tests/sim/trace.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+int __real_mallopt(int param, int value);
 
 static void usage(FILE *out)
 {
@@ -158,7 +160,7 @@ static void take(struct command *c, int option)
 		s->dir = optarg;
 		break;
 	case OPT_LIVE:
-		trace_set_live(true);
+		s->live = true;
 		break;
 	case OPT_LOG:
 		choose_log(optarg);
@@ -176,6 +178,13 @@ static void take(struct command *c, int option)
 		usage(stderr);
 		exit(2);
 	}
+}
+
+/* Blocks that are hardly used do not lie between those that are: what a case must copy. */
+static void set_up_heap(void)
+{
+	enum { BLOCK = 16 << 10 };
+	__real_mallopt(M_MMAP_THRESHOLD, BLOCK);
 }
 
 static struct sweep_count sweep_all(const struct sweep *s)
@@ -198,6 +207,7 @@ int main(int argc, char **argv)
 	struct sweep_count n;
 	for (int k; (k = getopt_long(argc, argv, "", options, NULL)) != -1;)
 		take(&c, k);
+	set_up_heap();
 	if (sip_values_init() < 0)
 		return 2;
 	if (c.one && !c.s.run.flow) {

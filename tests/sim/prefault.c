@@ -12,7 +12,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { RANGES_MAX = 128, LEAST_BYTES = 32 << 10, MOST_BYTES = 8 << 20 };
+enum { RANGES_MAX = 128, MOST_BYTES = 8 << 20 };
 
 struct range {
 	char *at;
@@ -26,11 +26,13 @@ static void learn(const char *line)
 {
 	unsigned long from, to;
 	char flags[8];
-	if (sscanf(line, "%lx-%lx %7s", &from, &to, flags) != 3 || strstr(line, "[stack]") ||
-	    strstr(line, "[v") || to - from > MOST_BYTES || flags[0] != 'r' || flags[3] != 'p')
+	int name = 0;
+	if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %n", &from, &to, flags, &name) != 3 ||
+	    to - from > MOST_BYTES || flags[0] != 'r' || flags[3] != 'p')
 		return;
-	bool writable = flags[1] == 'w';
-	if (nranges < RANGES_MAX && (writable ? to - from >= LEAST_BYTES : flags[2] == 'x'))
+	/* Large blocks of their own are touched here and there only. */
+	bool writable = flags[1] == 'w', block = name == 0 || line[name] == 0;
+	if (nranges < RANGES_MAX && (writable ? !block : flags[2] == 'x'))
 		ranges[nranges++] = (struct range){(char *)from, to - from, writable};
 }
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PLANS_MAX = 2 };
+enum { PLANS_MAX = 2, WORKERS_MAX = 2, WORLD_SEED = 1 };
 
 struct plan {
 	unsigned at, node;
@@ -74,60 +74,79 @@ static void on_boundary(unsigned n, struct host *sender)
 		}
 }
 
-static void run_seed(const struct run_conf *c, const char *name)
+/* What is drawn first decides where a seed is run. */
+struct draw {
+	struct rng rng;
+	const struct flow *flow;
+	unsigned workers;
+};
+
+static struct draw draw_of(const struct sweep *s, uint64_t seed)
 {
-	if (!run_prepare(c)) {
-		printf("FAILED %s: a phone cannot register\n", name);
-		fflush(stdout);
-		_exit(1);
-	}
-	trace_on_boundary(on_boundary);
-	on_boundary(0, NULL);
-	run_flow(c);
-	int r = case_judge(c, name);
-	fflush(stdout);
-	_exit(r);
+	struct draw d = {.rng = rng_of(seed, 7)};
+	const struct flow *drawn = &flows[rng_below(&d.rng, nflows)];
+	d.flow = s->run.flow ? s->run.flow : drawn;
+	d.workers = 1 + (unsigned)rng_below(&d.rng, WORKERS_MAX);
+	return d;
 }
 
-/* What is to come out, of each flow, found once. */
-static const char *good_of(const struct sweep *s, const struct flow *f)
+/* In a world that stands before its flow. */
+static void run_seed(struct run_conf c, uint64_t seed, struct rng *r, const char *name)
 {
-	static char *good[64];
-	unsigned i = (unsigned)(f - flows);
-	if (!good[i]) {
-		struct sweep one = *s;
-		one.run.flow = f;
-		if (!cases_find_good(&one))
-			return NULL;
-		good[i] = strdup(shared->good);
+	c.seed = seed;
+	c.trouble = draw_trouble(r);
+	c.drain = rng_below(r, 4) == 0;
+	draw_plans(r, sweep->faults, c.flow->streams);
+	hosts_reseed(seed, &c.trouble);
+	trace_on_boundary(on_boundary);
+	on_boundary(0, NULL);
+	run_flow(&c);
+	int status = case_judge(&c, name);
+	fflush(stdout);
+	_exit(status);
+}
+
+/* All seeds of one flow and number of workers: they share what comes before the flow. */
+static void run_group(const struct run_conf *c, uint64_t first, unsigned n)
+{
+	char name[CASE_NAME_MAX];
+	if (!run_prepare(c))
+		_exit(2);
+	prefault_learn();
+	for (uint64_t seed = first; seed < first + n; seed++) {
+		struct draw d = draw_of(sweep, seed);
+		if (d.flow != c->flow || d.workers != c->workers)
+			continue;
+		snprintf(name, sizeof(name), "seed.%llu.%s", (unsigned long long)seed,
+			 c->flow->name);
+		if (case_fork(name))
+			run_seed(*c, seed, &d.rng, name);
 	}
-	return good[i];
+	cases_reap();
+	_exit(0);
+}
+
+static bool is_drawn(const struct sweep *s, const struct run_conf *c, unsigned n)
+{
+	for (uint64_t seed = s->run.seed; seed < s->run.seed + n; seed++) {
+		struct draw d = draw_of(s, seed);
+		if (d.flow == c->flow && d.workers == c->workers)
+			return true;
+	}
+	return false;
 }
 
 struct sweep_count sweep_seeds(const struct sweep *s, unsigned n)
 {
-	char name[CASE_NAME_MAX];
 	cases_begin(s);
-	for (unsigned i = 0; i < n; i++) {
-		struct run_conf c = s->run;
-		c.seed = s->run.seed + i;
-		struct rng r = rng_of(c.seed, 7);
-		const struct flow *drawn = &flows[rng_below(&r, nflows)];
-		c.flow = s->run.flow ? s->run.flow : drawn;
-		c.trouble = draw_trouble(&r);
-		c.workers = 1 + (unsigned)rng_below(&r, 2);
-		c.drain = rng_below(&r, 4) == 0;
-		draw_plans(&r, s->faults, c.flow->streams);
-		const char *good = good_of(s, c.flow);
-		if (!good)
-			break;
-		snprintf(name, sizeof(name), "seed.%llu.%s", (unsigned long long)c.seed,
-			 c.flow->name);
-		if (case_fork(name)) {
-			memcpy(case_good, good, strlen(good) + 1);
-			run_seed(&c, name);
-		}
+	for (unsigned i = 0; i < nflows * WORKERS_MAX; i++) {
+		struct sweep one = *s;
+		one.run.flow = &flows[i / WORKERS_MAX];
+		one.run.workers = 1 + i % WORKERS_MAX;
+		one.run.seed = WORLD_SEED;
+		if (!is_drawn(s, &one.run, n) || !cases_find_good(&one))
+			continue;
+		cases_in_process(run_group, &one.run, s->run.seed, n);
 	}
-	cases_reap();
 	return (struct sweep_count){shared->runs, shared->failed};
 }

@@ -12,18 +12,24 @@ $(B)/sim: $(SIM_OBJ) $(SIM_LIBS)
 		-Wl,--whole-archive $(call lib_of,edge) $(call lib_of,home) -Wl,--no-whole-archive \
 		-Wl,--start-group $(SIM_LIBS) -Wl,--end-group $(SIM_LDLIBS)
 
-# make sim SEEDS=1000: that many random runs, with trouble of the network; SEED=n: from there on.
-# make sim-one FLOW=answered NODE=eaves AT=7 FAULT=restart: one run with its ladder.
+# make sim SEEDS=1000: that many random runs, with faults and trouble of the network; SEED=n: from
+# there on.  make sim-one FLOW=forked NODE=h1a AT=20 FAULT=kill: one run with its ladder.
 # make sim-check: what make check runs.  SIM="--flow forked" adds options to each.
 SEEDS ?= 1000
 SEED ?= 1
+SIM_FAULTS := kill,restart,cut
+SIM_ALL := kill,restart,cut,off,reboot,stop,peers,deaf,dumb
+SIM_CLUSTER := $(B)/sim --topology cluster --dir $(B)/sim-failed
 sim: $(B)/sim
-	$(B)/sim --seeds $(SEEDS) --seed $(SEED) --dir $(B)/sim-failed $(SIM)
+	$(SIM_CLUSTER) --faults $(SIM_ALL) --seeds $(SEEDS) --seed $(SEED) $(SIM)
 sim-one: $(B)/sim
-	$(B)/sim --one --flow $(FLOW) $(if $(NODE),--node $(NODE)) $(if $(AT),--at $(AT)) \
+	$(SIM_CLUSTER) --one --flow $(FLOW) $(if $(NODE),--node $(NODE)) $(if $(AT),--at $(AT)) \
 		$(if $(FAULT),--fault $(FAULT)) --seed $(SEED) $(SIM)
+# The last one is to fail: a server without a partner is missed when it dies.
 sim-check: $(B)/sim
-	@r=0; ! $(B)/sim --one --flow answered --node eaves --at 6 --fault kill >/dev/null \
-		|| { echo "FAILED: a server that dies is not missed"; r=1; }; \
-	$(B)/sim --dir $(B)/sim-failed $(SIM) || r=1; \
-	$(B)/sim --seeds 300 --dir $(B)/sim-failed $(SIM) || r=1; exit $$r
+	@r=0; $(B)/sim --dir $(B)/sim-failed $(SIM) || r=1; \
+	$(B)/sim --seeds 300 --dir $(B)/sim-failed $(SIM) || r=1; \
+	$(SIM_CLUSTER) --faults $(SIM_FAULTS) $(SIM) || r=1; \
+	$(SIM_CLUSTER) --seeds 300 $(SIM) || r=1; \
+	! $(B)/sim --one --flow answered --node eaves --at 6 --fault kill >/dev/null \
+		|| { echo "FAILED: a server that dies is not missed"; r=1; }; exit $$r

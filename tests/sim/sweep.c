@@ -6,7 +6,6 @@
 #include "tests/sim/trace.h"
 
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,8 +33,11 @@ static void on_boundary(unsigned n, struct host *sender)
 		}
 }
 
-static void walk_flow(void)
+static void walk_flow(const struct run_conf *c, uint64_t first, unsigned n)
 {
+	(void)first;
+	(void)n;
+	walk = *c;
 	if (!run_prepare(&walk))
 		exit(2);
 	prefault_learn();
@@ -66,20 +68,9 @@ static double seconds(void)
 struct sweep_count sweep_flow(const struct sweep *s)
 {
 	double from = seconds();
-	int status;
 	cases_begin(s);
-	walk = s->run;
-	if (cases_find_good(s)) {
-		fflush(stdout);
-		pid_t pid = fork();
-		if (pid == 0)
-			walk_flow();
-		if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
-		    WEXITSTATUS(status) != 0) {
-			printf("FAILED %s: the walk itself\n", s->run.flow->name);
-			shared->failed++;
-		}
-	}
+	if (cases_find_good(s))
+		cases_in_process(walk_flow, &s->run, 0, 0);
 	double took = seconds() - from;
 	printf("sim %s: %lu runs, %lu failed, %u boundaries, %.1f s, %.0f a second\n",
 	       s->run.flow->name, shared->runs, shared->failed, shared->boundaries, took,
@@ -108,6 +99,7 @@ static void on_one(unsigned n, struct host *sender)
 
 static int run_one(const struct sweep *s)
 {
+	trace_set_live(s->live);
 	if (!run_prepare(&s->run)) {
 		printf("FAILED: a phone cannot register\n");
 		trace_print(stdout, true);

@@ -17,6 +17,7 @@ struct sweep {
 	const char *node;
 	unsigned at;
 	enum fault_kind fault;
+	bool live; /* every message as it is sent */
 };
 struct sweep_count {
 	unsigned long runs, failed;
