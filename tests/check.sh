@@ -26,7 +26,7 @@ lint 120 make -k lint-rules
 format 120 make format-check
 reference 60 build/release/eaves-combined --reference | diff -u docs/configuration.md -
 unit 600 make -j2 -k unit
-sim 600 make -k sim-check
+sim 900 make -k sim-check
 system 900 EAVES_BIN=build/release $pytest tests/system
 build-asan 600 make -j2 -k FLAVOUR=asan all
 unit-asan 900 make -j2 -k FLAVOUR=asan unit

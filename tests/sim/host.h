@@ -9,13 +9,13 @@
 #include "common/base/list.h"
 #include "tests/sim/event.h"
 
-enum { HOSTS_MAX = 48, HOST_NAME_MAX = 16 };
+enum { HOSTS_MAX = 48, HOST_NAME_BYTES = 16 };
 
 enum host_kind { HOST_NODE, HOST_PHONE, HOST_FAR };
 
 struct nat;
 struct host {
-	char name[HOST_NAME_MAX];
+	char name[HOST_NAME_BYTES];
 	unsigned index;
 	enum host_kind kind;
 	struct addr addr;      /* its own, port 0 */

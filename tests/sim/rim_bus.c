@@ -6,8 +6,10 @@
  */
 #include "common/bus/bus.h"
 
+#include "proto/cluster.pb-c.h"
 #include "tests/sim/rim.h"
 #include "tests/sim/stream.h"
+#include "tests/sim/trace.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -302,6 +304,29 @@ struct bus *bus_free(struct bus *b)
 	return NULL;
 }
 
+/* What the ladder says of it, and a boundary; the clockwork of the cluster is neither. */
+static void note(const struct link *l, struct span bytes)
+{
+	struct host *from = loop_node(l->bus->loop)->host;
+	char what[32] = "";
+	if (!trace_is_counting())
+		return;
+	Eaves__Envelope *e = eaves__envelope__unpack(NULL, bytes.n, (const uint8_t *)bytes.p);
+	if (!e)
+		return;
+	if (e->body_case == EAVES__ENVELOPE__BODY_BATCH)
+		snprintf(what, sizeof(what), "%u records", e->batch->count);
+	else if (e->body_case == EAVES__ENVELOPE__BODY_ROWS)
+		snprintf(what, sizeof(what), "%u rows", e->rows->count);
+	else if (e->body_case == EAVES__ENVELOPE__BODY_NOTICE)
+		snprintf(what, sizeof(what), "notice %u", e->notice->kind);
+	else if (e->body_case == EAVES__ENVELOPE__BODY__NOT_SET)
+		snprintf(what, sizeof(what), "ack");
+	eaves__envelope__free_unpacked(e, NULL);
+	if (what[0])
+		trace_bus(from, stream_peer(l->end), what);
+}
+
 int bus_send(struct bus *b, unsigned node, struct span bytes)
 {
 	if (bytes.n > BUS_MESSAGE_MAX_BYTES)
@@ -310,8 +335,10 @@ int bus_send(struct bus *b, unsigned node, struct span bytes)
 		return -EHOSTUNREACH;
 	b->count.sent++;
 	b->count.sent_bytes += bytes.n;
-	if (!node_is_mute())
-		stream_write(b->to[node]->end, bytes);
+	if (node_is_mute())
+		return 0;
+	stream_write(b->to[node]->end, bytes);
+	note(b->to[node], bytes);
 	return 0;
 }
 

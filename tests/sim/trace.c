@@ -114,6 +114,16 @@ static void show(const struct host *from, const struct host *to, struct span byt
 	       to ? to->name : "nowhere", fate == TRACE_LOST ? " (lost)" : "", SPAN_FMT(bytes));
 }
 
+static void boundary(struct entry *e)
+{
+	struct host *sender = host_of(e->from);
+	if (!counting)
+		return;
+	e->boundary = ++boundaries;
+	if (on_boundary)
+		on_boundary(boundaries, sender);
+}
+
 void trace_message(const struct host *from, const struct host *to, struct span bytes,
 		   enum trace_fate fate)
 {
@@ -125,11 +135,20 @@ void trace_message(const struct host *from, const struct host *to, struct span b
 	label(e, bytes);
 	if (live)
 		show(from, to, bytes, (int)fate);
-	if (!counting)
-		return;
-	e->boundary = ++boundaries;
-	if (on_boundary)
-		on_boundary(boundaries, host_of(from->index));
+	boundary(e);
+}
+
+void trace_bus(const struct host *from, const struct host *to, const char *what)
+{
+	struct entry *e = add(from, to);
+	snprintf(e->label, sizeof(e->label), "~ %s", what);
+	mix(e->label, strlen(e->label));
+	boundary(e);
+}
+
+bool trace_is_counting(void)
+{
+	return counting;
 }
 
 void trace_note(const struct host *h, const char *fmt, ...)

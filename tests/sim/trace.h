@@ -22,6 +22,9 @@ void trace_on_boundary(void (*fn)(unsigned n, struct host *sender));
 /* A SIP message has left `from`. */
 void trace_message(const struct host *from, const struct host *to, struct span bytes,
 		   enum trace_fate fate);
+/* A message of the bus that is not one of its periodical ones. */
+void trace_bus(const struct host *from, const struct host *to, const char *what);
+bool trace_is_counting(void);
 /* Something else that the ladder is to show. */
 void trace_note(const struct host *h, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
