@@ -1,7 +1,7 @@
 /*
  * Digests by OpenSSL, the algorithm fetched once.
  */
-#include "tests/bench/sipload/sipload.h"
+#include "tests/bench/sipload/text.h"
 
 #include <errno.h>
 #include <openssl/evp.h>

@@ -2,9 +2,8 @@
  * Writing and reading messages.  Only full header names are read: servers under test write them
  * so, and what they repeat was written here.
  */
-#include "tests/bench/sipload/sipload.h"
+#include "tests/bench/sipload/text.h"
 
-#include <stdlib.h>
 #include <strings.h>
 
 void put(struct out *o, struct span s)
