@@ -1,5 +1,6 @@
 /*
- * Writing and reading of SIP messages, and digests: what load generators need of it and no more.
+ * Writing and reading of SIP messages, and digests: what load generators need of it and no
+ * more.
  */
 #ifndef EAVES_SIPLOAD_TEXT_H
 #define EAVES_SIPLOAD_TEXT_H
