@@ -84,7 +84,7 @@ static struct user *pick(struct crowd *c, enum role role)
 {
 	for (unsigned i = 0; i < 50; i++) {
 		struct user *u = &c->user[crowd_random(c, c->opt.users / ROLES) * ROLES + role];
-		bool good = true;
+		bool good = role == ROLE_CALLER || c->only < 0 || (int)u->home == c->only;
 
 		for (unsigned d = 0; d < u->ndev; d++)
 			good = good && u->phone[d]->bound == BOUND_IN && net_up(u->phone[d]) &&
@@ -114,6 +114,8 @@ bool call_start(struct crowd *c, enum kind kind, bool cancel, bool burst)
 			   .cancel = cancel,
 			   .burst = burst,
 			   .started = c->now};
+	if (burst && kind == KIND_SER) /* one whose first device answers is a plain call */
+		x->winner = 1 + crowd_random(c, callee->ndev - 1);
 	x->ring_ms = RING_MS + crowd_random(c, VARY_MS);
 	x->callee_ends = crowd_random(c, 2);
 	x->deadline = c->now + x->ring_ms + c->opt.patience_ms;

@@ -88,11 +88,25 @@ static bool on_audit(struct crowd *c, char **w, unsigned n)
 	snprintf(c->audit_name, sizeof(c->audit_name), "%s", w[0]);
 	c->auditing = true;
 	c->audit_next = c->audit_open = c->audit_lost = c->audit_back = c->audit_failed =
-		c->audit_bindings = 0;
+		c->audit_bindings = c->audit_users = 0;
 	return true;
 }
 
-/* sides ADDRESS:PORT ADDRESS:PORT, or none */
+/* only HOME, or none: whose users are called and audited */
+static bool on_only(struct crowd *c, char **w, unsigned n)
+{
+	c->only = n == 1 ? atoi(w[0]) : -1;
+	return n <= 1;
+}
+
+static bool on_settle(struct crowd *c, char **w, unsigned n)
+{
+	(void)w;
+	c->settling = true;
+	return n == 0;
+}
+
+/* sides ADDRESS:PORT ADDRESS:PORT, or none: where those of home 0 that come and go register */
 static bool on_sides(struct crowd *c, char **w, unsigned n)
 {
 	c->sides = n == 2;
@@ -110,8 +124,10 @@ static const struct {
 	const char *name;
 	bool (*run)(struct crowd *c, char **word, unsigned n);
 } commands[] = {
-	{"rate", on_rate},   {"mix", on_mix},	  {"epoch", on_epoch}, {"burst", on_burst},
-	{"sides", on_sides}, {"audit", on_audit}, {"quit", on_quit},   {"release", on_release},
+	{"rate", on_rate},     {"mix", on_mix},		{"epoch", on_epoch},
+	{"burst", on_burst},   {"sides", on_sides},	{"audit", on_audit},
+	{"quit", on_quit},     {"release", on_release}, {"only", on_only},
+	{"settle", on_settle},
 };
 
 static void run(struct crowd *c, char *line)
@@ -204,23 +220,42 @@ static void burst_step(struct crowd *c)
 static void audit_step(struct crowd *c)
 {
 	while (c->audit_next < c->opt.users && c->audit_open < AUDIT_WINDOW) {
-		if (op_fetch(c, &c->user[c->audit_next], &c->audit_at))
+		struct user *u = &c->user[c->audit_next++];
+
+		if (c->only >= 0 && (int)u->home != c->only)
+			continue;
+		c->audit_users++;
+		if (op_fetch(c, u, &c->audit_at))
 			c->audit_open++;
 		else
 			c->audit_failed++;
-		c->audit_next++;
 	}
 	if (c->audit_open)
 		return;
 	c->auditing = false;
 	printf("{\"audit\":\"%s\",\"users\":%u,\"bindings\":%u,\"lost\":%u,\"back\":%u,"
 	       "\"failed\":%u}\n",
-	       c->audit_name, c->opt.users, c->audit_bindings, c->audit_lost, c->audit_back,
+	       c->audit_name, c->audit_users, c->audit_bindings, c->audit_lost, c->audit_back,
 	       c->audit_failed);
+}
+
+static void settling_step(struct crowd *c)
+{
+	for (unsigned i = 0; i < c->opt.users; i++)
+		for (unsigned d = 0; d < c->user[i].ndev; d++) {
+			const struct phone *p = c->user[i].phone[d];
+
+			if (!net_up(p) || p->closed_at || p->busy)
+				return;
+		}
+	c->settling = false;
+	printf("{\"event\":\"settled\"}\n");
 }
 
 void command_step(struct crowd *c)
 {
+	if (c->settling)
+		settling_step(c);
 	if (c->registering)
 		registering_step(c);
 	if (c->bursting)

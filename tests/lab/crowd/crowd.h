@@ -143,13 +143,16 @@ struct crowd {
 	unsigned mix[KINDS], cancel_percent;
 	struct sockaddr_in side[2]; /* where churning phones register instead */
 	bool sides, ended;
+	int only;		    /* home whose users are called and audited; -1: any */
+	bool settling;		    /* told when every phone is there again */
 	bool registering, bursting; /* told when all phones are registered, all calls ring */
 	msec burst_until;
 	/* audit */
 	bool auditing;
 	char audit_name[64];
 	struct sockaddr_in audit_at;
-	unsigned audit_next, audit_open, audit_lost, audit_back, audit_failed, audit_bindings;
+	unsigned audit_next, audit_open, audit_lost, audit_back, audit_failed, audit_bindings,
+		audit_users;
 };
 
 unsigned crowd_random(struct crowd *c, unsigned below);

@@ -196,6 +196,7 @@ static int crowd_init(struct crowd *c)
 	c->mix[KIND_PAR] = c->mix[KIND_SER] = 30;
 	c->cancel_percent = 10;
 	c->registering = true;
+	c->only = -1;
 	fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
 	epoll_ctl(c->epoll, EPOLL_CTL_ADD, STDIN_FILENO, &e);
 	return add_users(c);

@@ -99,7 +99,7 @@ bool op_register(struct crowd *c, struct phone *p, unsigned expires_s)
 		return false;
 	p->busy = true;
 	o->expires_s = expires_s;
-	if (c->sides && p->user->role == ROLE_CHURN)
+	if (c->sides && p->user->role == ROLE_CHURN && p->user->home == 0)
 		o->target = c->side[(p->user->index / ROLES + p->dev) & 1];
 	o->epoch->registers++;
 	op_send(c, o);
@@ -116,11 +116,11 @@ static struct phone *random_phone(struct crowd *c)
 /* Any phone registers anew; one of those that come and go does the other. */
 bool op_churn(struct crowd *c)
 {
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < 100; i++) {
 		struct phone *p = random_phone(c);
 		bool leaves = p->user->role == ROLE_CHURN && p->bound == BOUND_IN;
 
-		if (c->sides && p->user->role != ROLE_CHURN)
+		if (c->sides && (p->user->role != ROLE_CHURN || p->user->home))
 			continue;
 		if (net_up(p) && !p->busy)
 			return op_register(c, p, leaves ? 0 : c->opt.expires_s);

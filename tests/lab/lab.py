@@ -1,0 +1,136 @@
+#!/usr/bin/python3
+"""The lab: clusters of real processes in network namespaces, killed under load.  README.md has more.
+
+usage: lab.py run [options] | smoke | up | down | possible
+"""
+import argparse
+import json
+import os
+import sys
+import time
+
+import faults
+import net
+import report
+from crowd import Crowd
+from faults import say
+
+ALL = ("setup", "kill", "power", "stop", "random", "partition")
+
+
+def clusters(names):
+    from eaves import Eaves
+    from kamailio import Kamailio, KamailioStateful
+    known = {"eaves": [Eaves], "kamailio": [Kamailio, KamailioStateful],
+             "stateless": [Kamailio], "stateful": [KamailioStateful]}
+    known["both"] = known["eaves"] + known["kamailio"]
+    return known[names]
+
+
+def options(argv):
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("command", choices=("run", "smoke", "up", "down", "possible"))
+    p.add_argument("--build", default="build/release")
+    p.add_argument("--peer", default="both",
+                   choices=("eaves", "kamailio", "both", "stateless", "stateful"))
+    p.add_argument("--faults", default=",".join(ALL))
+    p.add_argument("--targets", default=",".join(faults.TARGETS))
+    p.add_argument("--rounds", type=int, default=10)
+    p.add_argument("--partitions", default="20,60,210")
+    p.add_argument("--users", type=int, default=250)
+    p.add_argument("--direct", type=int, default=50, help="percent of users at their home itself")
+    p.add_argument("--seed", type=int, default=int(time.time()))
+    p.add_argument("--verbose", action="store_true", help="every message, to the crowd's log")
+    p.add_argument("--write", action="store_true", help="the tables into docs/cluster.md")
+    opt = p.parse_args(argv)
+    opt.build = os.path.join(net.ROOT, opt.build)
+    opt.crowd = os.path.join(opt.build, "lab", "crowd")
+    opt.faults = opt.faults.split(",")
+    opt.targets = opt.targets.split(",")
+    opt.partitions = [int(x) for x in opt.partitions.split(",")]
+    for f in opt.faults:
+        if f not in ALL:
+            p.error(f"no fault {f}; there are {' '.join(ALL)}")
+    return opt
+
+
+def experiment(cls, opt):
+    """Everything with one cluster: what report.py makes tables of."""
+    out = {"name": cls.name, "series": [], "setup": [], "partition": []}
+    with cls(opt) as cluster:
+        if "setup" in opt.faults:
+            out["setup"] = faults.set_up(cluster, opt)
+        with Crowd(cluster, opt) as crowd:
+            crowd.registered()
+            for fault in ("kill", "power", "stop"):
+                for target in opt.targets:
+                    if fault in opt.faults and (target != "redis" or cluster.has_redis):
+                        out["series"].append(faults.series(cluster, crowd, fault, target,
+                                                           opt.rounds).data())
+            if "random" in opt.faults:
+                out["series"].append(faults.at_random(cluster, crowd, opt.rounds,
+                                                      opt.seed).data())
+            if "partition" in opt.faults:
+                out["partition"] = [faults.partition(cluster, crowd, s)
+                                    for s in opt.partitions]
+    return out
+
+
+def run(opt):
+    results = []
+    for cls in clusters(opt.peer):
+        say(f"{cls.name}: starting")
+        results.append(experiment(cls, opt))
+        with open(os.path.join(net.ROOT, "build", "lab", cls.name + ".json"), "w",
+                  encoding="utf-8") as f:
+            json.dump(results[-1], f, indent=1)
+    text = report.markdown(results, opt)
+    print(text)
+    if opt.write:
+        report.write(text)
+    return sum(report.faults_of(r) for r in results if r["name"] == "eaves")
+
+
+def smoke(opt):
+    """One kill of a home and one of an edge: nothing may be lost."""
+    from eaves import Eaves
+    passed = failed = 0
+    with Eaves(opt) as cluster, Crowd(cluster, opt) as crowd:
+        crowd.registered()
+        for target in ("home-active", "edge-active"):
+            row = faults.series(cluster, crowd, "kill", target, 1)
+            print(f"kill -9 of {target}: {row.faults()} faults in {row.sum['calls']} calls, "
+                  f"longest gap {max(row.gaps)} ms")
+            for key, value in {**row.sum, **row.why}.items():
+                print(f"  {key} {value}")
+            passed += row.faults() == 0
+            failed += row.faults() != 0
+    print(f"== {passed} passed, {failed} failed")
+    return failed
+
+
+def main():
+    opt = options(sys.argv[1:])
+    why = net.possible()
+    if opt.command == "possible":
+        print(why or "possible")
+        return 1 if why else 0
+    if opt.command == "down":
+        net.down()
+        return 0
+    if why:
+        print(f"The lab needs network namespaces, and they cannot be made here: {why}")
+        print("== 1 skipped")
+        return 0 if opt.command == "smoke" else 3
+    if opt.command == "up":
+        net.up()
+        print(f"namespaces {net.PREFIX}-*; `ip netns exec {net.namespace('p1')} bash` is a phone")
+        return 0
+    try:
+        return 1 if {"run": run, "smoke": smoke}[opt.command](opt) else 0
+    finally:
+        net.down()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Tables of results, for people and for docs/cluster.md."""
+import os
+import statistics
+import time
+
+import net
+
+BEGIN, END = "<!-- lab: begin -->", "<!-- lab: end -->"
+NAMES = {"eaves": "Eaves", "kamailio": "Kamailio, stateless edge",
+         "kamailio-stateful": "Kamailio, stateful edge"}
+FAULTS = {"kill": "kill -9", "power": "power off", "stop": "SIGSTOP 5 s", "random": "at random"}
+ZERO = ("failed", "cancel_missing", "cancel_wrong", "rang_twice", "rang_late", "order", "bye_wrong",
+        "message_failed", "message_lost", "message_partial", "register_failed", "bindings_lost")
+
+
+def faults_of(result):
+    """Everything that should be 0 in one cluster's results."""
+    n = sum(r["sum"][k] for r in result["series"] for k in ZERO)
+    n += sum(r["audit_lost"] + r["audit_back"] + r["audit_failed"] for r in result["series"])
+    n += sum(r["lost"] + r["cancel_missing"] + r["other"] for r in result["setup"])
+    for p in result["partition"]:
+        n += p["failed"] + sum(p[k] for k in ("lost_a", "lost_b", "back_a", "back_b"))
+        n += p["equal_after_s"] is None or p["equal_after_s"] > 5
+    return n
+
+
+def table(head, rows):
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for r in rows:
+        yield "| " + " | ".join(str(x) for x in r) + " |"
+    yield ""
+
+
+def series_rows(result):
+    for r in result["series"]:
+        s = r["sum"]
+        yield [FAULTS[r["fault"]], r["target"], r["rounds"], s["calls"], s["failed"],
+               s["cancel_missing"], s["cancel_wrong"],
+               s["rang_twice"] + s["rang_late"] + s["order"] + s["bye_wrong"],
+               f"{s['register_failed']} / {s['bindings_lost'] + r['audit_lost']}",
+               f"{s['message_failed']} / {s['message_lost'] + s['message_partial']}",
+               f"{statistics.median(r['gaps']):.0f} / {max(r['gaps'])}"]
+
+
+def setup_rows(results):
+    """What, and for each cluster the calls lost when a home and when an edge is killed."""
+    keys = []
+    for r in results:
+        for s in r["setup"]:
+            if s["what"] not in keys:
+                keys.append(s["what"])
+    for what in keys:
+        row = [what]
+        for r in results:
+            for killed in ("home", "edge"):
+                found = [s for s in r["setup"] if s["what"] == what and s["killed"] == killed]
+                row.append("-" if not found else " ".join(
+                    f"{s['lost']} of {s['calls']}"
+                    + (f" ({s['cancel_missing']} ring on)" if s["cancel_missing"] else "")
+                    for s in found))
+        yield row
+
+
+def partition_rows(results):
+    for r in results:
+        for p in r["partition"]:
+            equal = ("never (30 s)" if p["equal_after_s"] is None
+                     else f"{p['equal_after_s']} s")
+            yield [NAMES[r["name"]], p["seconds"], p["registers"], p["failed"], equal,
+                   p["differ"], f"{p['lost_a']} / {p['lost_b']}",
+                   f"{p['back_a']} / {p['back_b']}"]
+
+
+def markdown(results, opt):
+    lines = [f"Written by `make lab` ({time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors, "
+             f"{opt.rounds} rounds of each fault): do not edit.", ""]
+    if any(r["setup"] for r in results):
+        lines += ["**Calls that ring when a server is killed (-9): lost, of those that rang.**", ""]
+        head = ["calls"]
+        for r in results:
+            head += [f"{NAMES[r['name']]}: home killed", "edge killed"]
+        lines += table(head, setup_rows(results))
+    for r in results:
+        if not r["series"]:
+            continue
+        lines += [f"**{NAMES[r['name']]}, under load.** 200 calls, 50 messages and 50 REGISTERs a "
+                  "second.", ""]
+        lines += table(["fault", "of", "rounds", "calls", "failed", "CANCEL missing",
+                        "CANCEL wrong", "rung wrongly", "REGISTER failed / bindings lost",
+                        "MESSAGE failed / lost", "longest gap, median / worst, ms"],
+                       series_rows(r))
+    if any(r["partition"] for r in results):
+        lines += ["**Partition of a home pair, registrations on both sides.**", ""]
+        lines += table(["", "seconds", "REGISTERs", "failed", "equal after healing",
+                        "bindings that differ", "lost (a / b)", "back again (a / b)"],
+                       partition_rows(results))
+    return "\n".join(lines)
+
+
+def write(text):
+    path = os.path.join(net.ROOT, "docs", "cluster.md")
+    with open(path, encoding="utf-8") as f:
+        old = f.read()
+    if BEGIN not in old or END not in old:
+        raise SystemExit(f"{path} has no lines {BEGIN} and {END} to write between")
+    head, _, rest = old.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(head + BEGIN + "\n" + text + "\n" + END + tail)
