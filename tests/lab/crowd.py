@@ -12,12 +12,13 @@ from cluster import DOMAIN, SIP
 
 class Crowd:
     def __init__(self, cluster, opt, host="p1", transport="udp", users=None, patience_ms=32000):
-        words = [opt.crowd, "--source", net.address(host), "--edge", f"{net.service('e')}:{SIP}",
+        port = SIP + 1 if transport == "tls" else SIP
+        words = [opt.crowd, "--source", net.address(host), "--edge", f"{net.service('e')}:{port}",
                  "--homes", str(len(cluster.homes)), "--users", str(users or opt.users),
                  "--direct", str(opt.direct), "--domain", DOMAIN, "--transport", transport,
                  "--patience-ms", str(patience_ms)]
         for home in cluster.homes:
-            words += ["--home", f"{net.service(home)}:{SIP}"]
+            words += ["--home", f"{net.service(home)}:{port}"]
         if opt.verbose:
             words += ["--verbose"]
         self.messages = []

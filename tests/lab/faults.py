@@ -9,6 +9,7 @@ from crowd import Crowd
 
 CALLS, MESSAGES, REGISTERS = 200, 50, 50  # a second
 BEFORE_S, AFTER_S = 1.0, 1.0              # load before the fault and after the recovery
+STREAM_RATE, STREAM_USERS = (50, 10, 10), 150
 HOLD_S = {"kill": 3.0, "power": 3.0, "stop": 5.0}
 TARGETS = ("edge-active", "edge-standby", "home-active", "home-standby", "redis")
 EQUAL_S = 5.0   # two members are to have the same again after a partition
@@ -99,10 +100,10 @@ def audit(cluster, crowd, row, name):
         row.unequal += len(a ^ b)
 
 
-def series(cluster, crowd, fault, target, rounds):
+def series(cluster, crowd, fault, target, rounds, rate=(CALLS, MESSAGES, REGISTERS)):
     row = Row(fault, target)
     names = [f"{fault}-{target}-{n}" for n in range(rounds)]
-    crowd.rate(CALLS, MESSAGES, REGISTERS)
+    crowd.rate(*rate)
     for n, name in enumerate(names):
         one_round(cluster, crowd, name, fault, target, n)
     drain(crowd, names[-1])
@@ -112,6 +113,20 @@ def series(cluster, crowd, fault, target, rounds):
     say(f"{cluster.name}: {fault} of {target}: {row.faults()} faults in {row.sum['calls']} calls, gap "
         f"{max(row.gaps)} ms")
     return row
+
+
+def streams(cluster, opt, rounds):
+    """Phones with a connection each: what they see when it ends, and after they are back."""
+    rows = []
+    transport = "tls" if "tls" in cluster.transports else "tcp"
+    with Crowd(cluster, opt, transport=transport, users=min(opt.users, STREAM_USERS)) as crowd:
+        crowd.registered()
+        for fault in ("kill", "power"):
+            for target in ("edge-active", "home-active"):
+                row = series(cluster, crowd, fault, target, rounds, STREAM_RATE)
+                row.transport = transport
+                rows.append(row)
+    return rows
 
 
 def at_random(cluster, crowd, rounds, seed):

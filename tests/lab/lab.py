@@ -15,7 +15,7 @@ import report
 from crowd import Crowd
 from faults import say
 
-ALL = ("setup", "kill", "power", "stop", "random", "partition")
+ALL = ("setup", "kill", "power", "stop", "random", "streams", "partition")
 
 
 def clusters(names):
@@ -56,10 +56,12 @@ def options(argv):
 
 def experiment(cls, opt):
     """Everything with one cluster: what report.py makes tables of."""
-    out = {"name": cls.name, "series": [], "setup": [], "partition": []}
+    out = {"name": cls.name, "series": [], "streams": [], "setup": [], "partition": []}
     with cls(opt) as cluster:
         if "setup" in opt.faults:
             out["setup"] = faults.set_up(cluster, opt)
+        if "streams" in opt.faults:
+            out["streams"] = [r.data() for r in faults.streams(cluster, opt, opt.rounds)]
         with Crowd(cluster, opt) as crowd:
             crowd.registered()
             for fault in ("kill", "power", "stop"):

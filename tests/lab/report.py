@@ -15,8 +15,10 @@ ZERO = ("failed", "cancel_missing", "cancel_wrong", "rang_twice", "rang_late", "
 
 def faults_of(result):
     """Everything that should be 0 in one cluster's results."""
-    n = sum(r["sum"][k] for r in result["series"] for k in ZERO)
-    n += sum(r["audit_lost"] + r["audit_back"] + r["audit_failed"] for r in result["series"])
+    rows = result["series"] + result["streams"]
+    n = sum(r["sum"][k] for r in rows for k in ZERO)
+    n += sum(r["audit_lost"] + r["audit_back"] + r["audit_failed"] for r in rows)
+    n += sum(r["waits"]["answer"] > 5000 for r in result["streams"])
     n += sum(r["lost"] + r["cancel_missing"] + r["other"] for r in result["setup"])
     for p in result["partition"]:
         n += p["failed"] + sum(p[k] for k in ("lost_a", "lost_b", "back_a", "back_b"))
@@ -41,6 +43,17 @@ def series_rows(result):
                f"{s['register_failed']} / {s['bindings_lost'] + r['audit_lost']}",
                f"{s['message_failed']} / {s['message_lost'] + s['message_partial']}",
                f"{statistics.median(r['gaps']):.0f} / {max(r['gaps'])}"]
+
+
+def stream_rows(results):
+    for result in results:
+        for r in result["streams"]:
+            s = r["sum"]
+            yield [NAMES[result["name"]], r["transport"].upper(), FAULTS[r["fault"]], r["target"],
+                   r["rounds"], s["calls"], s["failed"], s["cancel_missing"], s["cancel_wrong"],
+                   f"{s['register_failed']} / {s['bindings_lost'] + r['audit_lost']}",
+                   f"{s['message_failed']} / {s['message_lost'] + s['message_partial']}",
+                   r["waits"]["reconnect"], r["waits"]["answer"]]
 
 
 def setup_rows(results):
@@ -90,6 +103,13 @@ def markdown(results, opt):
                         "CANCEL wrong", "rung wrongly", "REGISTER failed / bindings lost",
                         "MESSAGE failed / lost", "longest gap, median / worst, ms"],
                        series_rows(r))
+    if any(r["streams"] for r in results):
+        lines += ["**Phones with a connection each**, 50 calls a second; answer: from when both phones "
+                  "are back.", ""]
+        lines += table(["", "", "fault", "of", "rounds", "calls", "failed", "CANCEL missing",
+                        "CANCEL wrong", "REGISTER failed / bindings lost",
+                        "MESSAGE failed / lost", "away, worst, ms", "answer, worst, ms"],
+                       stream_rows(results))
     if any(r["partition"] for r in results):
         lines += ["**Partition of a home pair, registrations on both sides.**", ""]
         lines += table(["", "seconds", "REGISTERs", "failed", "equal after healing",

@@ -175,8 +175,15 @@ static void answered(struct crowd *c, struct call *x, const struct message *m)
 	x->state = CALL_TALKING;
 	x->final_at = c->now;
 	x->hold_due = c->now + HOLD_MS + crowd_random(c, VARY_MS);
-	if (g->answered)
-		ledger_wait(x->epoch, WAIT_ANSWER, c->now - g->answered);
+	if (g->answered) { /* phones that were away: from when both were back */
+		msec from = g->answered;
+
+		if (x->caller->back_at > from)
+			from = x->caller->back_at;
+		if (g->phone->back_at > from)
+			from = g->phone->back_at;
+		ledger_wait(x->epoch, WAIT_ANSWER, c->now - from);
+	}
 	x->epoch->answered++;
 	if (x->cancel)
 		call_fail(c, x, FAULT_WRONG_ANSWER);

@@ -48,6 +48,7 @@ struct phone {
 	enum bound bound;	      /* as the last answer to a REGISTER had it */
 	bool busy, missed, was_bound; /* a REGISTER is under way; found missing, told once */
 	msec bound_at;		      /* when that answer came */
+	msec back_at;		      /* registered again after its stream had ended */
 	msec closed_at;		      /* its stream; 0: open */
 	uint32_t cseq;
 };

@@ -224,6 +224,7 @@ static void register_done(struct crowd *c, struct op *o, unsigned status, struct
 		if (p->closed_at) {
 			ledger_wait(o->epoch, WAIT_RECONNECT, c->now - p->closed_at);
 			p->closed_at = 0;
+			p->back_at = c->now;
 			call_reopened(c, p);
 			op_reopened(c, p);
 		}
