@@ -55,7 +55,7 @@ static void send_request(struct crowd *c, struct call *x, const char *method, co
 	if (invite) {
 		write_credentials(&o, x->caller, false, method, to);
 		write_credentials(&o, x->caller, true, method, to);
-		write_contact(&o, c, x->caller);
+		write_contact(&o, c, x->caller, true);
 		put_str(&o, "\r\n");
 		write_body(&o, "application/sdp", sdp_text);
 	} else {

@@ -51,6 +51,7 @@ struct phone {
 	msec back_at;		      /* registered again after its stream had ended */
 	msec closed_at;		      /* its stream; 0: open */
 	uint32_t cseq;
+	char gruu[128]; /* RFC 5627: its contact in dialogs, whatever its connection is */
 };
 
 struct user {

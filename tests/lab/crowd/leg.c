@@ -26,7 +26,7 @@ static void respond(struct crowd *c, struct leg *g, const char *status, bool bod
 	put_str(&o, status);
 	put_str(&o, "\r\n");
 	put(&o, span_of(g->head.p, g->head.n));
-	write_contact(&o, c, g->phone);
+	write_contact(&o, c, g->phone, true);
 	put_str(&o, "\r\n");
 	if (body)
 		write_body(&o, "application/sdp", sdp_text);

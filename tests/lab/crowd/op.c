@@ -38,7 +38,7 @@ static void put_register_tail(struct crowd *c, struct out *out, const struct op 
 	const struct phone *p = o->phone;
 
 	if (o->type == OP_REGISTER) {
-		write_contact(out, c, p);
+		write_contact(out, c, p, false);
 		if (p->user->role == ROLE_SER)
 			put_str(out, q[p->dev]);
 		if (p->stream) {
@@ -53,7 +53,7 @@ static void put_register_tail(struct crowd *c, struct out *out, const struct op 
 		put_str(out, ";expires=");
 		put_num(out, o->expires_s);
 		put_str(out, "\r\nSupported: path");
-		put_str(out, p->stream ? ", outbound\r\n" : "\r\n");
+		put_str(out, p->stream ? ", outbound, gruu\r\n" : "\r\n");
 	}
 	put_str(out, "Content-Length: 0\r\n\r\n");
 }
@@ -180,6 +180,21 @@ static bool listed(const struct phone *p, struct span bytes)
 	return memmem(bytes.p, bytes.n, t, (size_t)n) != NULL;
 }
 
+/* The pub-gruu of its contact in an answer to a REGISTER. */
+static void take_gruu(struct phone *p, struct span bytes)
+{
+	char t[32];
+	int n = snprintf(t, sizeof(t), ":u%ud%u@", p->user->index, p->dev);
+	const char *end = bytes.p + bytes.n, *at = memmem(bytes.p, bytes.n, t, (size_t)n);
+	const char *stop = at ? memchr(at, '<', (size_t)(end - at)) : NULL;
+	const char *g =
+		at ? memmem(at, (size_t)((stop ? stop : end) - at), "pub-gruu=\"", 10) : NULL;
+	const char *close = g ? memchr(g + 10, '"', (size_t)(end - g - 10)) : NULL;
+
+	if (close)
+		snprintf(p->gruu, sizeof(p->gruu), "%.*s", (int)(close - g - 10), g + 10);
+}
+
 /* A phone that must be there and is not, is told once. */
 static void compare_one(struct crowd *c, struct op *o, struct phone *p, struct span bytes,
 			msec asked)
@@ -221,6 +236,8 @@ static void register_done(struct crowd *c, struct op *o, unsigned status, struct
 		p->bound_at = c->now;
 		for (unsigned i = 0; i < u->ndev && !c->sides; i++)
 			compare_one(c, o, u->phone[i], bytes, o->request.first);
+		if (p->stream)
+			take_gruu(p, bytes);
 		if (p->closed_at) {
 			ledger_wait(o->epoch, WAIT_RECONNECT, c->now - p->closed_at);
 			p->closed_at = 0;

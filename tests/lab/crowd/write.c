@@ -88,8 +88,14 @@ void write_head(struct out *o, const struct outgoing *g)
 	put_str(o, "\r\n");
 }
 
-void write_contact(struct out *o, const struct crowd *c, const struct phone *p)
+void write_contact(struct out *o, const struct crowd *c, const struct phone *p, bool dialog)
 {
+	if (dialog && p->gruu[0]) {
+		put_str(o, "Contact: <");
+		put_str(o, p->gruu);
+		put_str(o, ">");
+		return;
+	}
 	put_str(o, "Contact: <sip:u");
 	put_num(o, p->user->index);
 	put_str(o, "d");

@@ -29,7 +29,8 @@ void write_credentials(struct out *o, struct phone *p, bool proxy, const char *m
 		       const char *uri);
 /* Takes the challenge of a 401 or 407. */
 bool challenge_take(struct phone *p, const struct message *m);
-void write_contact(struct out *o, const struct crowd *c, const struct phone *p);
+/* The contact that it registers; in dialogs its GRUU where it has one. */
+void write_contact(struct out *o, const struct crowd *c, const struct phone *p, bool dialog);
 void write_body(struct out *o, const char *type, const char *body);
 extern const char sdp_text[];
 void write_user(char *to, size_t n, const struct crowd *c, const struct user *u);
