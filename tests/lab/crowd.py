@@ -35,11 +35,15 @@ class Crowd:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         try:
+            if kind is None:  # the next crowd's users are not to ring this one's phones
+                self.rate(0, 0, 0)
+                self.say("leave")
+                self.event("left", 60)
             self.say("quit")
             self.process.wait(3)
-        except (OSError, subprocess.TimeoutExpired):
+        except (OSError, TimeoutError, subprocess.TimeoutExpired):
             self.process.kill()
             self.process.wait()
         self.log.close()

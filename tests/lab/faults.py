@@ -214,7 +214,7 @@ def one_set_up(cluster, crowd, kind, cancel, pair, calls, text):
     crowd.epoch(name + "-end")
     found = crowd.result(name, 120)
     cluster.recover(host, "kill")
-    row = {"what": text, "killed": "edge" if pair == "e" else "home", "calls": ringing["calls"],
+    row = {"what": text, "killed": "edge" if pair == "e" else "home", "calls": found["calls"], "rang": ringing["calls"],
            "lost": found["failed"], "cancel_missing": found["cancel_missing"],
            "other": sum(found[k] for k in ("cancel_wrong", "rang_twice", "rang_late", "order",
                                            "bye_wrong")), "gap_ms": found["gap_ms"]}

@@ -2,8 +2,8 @@
 
 Edge pair and home pairs have a service address each, moved by keepalived; both members are up.  The
 homes share registrations through dmq_usrloc, and the secret of their digests, so that either takes
-the other's nonces.  `layout`: the edge forwards without state, or with, and then tries a member's own
-address when the service address does not answer.
+the other's nonces.  `layout`: the edge forwards without state, which loses least; or with state; or it
+tries a member's own address too when the service address does not answer (t_ fail-over).
 """
 import os
 import re
@@ -14,7 +14,7 @@ from cluster import Cluster, DOMAIN, HERE, SIP
 
 
 class Kamailio(Cluster):
-    layout = "stateless"
+    layout = ()
     name = "kamailio"
 
     def command(self, host):
@@ -23,7 +23,7 @@ class Kamailio(Cluster):
         other = [h for h in net.members(pair) if h != host][0]
         role = "edge" if pair == "e" else "home"
         words = ["/usr/sbin/kamailio", "-f", os.path.join(HERE, "kamailio", role + ".cfg"),
-                 "-DD", "-m", "64", "-M", "8", "-n", "2", "-N", "2",
+                 "-DD", "-m", "1024", "-M", "8", "-n", "2", "-N", "2",
                  "-Y", self.path(host, "run"), "-w", self.folder,
                  "-P", self.path(host, "kamailio.pid")]
         os.makedirs(self.path(host, "run"), exist_ok=True)
@@ -32,7 +32,7 @@ class Kamailio(Cluster):
                 words += ["-l", f"{transport}:{at}:{SIP}"]
         if role == "home":
             words += ["-l", f"udp:{own}:{SIP + 2}"]
-        defines = {"NUSERS": self.opt.users, "DOMAIN": f'"{DOMAIN}"',
+        defines = {"NUSERS": self.opt.users, "VIP": vip, "DOMAIN": f'"{DOMAIN}"',
                    "CTL": f'"unix:{self.control(host)}"', "EDGE": f'"{net.service("e")}"',
                    "H1": f'"{net.service("h1")}"', "H2": f'"{net.service("h2")}"',
                    "OWN": f'"sip:{own}:{SIP + 2}"',
@@ -42,8 +42,8 @@ class Kamailio(Cluster):
             defines[f"M{n}"] = f'"{net.address(h)}"'
         for name, value in defines.items():
             words += ["-A", f"{name}={value}"]
-        if self.layout == "stateful":
-            words += ["-A", "STATEFUL"]
+        for define in self.layout:
+            words += ["-A", define]
         return words
 
     def control(self, host):
@@ -80,5 +80,10 @@ class Kamailio(Cluster):
 
 
 class KamailioStateful(Kamailio):
-    layout = "stateful"
+    layout = ("STATEFUL",)
     name = "kamailio-stateful"
+
+
+class KamailioFailover(Kamailio):
+    layout = ("STATEFUL", "FAILOVER")
+    name = "kamailio-failover"

@@ -20,9 +20,10 @@ ALL = ("setup", "kill", "power", "stop", "random", "streams", "partition")
 
 def clusters(names):
     from eaves import Eaves
-    from kamailio import Kamailio, KamailioStateful
-    known = {"eaves": [Eaves], "kamailio": [Kamailio, KamailioStateful],
-             "stateless": [Kamailio], "stateful": [KamailioStateful]}
+    from kamailio import Kamailio, KamailioFailover, KamailioStateful
+    known = {"eaves": [Eaves], "kamailio": [Kamailio], "stateful": [KamailioStateful],
+             "failover": [KamailioFailover],
+             "peers": [Kamailio, KamailioStateful, KamailioFailover]}
     known["both"] = known["eaves"] + known["kamailio"]
     return known[names]
 
@@ -32,7 +33,7 @@ def options(argv):
     p.add_argument("command", choices=("run", "smoke", "up", "down", "possible"))
     p.add_argument("--build", default="build/release")
     p.add_argument("--peer", default="both",
-                   choices=("eaves", "kamailio", "both", "stateless", "stateful"))
+                   choices=("eaves", "kamailio", "both", "stateful", "failover", "peers"))
     p.add_argument("--faults", default=",".join(ALL))
     p.add_argument("--targets", default=",".join(faults.TARGETS))
     p.add_argument("--rounds", type=int, default=10)

@@ -7,7 +7,8 @@ import net
 
 BEGIN, END = "<!-- lab: begin -->", "<!-- lab: end -->"
 NAMES = {"eaves": "Eaves", "kamailio": "Kamailio, stateless edge",
-         "kamailio-stateful": "Kamailio, stateful edge"}
+         "kamailio-stateful": "Kamailio, stateful edge",
+         "kamailio-failover": "Kamailio, stateful edge with fail-over"}
 FAULTS = {"kill": "kill -9", "power": "power off", "stop": "SIGSTOP 5 s", "random": "at random"}
 ZERO = ("failed", "cancel_missing", "cancel_wrong", "rang_twice", "rang_late", "order", "bye_wrong",
         "message_failed", "message_lost", "message_partial", "register_failed", "bindings_lost")

@@ -106,6 +106,13 @@ static bool on_settle(struct crowd *c, char **w, unsigned n)
 	return n == 0;
 }
 
+static bool on_leave(struct crowd *c, char **w, unsigned n)
+{
+	(void)w;
+	c->leaving = true;
+	return n == 0;
+}
+
 /* sides ADDRESS:PORT ADDRESS:PORT, or none: where those of home 0 that come and go register */
 static bool on_sides(struct crowd *c, char **w, unsigned n)
 {
@@ -127,7 +134,7 @@ static const struct {
 	{"rate", on_rate},     {"mix", on_mix},		{"epoch", on_epoch},
 	{"burst", on_burst},   {"sides", on_sides},	{"audit", on_audit},
 	{"quit", on_quit},     {"release", on_release}, {"only", on_only},
-	{"settle", on_settle},
+	{"settle", on_settle}, {"leave", on_leave},
 };
 
 static void run(struct crowd *c, char *line)
@@ -189,6 +196,27 @@ static void registering_step(struct crowd *c)
 		return;
 	c->registering = false;
 	printf("{\"event\":\"registered\",\"phones\":%u}\n", phones);
+}
+
+static void leaving_step(struct crowd *c)
+{
+	unsigned staying = 0, under_way = 0;
+
+	for (unsigned i = 0; i < c->opt.users; i++) {
+		for (unsigned d = 0; d < c->user[i].ndev; d++) {
+			struct phone *p = c->user[i].phone[d];
+
+			staying += p->busy || p->bound != BOUND_OUT;
+			under_way += p->busy;
+			if (!p->busy && p->bound != BOUND_OUT && net_up(p) &&
+			    under_way < REGISTER_WINDOW)
+				under_way += op_register(c, p, 0);
+		}
+	}
+	if (staying)
+		return;
+	c->leaving = false;
+	printf("{\"event\":\"left\"}\n");
 }
 
 static bool rings(const struct call *x)
@@ -258,6 +286,8 @@ void command_step(struct crowd *c)
 		settling_step(c);
 	if (c->registering)
 		registering_step(c);
+	if (c->leaving)
+		leaving_step(c);
 	if (c->bursting)
 		burst_step(c);
 	if (c->auditing)

@@ -50,6 +50,7 @@ struct phone {
 	msec bound_at;		      /* when that answer came */
 	msec back_at;		      /* registered again after its stream had ended */
 	msec closed_at;		      /* its stream; 0: open */
+	unsigned port; /* in its contact: a stream's own port is another each time */
 	uint32_t cseq;
 	char gruu[128]; /* RFC 5627: its contact in dialogs, whatever its connection is */
 };
@@ -146,6 +147,7 @@ struct crowd {
 	struct sockaddr_in side[2]; /* where churning phones register instead */
 	bool sides, ended;
 	int only;		    /* home whose users are called and audited; -1: any */
+	bool leaving;		    /* told when no phone is registered any more */
 	bool settling;		    /* told when every phone is there again */
 	bool registering, bursting; /* told when all phones are registered, all calls ring */
 	msec burst_until;

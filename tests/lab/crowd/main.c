@@ -142,6 +142,7 @@ static int add_phone(struct crowd *c, struct user *u, unsigned dev, unsigned por
 		return -ENOMEM;
 	p->user = u;
 	p->dev = dev;
+	p->port = port;
 	p->target = u->direct ? c->opt.home[u->home] : c->opt.edge;
 	p->at.sin_family = AF_INET;
 	inet_pton(AF_INET, c->opt.source, &p->at.sin_addr);

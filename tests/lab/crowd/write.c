@@ -41,14 +41,14 @@ void write_user(char *to, size_t n, const struct crowd *c, const struct user *u)
 	snprintf(to, n, "sip:u%u@%s", u->index, c->opt.domain);
 }
 
-static void put_at(struct out *o, const struct phone *p)
+static void put_at(struct out *o, const struct phone *p, unsigned port)
 {
 	char ip[INET_ADDRSTRLEN];
 
 	inet_ntop(AF_INET, &p->at.sin_addr, ip, sizeof(ip));
 	put_str(o, ip);
 	put_str(o, ":");
-	put_num(o, ntohs(p->at.sin_port));
+	put_num(o, port);
 }
 
 static void put_address(struct out *o, const char *name, const char *uri, const char *tag)
@@ -72,7 +72,7 @@ void write_head(struct out *o, const struct outgoing *g)
 	put_str(o, " SIP/2.0\r\nVia: SIP/2.0/");
 	put_str(o, via_name[g->c->opt.transport]);
 	put_str(o, " ");
-	put_at(o, g->phone);
+	put_at(o, g->phone, ntohs(g->phone->at.sin_port));
 	put_str(o, ";rport;branch=z9hG4bK");
 	put_str(o, g->branch);
 	put_str(o, "\r\nMax-Forwards: 70\r\n");
@@ -101,7 +101,7 @@ void write_contact(struct out *o, const struct crowd *c, const struct phone *p, 
 	put_str(o, "d");
 	put_num(o, p->dev);
 	put_str(o, "@");
-	put_at(o, p);
+	put_at(o, p, p->port);
 	if (c->opt.transport != UDP)
 		put_str(o, ";transport=tcp");
 	put_str(o, ">");
