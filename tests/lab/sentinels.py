@@ -1,5 +1,6 @@
 """Redis in the lab: three hosts, each a server and a Sentinel."""
 import os
+import time
 
 import net
 
@@ -107,7 +108,9 @@ class Redis:
             self.start_sentinel(host)
         elif not self.pids(host):
             self.start_server(host, None)
+        began = time.monotonic()
         net.wait_for(f"Redis at {host}", lambda: self.settled(host), 60, poll=0.1)
+        return time.monotonic() - began
 
     def settled(self, host):
         """It is a replica again and has what the primary has."""

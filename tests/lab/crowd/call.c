@@ -53,7 +53,6 @@ static void send_request(struct crowd *c, struct call *x, const char *method, co
 			       .cseq = x->cseq,
 			       .routes = span_of(x->routes.p, dialog ? x->routes.n : 0)});
 	if (invite) {
-		write_credentials(&o, x->caller, false, method, to);
 		write_credentials(&o, x->caller, true, method, to);
 		write_contact(&o, c, x->caller, true);
 		put_str(&o, "\r\n");

@@ -81,8 +81,7 @@ static void op_send(struct crowd *c, struct op *o)
 	write_head(&out, &g);
 	/* at first every other one is sent without, as a phone does that has just started */
 	if (o->tries > 1 || crowd_random(c, 2)) {
-		write_credentials(&out, o->phone, false, g.method, g.uri);
-		write_credentials(&out, o->phone, true, g.method, g.uri);
+		write_credentials(&out, o->phone, message, g.method, g.uri);
 	}
 	if (message)
 		write_body(&out, "text/plain", text);
