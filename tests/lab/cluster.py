@@ -195,6 +195,7 @@ vrrp_instance {pair} {{
         return time.monotonic() - began
 
     def active(self, pair):
+        """The member that does the work now, or will."""
         return net.wait_for(f"one holder of {pair}", lambda: net.holder(pair), 10)
 
     def standby(self, pair):

@@ -131,6 +131,15 @@ class Eaves(Cluster):
                 out.add((words[0], words[1]))
         return out
 
+    def active(self, pair):
+        """Of a home pair: the one that the edge gives its calls to, whoever has the address."""
+        holder = super().active(pair)
+        if pair == "e":
+            return holder
+        busy = {h: int(self.status(h).get("transactions", 0)) for h in net.members(pair)}
+        most = max(busy, key=busy.get)
+        return most if busy[most] > busy[holder] else holder
+
     # ---- Redis ----
 
     def redis_primary(self):

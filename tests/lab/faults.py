@@ -201,10 +201,10 @@ def set_up(cluster, opt, calls=100):
 
 def one_set_up(cluster, crowd, kind, cancel, pair, calls, text):
     name = f"setup-{text.replace(' ', '-').replace(',', '')}-{pair}"
-    host = cluster.active(pair)
     crowd.epoch(name)
     crowd.say("burst", kind, calls, cancel)
     ringing = crowd.event("ringing", 20)
+    host = cluster.active(pair)
     cluster.kill(host)
     net.wait_for(f"{pair} at its other member",
                  lambda: net.holder(pair) not in (None, host), 10)
@@ -214,7 +214,7 @@ def one_set_up(cluster, crowd, kind, cancel, pair, calls, text):
     crowd.epoch(name + "-end")
     found = crowd.result(name, 120)
     cluster.recover(host, "kill")
-    row = {"what": text, "killed": "edge" if pair == "e" else "home", "calls": found["calls"], "rang": ringing["calls"],
+    row = {"what": text, "host": host, "killed": "edge" if pair == "e" else "home", "calls": found["calls"], "rang": ringing["calls"],
            "lost": found["failed"], "cancel_missing": found["cancel_missing"],
            "other": sum(found[k] for k in ("cancel_wrong", "rang_twice", "rang_late", "order",
                                            "bye_wrong")), "gap_ms": found["gap_ms"]}
