@@ -158,6 +158,19 @@ static int set_options(int fd, const struct listener *l)
 	return 0;
 }
 
+/* The other member of a pair has the service address now, and both send from it: answers go to
+ * who has it.  The kernel wants CAP_NET_RAW for that; without, the standby does not reach
+ * phones. */
+static void send_from_anywhere(int fd, int family)
+{
+	int on = 1;
+
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on));
+	else
+		setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on));
+}
+
 int udp_open(struct listener *l)
 {
 	socklen_t len = sizeof(l->addr);
@@ -179,6 +192,8 @@ int udp_open(struct listener *l)
 	if (bind(fd, &l->addr.sa, addr_len(&l->addr)) < 0 ||
 	    getsockname(fd, &l->addr.sa, &len) < 0)
 		return -errno;
+	/* not before: an address that is nobody's is to be refused */
+	send_from_anywhere(fd, l->addr.sa.sa_family);
 	return event_add(&l->ev, NULL) < 0 ? -ENOMEM : 0;
 }
 
