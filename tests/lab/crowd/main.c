@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -176,6 +177,7 @@ static int crowd_init(struct crowd *c)
 	struct rlimit files = {FILES, FILES};
 
 	setrlimit(RLIMIT_NOFILE, &files);
+	signal(SIGPIPE, SIG_IGN); /* TLS writes to what is closed */
 	c->user = calloc(c->opt.users, sizeof(*c->user));
 	c->call = calloc(CALLS_MAX, sizeof(*c->call));
 	c->op = calloc(OPS_MAX, sizeof(*c->op));
