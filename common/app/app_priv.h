@@ -9,6 +9,7 @@
 #include "common/directory/directory.h"
 #include "common/flow/token.h"
 #include "common/net/tls.h"
+#include "common/poison/poison.h"
 #include "common/store/store.h"
 
 #include <pthread.h>
@@ -53,6 +54,20 @@ struct app_nodes {
 	_Atomic uint64_t strangers, refused;
 };
 
+/* poison.c: what is refused, for it has crashed a process. */
+struct app_poison {
+	struct poison *set;
+	struct mac_key fingerprint_key, note_key;
+	char *path;
+	int file, socket; /* -1: none */
+	unsigned lines;	  /* in the file */
+	struct loop_watch *watch;
+	struct wheel_timer tell;
+	uint8_t owed[CLUSTER_NODES_MAX]; /* nodes that came to life: how often they are told */
+	msec logged;
+	_Atomic uint64_t learnt, refused_notes;
+};
+
 struct app {
 	const char *program;
 	char *conf_path;
@@ -70,6 +85,7 @@ struct app {
 	unsigned char cluster_secret[APP_SECRET_BYTES];
 	uint64_t boot;
 	struct flow_keys flows;
+	struct app_poison poison;
 	const struct app_role *role[APP_ROLE_COUNT];
 	void *role_state[APP_ROLE_COUNT];
 	struct app_worker_slot *worker;
@@ -103,6 +119,20 @@ uint16_t app_first_of_pair(const struct app *a, uint16_t node);
 bool app_same_pair(const struct app *a, uint16_t x, uint16_t y);
 /* nodes.c: commands and metrics of the cluster. */
 int app_nodes_admin(struct app *a);
+/* poison.c: the set with what is remembered in data_dir; and what other nodes tell.  -errno and
+ * ret_error. */
+int app_poison_open(struct app *a, char ret_error[APP_ERROR_MAX]);
+/* Of a node of a cluster: what is told by datagrams, in the bus's loop. */
+int app_poison_listen(struct app *a, char ret_error[APP_ERROR_MAX]);
+void app_poison_unlisten(struct app *a);
+/* From now on a crash is told and written down. */
+int app_poison_arm(struct app *a);
+void app_poison_close(struct app *a);
+/* In the bus's thread: reads what has come by now; a node came to life and is to be told what
+ * is known; a notice. */
+void app_poison_look(struct app *a);
+void app_poison_tell(struct app *a, unsigned node);
+void app_poison_notice(struct app *a, unsigned node, struct span body);
 /* redis.c: the store of an edge, in the bus's loop; 0 without one. */
 int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX]);
 void app_redis_show(const struct app *a, struct admin_reply *out);

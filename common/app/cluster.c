@@ -109,7 +109,9 @@ static int on_send(void *arg, unsigned node, struct span bytes)
 
 static void on_notice(void *arg, unsigned node, unsigned kind, struct span body)
 {
-	const struct app *a = ((struct app_nodes *)arg)->app;
+	struct app *a = ((struct app_nodes *)arg)->app;
+	if (kind == APP_NOTICE_POISON)
+		app_poison_notice(a, node, body);
 	for (int k = 0; k < APP_ROLE_COUNT; k++)
 		if (a->role[k] && a->role[k]->notice && a->role_state[k])
 			a->role[k]->notice(a->role_state[k], node, kind, body);
@@ -125,9 +127,12 @@ static void tell_roles(const struct app *a, unsigned node)
 static void on_changed(void *arg, unsigned node)
 {
 	struct app_nodes *n = arg;
+	if (!cluster_alive(n->cluster, node))
+		app_poison_look(n->app); /* what it may have died of, before others get it */
 	tell_roles(n->app, node);
 	if (cluster_alive(n->cluster, node)) {
 		log_event(LOG_INFO, "node-alive", LOG_STR("node", node_of(n, node)->name));
+		app_poison_tell(n->app, node);
 		return;
 	}
 	log_event(LOG_WARN, "node-dead", LOG_STR("node", node_of(n, node)->name));
@@ -336,7 +341,8 @@ int app_nodes_attach(struct app *a, char ret_error[APP_ERROR_MAX])
 	if (!n)
 		return 0;
 	cluster_attach(n->cluster, a->records);
-	return open_bus(n, a->conf->conf, ret_error);
+	int r = open_bus(n, a->conf->conf, ret_error);
+	return r < 0 ? r : app_poison_listen(a, ret_error);
 }
 
 /* ---- life ---- */
@@ -377,6 +383,7 @@ void app_nodes_free(struct app *a)
 	struct app_nodes *n = a->nodes;
 	if (!n)
 		return;
+	app_poison_unlisten(a);
 	bus_free(n->bus);
 	cluster_free(n->cluster);
 	if (n->redis)

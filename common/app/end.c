@@ -96,6 +96,7 @@ void app_teardown(struct app *a)
 	loop_free(a->loop);
 	sip_values_use_arena(NULL);
 	arena_done(&a->arena);
+	app_poison_close(a);
 	for (unsigned i = 0; i < a->nworkers && a->worker; i++)
 		app_conf_unref(a->worker[i].conf);
 	free(a->worker);

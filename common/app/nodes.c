@@ -100,6 +100,12 @@ static void write_metrics(void *arg, struct metrics_out *o)
 			atomic_load(&a->nodes->strangers));
 	metrics_counter(o, "cluster_bus_refused_total", "Peers that the bus refused",
 			atomic_load(&a->nodes->refused));
+	metrics_counter(o, "poison_learnt_total",
+			"Messages to be refused that other nodes have told of",
+			atomic_load(&a->poison.learnt));
+	metrics_counter(o, "poison_notes_refused_total",
+			"Datagrams about poison that no node had written",
+			atomic_load(&a->poison.refused_notes));
 	app_redis_metrics(a, o);
 	metrics_family(o, "cluster_node_alive", METRICS_GAUGE, "1: the node lives");
 	for (unsigned i = 0; i < n; i++) {

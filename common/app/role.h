@@ -22,7 +22,7 @@ enum app_role_kind { APP_EDGE, APP_HOME, APP_ROLE_COUNT };
 enum app_notice {
 	APP_NOTICE_NONCE =
 		1, /* a nonce count was used: AUTH_USE_BYTES each, to the other member */
-	APP_NOTICE_POISON = 2, /* the fingerprint of a message that has crashed a node */
+	APP_NOTICE_POISON = 2, /* messages that have crashed a node: POISON_ITEM_BYTES each */
 };
 
 /* What is known of a request besides its bytes; set by who decided it, believed by the other

@@ -216,6 +216,7 @@ static void stack_from(struct stack_conf *s, const struct app *a)
 		.dns = dns_conf_default,
 		.secret = span_of((const char *)a->secret, sizeof(a->secret)),
 		.alias_marks = APP_MARK_INSIDER,
+		.poison = a->poison.set,
 		.handover_max = 65536,
 	};
 	if (s->workers > STACK_WORKERS_MAX)
@@ -340,6 +341,7 @@ static void on_sweep(struct wheel_timer *t, msec now)
 {
 	struct app *a = container_of(t, struct app, sweep);
 	records_sweep(a->records, time_wall_ms());
+	poison_sweep(a->poison.set, time_wall_ms());
 	wheel_arm(loop_wheel(a->loop), t, now + SWEEP_MS);
 }
 
@@ -391,8 +393,9 @@ int app_setup(struct app *a, char ret_error[APP_ERROR_MAX])
 			 "advertise");
 		return r;
 	}
-	if ((r = open_store(a, ret_error)) < 0 || (r = app_nodes_open(a, ret_error)) < 0 ||
-	    (r = open_records(a, ret_error)) < 0 || (r = app_nodes_attach(a, ret_error)) < 0 ||
+	if ((r = app_poison_open(a, ret_error)) < 0 || (r = open_store(a, ret_error)) < 0 ||
+	    (r = app_nodes_open(a, ret_error)) < 0 || (r = open_records(a, ret_error)) < 0 ||
+	    (r = app_nodes_attach(a, ret_error)) < 0 ||
 	    (r = app_tls_apply(a, a->conf->conf, ret_error)) < 0 ||
 	    (r = start_roles(a, ret_error)) < 0 || (r = open_stacks(a, ret_error)) < 0 ||
 	    (r = app_admin_start(a, ret_error)) < 0)
@@ -404,6 +407,8 @@ int app_setup(struct app *a, char ret_error[APP_ERROR_MAX])
 
 int app_start(struct app *a)
 {
-	int r = app_nodes_start(a);
+	int r = app_poison_arm(a);
+	if (r == 0)
+		r = app_nodes_start(a);
 	return r < 0 ? r : stack_group_start(a->stacks);
 }

@@ -131,6 +131,8 @@ static const struct row stack_rows[] = {
 	    "Answers given without a transaction"),
 	ROW(stack_counters, send_failed, "send_failed_total", METRICS_COUNTER,
 	    "Messages that the transport could not deliver"),
+	ROW(stack_counters, poison, "messages_poison_total", METRICS_COUNTER,
+	    "Messages refused because they have crashed a process"),
 	ROW(stack_counters, deferred, "deferred_total", METRICS_COUNTER,
 	    "Waits of messages for phones whose connection went with a node"),
 	ROW(stack_counters, link_sent, "link_sent_total", METRICS_COUNTER,
@@ -279,6 +281,9 @@ static void write_metrics(void *arg, struct metrics_out *o)
 	metrics_gauge(o, "records", "Records held, traces of deleted ones too", rc.records);
 	metrics_counter(o, "records_full_total", "Records refused because the table was full",
 			rc.full);
+	metrics_gauge(o, "poison_known",
+		      "Messages that are refused for having crashed a process",
+		      poison_count(a->poison.set));
 	metrics_counter(o, "reloads_total", "Configuration reloads", a->reloads);
 	metrics_counter(o, "reload_errors_total", "Configuration reloads refused",
 			a->reload_errors);

@@ -30,7 +30,8 @@ static void again(struct wheel_timer *t, msec now)
 	list_remove(&d->link);
 	s->ndeferred--;
 	s->deferred_since = d->since;
-	stack_deliver(s, &d->flow, d->buf, d->n, d->cap, d->marks, false);
+	if (!stack_refuse_poison(s, &d->flow, span_of(d->buf, d->n)))
+		stack_deliver(s, &d->flow, d->buf, d->n, d->cap, d->marks, false);
 	s->deferred_since = 0;
 	free(d);
 }

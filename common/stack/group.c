@@ -272,8 +272,10 @@ struct stack_group *stack_group_new(const struct stack_conf *c, const struct sta
 static void *worker_main(void *arg)
 {
 	struct stack *s = arg;
+	s->signals = poison_stack_new();
 	sip_values_use_arena(&s->arena);
 	loop_run(s->loop);
+	s->signals = poison_stack_free(s->signals);
 	return NULL;
 }
 

@@ -190,6 +190,17 @@ static bool went_to(void *arg, const struct sip_flow *to)
 	return to->node == *(const unsigned *)arg + 1;
 }
 
+/* It may be what the node died of. */
+static bool is_poison(struct stack *s, const struct kept *k)
+{
+	uint64_t fingerprint;
+	if (poison_judge(s->group->conf.poison, span_of(k->p, k->n), &fingerprint) !=
+	    POISON_REFUSED)
+		return false;
+	counter_inc(&s->counters.poison);
+	return true;
+}
+
 static void run_lost(struct loop_work *w)
 {
 	struct node_lost *x = container_of(w, struct node_lost, work);
@@ -202,6 +213,10 @@ static void run_lost(struct loop_work *w)
 		struct iovec iov = {k->p, k->n};
 		if (k->to.node != x->node + 1)
 			continue;
+		if (is_poison(s, k)) {
+			drop(s->links, k);
+			continue;
+		}
 		if (send_now(s, &k->to, &iov, 1, &to) == 0) {
 			k->to.node = (uint16_t)(to + 1);
 			counter_inc(&s->counters.link_resent);

@@ -162,7 +162,10 @@ static bool stamp(struct stack *s, struct sip_flow *f, char *buf, size_t cap,
 {
 	if (f->node)
 		return s->group->user.from_node(s->user_arg, &s->msg, f, marks);
-	return sip_stamp_via(&s->msg, buf, cap, top, &f->remote) == 0;
+	if (sip_stamp_via(&s->msg, buf, cap, top, &f->remote) < 0)
+		return false;
+	poison_resize(s->msg.len);
+	return true;
 }
 
 static void deliver(struct stack *s, const struct sip_flow *from, char *buf, size_t n,
@@ -199,7 +202,9 @@ void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 {
 	arena_reset(&s->arena);
 	s->delivering = true;
+	poison_begin(buf, n);
 	deliver(s, f, buf, n, cap, marks, indexed);
+	poison_end();
 	s->delivering = false;
 	arena_reset(&s->arena);
 }
@@ -222,18 +227,24 @@ static void note_alias(struct stack *s, const struct sip_flow *f, const struct n
 	stack_reuse_alias(s->group->reuse, f, &at, peer);
 }
 
-static void on_message(void *arg, const struct sip_flow *from, char *buf, size_t n, size_t cap,
-		       const struct net_peer *peer)
+/* The answer to a node leaves by the link with it. */
+static bool refused(struct stack *s, struct sip_flow *f, struct span message,
+		    const struct net_peer *peer)
 {
-	struct stack *s = arg;
-	struct sip_flow own = *from, *f = &own;
+	bool stream = sip_transport_reliable(f->transport);
+	if (!poison_count(s->group->conf.poison))
+		return false;
+	s->group->user.classify(s->user_arg, f, stream && net_opened(s->net, f), peer);
+	return stack_refuse_poison(s, f, message);
+}
+
+static void take(struct stack *s, struct sip_flow *f, char *buf, size_t n, size_t cap,
+		 const struct net_peer *peer)
+{
 	struct sip_fault fault = {0};
 	bool stream = sip_transport_reliable(f->transport);
-	counter_inc(&s->counters.received);
-	stack_trace("received", f, span_of(buf, n));
 	if (sip_msg_index(&s->msg, span_of(buf, n), stream, limits(s), &fault) < 0) {
 		refuse(s, f, buf, cap, &fault);
-		arena_reset(&s->arena);
 		return;
 	}
 	uint32_t marks =
@@ -245,19 +256,29 @@ static void on_message(void *arg, const struct sip_flow *from, char *buf, size_t
 		stack_deliver(s, f, buf, n, cap, marks, true);
 	else
 		stack_hand_over(s, owner, f, buf, n, marks);
+}
+
+static void on_message(void *arg, const struct sip_flow *from, char *buf, size_t n, size_t cap,
+		       const struct net_peer *peer)
+{
+	struct stack *s = arg;
+	struct sip_flow own = *from;
+	counter_inc(&s->counters.received);
+	stack_trace("received", &own, span_of(buf, n));
+	poison_begin(buf, n);
+	if (!refused(s, &own, span_of(buf, n), peer))
+		take(s, &own, buf, n, cap, peer);
+	poison_end();
 	arena_reset(&s->arena);
 }
 
 /* A stream that cannot go on: an answer where one can be built, then it is closed. */
-static void on_broken(void *arg, const struct sip_flow *f, struct span head,
-		      const struct sip_fault *why)
+static void take_broken(struct stack *s, const struct sip_flow *f, struct span head,
+			const struct sip_fault *why)
 {
-	struct stack *s = arg;
 	struct sip_fault fault = *why;
 	struct sip_fault own = {0};
 	char *copy;
-	counter_inc(&s->counters.received);
-	arena_reset(&s->arena);
 	copy = arena_alloc(&s->arena, head.n + SIP_STAMP_ROOM);
 	if (!copy) {
 		counter_inc(&s->counters.dropped);
@@ -269,6 +290,19 @@ static void on_broken(void *arg, const struct sip_flow *f, struct span head,
 	    fault.status == 513)
 		own = fault;
 	refuse(s, f, copy, head.n + SIP_STAMP_ROOM, &own);
+}
+
+static void on_broken(void *arg, const struct sip_flow *f, struct span head,
+		      const struct sip_fault *why)
+{
+	struct stack *s = arg;
+	struct sip_flow own = *f;
+	counter_inc(&s->counters.received);
+	arena_reset(&s->arena);
+	poison_begin(head.p, head.n);
+	if (!refused(s, &own, head, NULL))
+		take_broken(s, f, head, why);
+	poison_end();
 	arena_reset(&s->arena);
 }
 

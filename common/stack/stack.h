@@ -13,6 +13,7 @@
 
 enum { STACK_WORKERS_MAX = 64 };
 
+struct poison;
 struct stack;
 struct stack_group;
 
@@ -92,13 +93,14 @@ struct stack_conf {
 	/* Of a cluster, by index; they live with the group. */
 	const struct stack_node *node;
 	unsigned nnodes;
-	uint16_t link_listener; /* of policy cluster */
+	uint16_t link_listener;	     /* of policy cluster */
+	const struct poison *poison; /* what is refused; NULL: nothing */
 };
 
 struct stack_counters {
 	uint64_t received, refused, dropped, handed_over, handover_full, replies,
 		answered_stateless, acks_absorbed, send_failed, link_sent, link_down,
-		link_failed, link_kept, link_resent, deferred;
+		link_failed, link_kept, link_resent, deferred, poison;
 };
 
 /*

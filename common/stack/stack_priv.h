@@ -5,6 +5,7 @@
 #define EAVES_STACK_PRIV_H
 
 #include "common/base/counter.h"
+#include "common/poison/poison.h"
 #include "common/stack/stack.h"
 
 #include <pthread.h>
@@ -33,7 +34,9 @@ struct stack {
 	struct mac_key owner_key;
 	void *user_arg;
 	struct stack_counters counters;
-	atomic_uint waiting; /* messages handed over, not dealt with yet */
+	msec poison_logged;
+	struct poison_stack *signals; /* of the worker's thread */
+	atomic_uint waiting;	      /* messages handed over, not dealt with yet */
 	struct proxy_local local[NET_LISTENERS_MAX];
 	struct addr bound[NET_LISTENERS_MAX];
 	unsigned supported;	   /* bit a transport */
@@ -63,6 +66,8 @@ void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 /* Hands a message to its owner; the bytes are copied. */
 void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, const char *buf,
 		     size_t n, uint32_t marks);
+/* refuse.c: a message that has crashed a process before is not worked on.  True: it was one. */
+bool stack_refuse_poison(struct stack *s, const struct sip_flow *f, struct span message);
 /* Logs a message at trace level. */
 void stack_trace(const char *event, const struct sip_flow *f, struct span message);
 /* From the transport: what was sent under a wire id was not delivered. */
