@@ -29,7 +29,7 @@ NEEDS_common/sip := common/base
 NEEDS_common/loop := common/base
 NEEDS_common/conf := common/sip common/base
 NEEDS_common/metrics := common/base
-NEEDS_common/net := common/sip common/loop common/base
+NEEDS_common/net := common/poison common/sip common/loop common/base
 NEEDS_common/dns := common/loop common/base
 NEEDS_common/store := common/loop common/base
 NEEDS_common/txn := common/sip common/base
@@ -44,7 +44,7 @@ NEEDS_common/locate := common/dns common/sip common/loop common/base
 NEEDS_common/admin := common/metrics common/loop common/base
 NEEDS_common/proxy := common/locate common/txn common/dns common/loop common/sip common/base
 NEEDS_common/journal := common/proxy proto $(NEEDS_common/proxy)
-NEEDS_common/stack := common/poison common/net common/dns $(NEEDS_common/proxy) common/proxy
+NEEDS_common/stack := common/net common/poison common/dns $(NEEDS_common/proxy) common/proxy
 NEEDS_common/app := common/cluster common/bus common/directory proto common/stack common/flow common/admin common/conf common/records common/store common/auth common/metrics \
 	$(NEEDS_common/stack)
 NEEDS_home/registrar := common/records common/flow proto common/store common/metrics common/sip common/base

@@ -52,6 +52,10 @@ struct net_ops {
 	 * certificate. */
 	void (*message)(void *arg, const struct sip_flow *f, char *buf, size_t n, size_t cap,
 			const struct net_peer *peer);
+	/* Before a stream's bytes are read: how many are to be passed over, because they are
+	 * not even to be looked at; 0: none; -EAGAIN: more is needed to tell.  May be NULL. */
+	ssize_t (*unread)(void *arg, const struct sip_flow *f, struct span bytes,
+			  const struct net_peer *peer);
 	/* A stream that cannot go on (sip_framer's fault): the callee may answer at once with
 	 * net_send; the connection is closed when that is written.  head: start line and
 	 * headers when these are whole, else what came. */

@@ -6,6 +6,8 @@
  */
 #include "common/net/net_priv.h"
 
+#include "common/poison/poison.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -56,6 +58,21 @@ static void broken(struct conn *c, struct span head)
 	conn_close(c);
 }
 
+static ssize_t unread(struct conn *c, struct span bytes)
+{
+	const struct net_ops *ops = &c->net->ops;
+
+	return ops->unread ? ops->unread(ops->arg, &c->flow, bytes, c->peer) : 0;
+}
+
+static enum sip_frame_result frame(struct conn *c, struct span bytes)
+{
+	poison_begin(bytes.p, bytes.n);
+	enum sip_frame_result r = sip_frame(&c->framer, bytes, &c->net->conf.limits);
+	poison_end();
+	return r;
+}
+
 /* Takes what is whole; buf has SIP_STAMP_ROOM bytes behind n.  How many bytes were used. */
 static size_t take_messages(struct conn *c, char *buf, size_t n)
 {
@@ -63,7 +80,15 @@ static size_t take_messages(struct conn *c, char *buf, size_t n)
 
 	while (off < n && c->state == CONN_OPEN) {
 		struct span rest = span_of(buf + off, n - off);
-		enum sip_frame_result r = sip_frame(&c->framer, rest, &c->net->conf.limits);
+		ssize_t skip = unread(c, rest);
+
+		if (skip == -EAGAIN)
+			return off;
+		if (skip > 0) {
+			off += (size_t)skip;
+			continue;
+		}
+		enum sip_frame_result r = frame(c, rest);
 		size_t len = c->framer.len;
 
 		switch (r) {

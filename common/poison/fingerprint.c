@@ -25,6 +25,7 @@ struct reading {
 	struct span what;	   /* method, or the digits of the status */
 	struct span value[FIELDS]; /* of the first of each; p NULL: none */
 	struct span fields;	   /* the header part behind the start line */
+	bool whole;		   /* it has its end */
 	struct span body;
 };
 
@@ -108,15 +109,19 @@ static bool is_empty_line(struct span line)
 	return line.n == 1 ? line.p[0] == '\n' : line.n == 2 && line.p[0] == '\r';
 }
 
+static size_t number_in(struct span s)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < s.n && n < LENGTH_MAX; i++)
+		if (s.p[i] >= '0' && s.p[i] <= '9')
+			n = n * 10 + (size_t)(s.p[i] - '0');
+	return n;
+}
+
 /* What Content-Length says, of what there is. */
 static struct span body_of(struct span rest, struct span length)
 {
-	size_t n = 0;
-	if (!length.p)
-		return rest;
-	for (size_t i = 0; i < length.n && n < LENGTH_MAX; i++)
-		if (length.p[i] >= '0' && length.p[i] <= '9')
-			n = n * 10 + (size_t)(length.p[i] - '0');
+	size_t n = length.p ? number_in(length) : rest.n;
 	return span_of(rest.p, n < rest.n ? n : rest.n);
 }
 
@@ -131,7 +136,8 @@ static bool read_message(struct span message, struct reading *r)
 	r->fields = rest;
 	while (rest.n) {
 		struct span line = take_line(&rest), value;
-		if (is_empty_line(line))
+		r->whole = is_empty_line(line);
+		if (r->whole)
 			break;
 		enum field f = field_of(line, &value);
 		if (f != FIELDS && !r->value[f].p)
@@ -160,6 +166,14 @@ uint64_t poison_fingerprint(const struct mac_key *k, struct span message)
 	}
 	uint64_t v = mac_final(&m);
 	return v ? v : 1;
+}
+
+size_t poison_extent(struct span bytes)
+{
+	struct reading r;
+	if (!read_message(bytes, &r) || !r.whole)
+		return 0;
+	return (size_t)(r.body.p - bytes.p) + number_in(r.value[LENGTH]);
 }
 
 struct span poison_call_id(struct span message)

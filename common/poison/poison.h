@@ -53,6 +53,9 @@ struct poison_stack *poison_stack_free(struct poison_stack *s);
  * by itself, with nothing of the parser that may have crashed: async-signal-safe.
  */
 uint64_t poison_fingerprint(const struct mac_key *k, struct span message);
+/* Where the message ends that stands first in a stream, by the same reading: the bytes of it,
+ * which may not all be there.  0: its head is not whole, or it is none. */
+size_t poison_extent(struct span bytes);
 /* The answer to a request that is refused, made of copies of its fields: 403, with the
  * fingerprint as To tag where there is none.  Its length; 0: none is to be given (ACK, a
  * response), or it has not what an answer needs, or not the room. */

@@ -238,6 +238,22 @@ static bool refused(struct stack *s, struct sip_flow *f, struct span message,
 	return stack_refuse_poison(s, f, message);
 }
 
+/* A stream's next bytes, before they are framed: that has crashed servers too. */
+static ssize_t on_unread(void *arg, const struct sip_flow *from, struct span bytes,
+			 const struct net_peer *peer)
+{
+	struct stack *s = arg;
+	struct sip_flow own = *from;
+	if (!poison_count(s->group->conf.poison) || bytes.p[0] == '\r' || bytes.p[0] == '\n')
+		return 0;
+	size_t n = poison_extent(bytes);
+	if (!n || n > limits(s)->stream_bytes)
+		return 0;
+	if (n > bytes.n)
+		return -EAGAIN;
+	return refused(s, &own, span_of(bytes.p, n), peer) ? (ssize_t)n : 0;
+}
+
 static void take(struct stack *s, struct sip_flow *f, char *buf, size_t n, size_t cap,
 		 const struct net_peer *peer)
 {
@@ -332,6 +348,7 @@ static void on_closed(void *arg, const struct sip_flow *f)
 
 const struct net_ops stack_net_ops = {
 	.message = on_message,
+	.unread = on_unread,
 	.broken = on_broken,
 	.failed = on_failed,
 	.unreachable = on_unreachable,

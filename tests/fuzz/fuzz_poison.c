@@ -1,7 +1,7 @@
 /*
- * Fuzz target: how a message is known again.  Aborts when a message that the parser takes has
- * no fields for it, or another fingerprint after the stamp, or when its refusal is no response
- * to it, or grows beyond its room.
+ * Fuzz target: how a message is known again.  Aborts when a message that the parser takes ends
+ * elsewhere, has no fields for it, or another fingerprint after the stamp, or when its refusal
+ * is no response to it, or grows beyond its room.
  */
 #include "common/poison/poison.h"
 #include "common/sip/stamp.h"
@@ -70,6 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (sip_msg_index(&m, span_of(buf, size), false, &sip_limits_default, &fault) < 0)
 		return 0;
 	must(span_eq(poison_call_id(span_of(buf, size)), m.call_id));
+	if (sip_msg_first(&m, SIP_HDR_CONTENT_LENGTH))
+		must(poison_extent(span_of(buf, size)) == m.len);
 	if (m.is_request) {
 		check_refusal(&m);
 		check_stamp(&m);

@@ -202,6 +202,21 @@ START_TEST(a_refusal_fits_its_room)
 }
 END_TEST
 
+START_TEST(the_extent_is_head_and_length)
+{
+	static const char two[] =
+		"A b SIP/2.0\r\ni: x\r\ncseq: 1 A\r\nf: y\r\nl: 3\r\n\r\nabcA b";
+	const size_t len = strlen(two) - 3;
+	for (size_t n = len - 3; n <= len + 3; n++)
+		ck_assert_uint_eq(poison_extent(span_of(two, n)), len);
+	for (size_t n = 0; n < len - 3; n++)
+		ck_assert_uint_eq(poison_extent(span_of(two, n)), 0);
+	ck_assert_uint_eq(
+		poison_extent(SPAN("A b SIP/2.0\r\ni: x\r\ncseq: 1 A\r\nf: y\r\n\r\nz")),
+		strlen("A b SIP/2.0\r\ni: x\r\ncseq: 1 A\r\nf: y\r\n\r\n"));
+}
+END_TEST
+
 START_TEST(the_call_id_is_shown)
 {
 	struct span id = poison_call_id(span_str(by_phone));
@@ -216,4 +231,4 @@ UNIT_MAIN("fingerprint", a_message_is_the_same_at_every_hop,
 	  what_is_no_message_is_known_by_its_bytes, another_key_gives_another_fingerprint,
 	  a_request_is_refused_with_its_own_fields, a_tag_that_is_there_stays,
 	  nothing_answers_an_ack_a_response_or_half_a_request, a_refusal_fits_its_room,
-	  the_call_id_is_shown)
+	  the_extent_is_head_and_length, the_call_id_is_shown)
