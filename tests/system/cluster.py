@@ -111,6 +111,13 @@ class Cluster:
 			shutil.rmtree(self.dir, ignore_errors=True)
 
 
+def registered(c, *users, **kw):
+	phones = [c.phone(u, **kw) for u in users]
+	for p in phones:
+		p.register()
+	return phones
+
+
 class Front:
 	"""A cluster of one edge and one pair of homes that looks like one Server: the tests of what
 	phones see run on it as they do on a combined server."""

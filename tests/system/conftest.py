@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from cluster import Cluster
 from eaves import Server
 
 # EAVES_CLUSTER=1: an edge and a pair of homes in the place of the combined server.
@@ -45,3 +46,24 @@ def server(start):
 def server_n(start, workers):
 	"""The same, once with one worker and once with two."""
 	return start(users=("alice", "bob", "carol"), workers=workers)
+
+
+@pytest.fixture
+def cluster(request):
+	"""cluster(...) gives a running Cluster; at the end every node is stopped and checked."""
+	made = []
+
+	def run(*args, **kw):
+		c = Cluster(*args, **kw)
+		made.append(c)
+		return c
+	yield run
+	errors = []
+	for c in made:
+		try:
+			c.close()
+		except AssertionError as e:
+			errors.append(str(e))
+		for n in c.nodes:
+			print(f"--- log of {n.name}\n{n.tail(200)}")
+	assert not errors, "\n".join(errors)

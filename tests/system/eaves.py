@@ -92,6 +92,7 @@ class Server:
 		self.changed = threading.Condition()
 		self.process = None
 		self.exit_status = None
+		self.env = {}
 		self.http = ("127.0.0.1", free_port("127.0.0.1"))
 		self.where = {}
 		self.config = merged({
@@ -137,7 +138,7 @@ class Server:
 	def start(self):
 		env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:exitcode=99",
 			UBSAN_OPTIONS="print_stacktrace=1", TSAN_OPTIONS="exitcode=66:suppressions="
-			+ str(pathlib.Path(__file__).with_name("tsan.supp")))
+			+ str(pathlib.Path(__file__).with_name("tsan.supp")), **self.env)
 		mark = len(self.lines)
 		self.process = subprocess.Popen(
 			[str(BIN / self.program), "--config", str(self.config_file)],
@@ -204,6 +205,12 @@ class Server:
 		self.process.kill()
 		self._wait_end()
 		self.process = None
+
+	def crashed(self, number=signal.SIGSEGV):
+		"""Waits for its end by that signal."""
+		status = self._wait_end()
+		self.process = None
+		assert status == -number, f"exit status {status}\n" + self.tail(100)
 
 	def restart(self):
 		self.stop()

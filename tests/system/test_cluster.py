@@ -5,37 +5,9 @@ import ssl
 import pytest
 
 from certs import Authority
-from cluster import Cluster
+from cluster import registered
 from phone import SDP, Dialog, hang_up, talk
 from sip import param
-
-
-@pytest.fixture
-def cluster(request):
-	"""cluster(...) gives a running Cluster; at the end every node is stopped and checked."""
-	made = []
-
-	def run(*args, **kw):
-		c = Cluster(*args, **kw)
-		made.append(c)
-		return c
-	yield run
-	errors = []
-	for c in made:
-		try:
-			c.close()
-		except AssertionError as e:
-			errors.append(str(e))
-		for n in c.nodes:
-			print(f"--- log of {n.name}\n{n.tail(200)}")
-	assert not errors, "\n".join(errors)
-
-
-def registered(c, *users, **kw):
-	phones = [c.phone(u, **kw) for u in users]
-	for p in phones:
-		p.register()
-	return phones
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
