@@ -104,8 +104,8 @@ struct app_conf *app_conf_unref(struct app_conf *c);
 /* setup.c: everything from the configuration, in order, but for threads; -errno and ret_error.
  */
 int app_setup(struct app *a, char ret_error[APP_ERROR_MAX]);
-/* Starts the threads.  0 or -errno. */
-int app_start(struct app *a);
+/* Starts the threads.  -errno and ret_error. */
+int app_start(struct app *a, char ret_error[APP_ERROR_MAX]);
 /* cluster.c: parts before records and store (open), and after them (attach). */
 int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX]);
 int app_nodes_attach(struct app *a, char ret_error[APP_ERROR_MAX]);
@@ -119,14 +119,13 @@ uint16_t app_first_of_pair(const struct app *a, uint16_t node);
 bool app_same_pair(const struct app *a, uint16_t x, uint16_t y);
 /* nodes.c: commands and metrics of the cluster. */
 int app_nodes_admin(struct app *a);
-/* poison.c: the set with what is remembered in data_dir; and what other nodes tell.  -errno and
- * ret_error. */
-int app_poison_open(struct app *a, char ret_error[APP_ERROR_MAX]);
-/* Of a node of a cluster: what is told by datagrams, in the bus's loop. */
-int app_poison_listen(struct app *a, char ret_error[APP_ERROR_MAX]);
+/* poison.c: the set, still empty.  0 or -ENOMEM. */
+int app_poison_open(struct app *a);
+/* What is remembered in data_dir, and of a node of a cluster what others tell by datagrams;
+ * from now on a crash is told and written down.  -errno and ret_error. */
+int app_poison_arm(struct app *a, char ret_error[APP_ERROR_MAX]);
+/* Before the bus's loop ends; after the workers. */
 void app_poison_unlisten(struct app *a);
-/* From now on a crash is told and written down. */
-int app_poison_arm(struct app *a);
 void app_poison_close(struct app *a);
 /* In the bus's thread: reads what has come by now; a node came to life and is to be told what
  * is known; a notice. */

@@ -341,8 +341,7 @@ int app_nodes_attach(struct app *a, char ret_error[APP_ERROR_MAX])
 	if (!n)
 		return 0;
 	cluster_attach(n->cluster, a->records);
-	int r = open_bus(n, a->conf->conf, ret_error);
-	return r < 0 ? r : app_poison_listen(a, ret_error);
+	return open_bus(n, a->conf->conf, ret_error);
 }
 
 /* ---- life ---- */

@@ -114,7 +114,7 @@ static int serve(struct app *a)
 	if (r == 0)
 		r = app_setup(a, error);
 	if (r == 0)
-		r = app_start(a);
+		r = app_start(a, error);
 	if (r == 0)
 		r = run(a);
 	else

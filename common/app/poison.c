@@ -119,21 +119,6 @@ static int remember(struct app_poison *p, const char *dir, char ret_error[APP_ER
 	return r;
 }
 
-int app_poison_open(struct app *a, char ret_error[APP_ERROR_MAX])
-{
-	struct app_poison *p = &a->poison;
-	const struct conf *c = a->conf->conf;
-	struct span secret =
-		c->cluster.node ? span_of((const char *)a->cluster_secret, APP_SECRET_BYTES)
-				: span_of((const char *)a->secret, APP_SECRET_BYTES);
-	p->file = p->socket = -1;
-	p->fingerprint_key = mac_derive_key(secret, "poison");
-	p->note_key = mac_derive_key(secret, "poison note");
-	if (!(p->set = poison_new(&p->fingerprint_key)))
-		return -ENOMEM;
-	return c->data_dir ? remember(p, c->data_dir, ret_error) : 0;
-}
-
 /* ---- what other nodes tell ---- */
 
 static void tell_all(struct app *a, int node)
@@ -183,6 +168,8 @@ static bool look(struct app *a)
 	char note[POISON_NOTE_BYTES + 1];
 	struct poison_item v;
 	unsigned node;
+	if (p->socket < 0)
+		return false;
 	ssize_t n = recvfrom(p->socket, note, sizeof(note), MSG_DONTWAIT, &from.sa, &len);
 	if (n < 0)
 		return errno != EAGAIN; /* else the error of an earlier send */
@@ -241,14 +228,18 @@ void app_poison_tell(struct app *a, unsigned node)
 		wheel_arm(loop_wheel(l), &p->tell, loop_now(l) + TELL_MS);
 }
 
-int app_poison_listen(struct app *a, char ret_error[APP_ERROR_MAX])
+void app_poison_unlisten(struct app *a)
+{
+	a->poison.watch = loop_watch_free(a->poison.watch);
+}
+
+static int listen_to_nodes(struct app *a, char ret_error[APP_ERROR_MAX])
 {
 	struct app_poison *p = &a->poison;
 	const struct conf *c = a->conf->conf;
 	const struct addr *own = &c->cluster.nodes[c->cluster.self].bus_addr;
 	char text[ADDR_TEXT_MAX];
 
-	wheel_timer_init(&p->tell, on_tell);
 	p->socket = socket(own->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (p->socket < 0 || bind(p->socket, &own->sa, addr_len(own)) < 0) {
 		int error = errno;
@@ -261,14 +252,24 @@ int app_poison_listen(struct app *a, char ret_error[APP_ERROR_MAX])
 	return p->watch ? loop_watch_set(p->watch, LOOP_READ) : -ENOMEM;
 }
 
-void app_poison_unlisten(struct app *a)
-{
-	a->poison.watch = loop_watch_free(a->poison.watch);
-}
-
 /* ---- life ---- */
 
-int app_poison_arm(struct app *a)
+int app_poison_open(struct app *a)
+{
+	struct app_poison *p = &a->poison;
+	struct span secret =
+		a->conf->conf->cluster.node
+			? span_of((const char *)a->cluster_secret, APP_SECRET_BYTES)
+			: span_of((const char *)a->secret, APP_SECRET_BYTES);
+	p->file = p->socket = -1;
+	p->fingerprint_key = mac_derive_key(secret, "poison");
+	p->note_key = mac_derive_key(secret, "poison note");
+	wheel_timer_init(&p->tell, on_tell);
+	p->set = poison_new(&p->fingerprint_key);
+	return p->set ? 0 : -ENOMEM;
+}
+
+static int arm(struct app *a)
 {
 	const struct app_poison *p = &a->poison;
 	const struct conf *c = a->conf->conf;
@@ -281,6 +282,15 @@ int app_poison_arm(struct app *a)
 		if (i != c->cluster.self)
 			k.to[k.n++] = c->cluster.nodes[i].bus_addr;
 	return crash_arm(&k);
+}
+
+int app_poison_arm(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	const struct conf *c = a->conf->conf;
+	int r = c->data_dir ? remember(&a->poison, c->data_dir, ret_error) : 0;
+	if (r == 0 && a->nodes)
+		r = listen_to_nodes(a, ret_error);
+	return r < 0 ? r : arm(a);
 }
 
 void app_poison_close(struct app *a)

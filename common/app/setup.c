@@ -393,7 +393,7 @@ int app_setup(struct app *a, char ret_error[APP_ERROR_MAX])
 			 "advertise");
 		return r;
 	}
-	if ((r = app_poison_open(a, ret_error)) < 0 || (r = open_store(a, ret_error)) < 0 ||
+	if ((r = app_poison_open(a)) < 0 || (r = open_store(a, ret_error)) < 0 ||
 	    (r = app_nodes_open(a, ret_error)) < 0 || (r = open_records(a, ret_error)) < 0 ||
 	    (r = app_nodes_attach(a, ret_error)) < 0 ||
 	    (r = app_tls_apply(a, a->conf->conf, ret_error)) < 0 ||
@@ -405,10 +405,14 @@ int app_setup(struct app *a, char ret_error[APP_ERROR_MAX])
 	return 0;
 }
 
-int app_start(struct app *a)
+int app_start(struct app *a, char ret_error[APP_ERROR_MAX])
 {
-	int r = app_poison_arm(a);
-	if (r == 0)
-		r = app_nodes_start(a);
-	return r < 0 ? r : stack_group_start(a->stacks);
+	int r = app_poison_arm(a, ret_error);
+	if (r < 0)
+		return r;
+	if ((r = app_nodes_start(a)) == 0)
+		r = stack_group_start(a->stacks);
+	if (r < 0)
+		snprintf(ret_error, APP_ERROR_MAX, "cannot start a thread: %s", strerror(-r));
+	return r;
 }
