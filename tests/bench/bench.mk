@@ -1,8 +1,8 @@
-# Benchmarks against Kamailio: run.py's head says how.  A whole run takes some 20 minutes.
+# Benchmarks against Kamailio: run.py's head says how.  A whole run takes some 45 minutes.
 
 .PHONY: bench
 # BENCH: run.py's options, as in make bench BENCH="--quick".
-bench: $(B)/eaves-combined $(B)/eavesctl $(B)/bench/sipload $(B)/bench/floor
+bench: $(B)/eaves-combined $(B)/eaves-edge $(B)/eaves-home $(B)/eavesctl $(B)/bench/sipload $(B)/bench/floor
 	python3 tests/bench/run.py --build $(B) $(BENCH)
 
 $(B)/bench/sipload: $(wildcard tests/bench/sipload/*.c) $(wildcard tests/bench/sipload/*.h)

@@ -302,6 +302,22 @@ static void print(const char *name, double value, const char *unit)
 	printf("%s %.*f %s\n", name, value < 1000 ? 3 : 0, value, unit);
 }
 
+/* What the threads of one name have used: cpu.PID.NAME. */
+static void print_threads(const struct threads *a, const struct threads *b, double n)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		const struct thread_cpu *t = &b->v[i];
+		uint64_t before = 0;
+		char name[64];
+
+		for (unsigned k = 0; k < a->n; k++)
+			if (a->v[k].pid == t->pid && strcmp(a->v[k].name, t->name) == 0)
+				before = a->v[k].ns;
+		snprintf(name, sizeof(name), "cpu.%d.%s", t->pid, t->name);
+		print(name, (double)(t->ns - before) / 1e3 / n, "us/op");
+	}
+}
+
 static void report(const struct load *l, const struct snapshot *a, const struct snapshot *b,
 		   uint64_t kib_before)
 {
@@ -335,6 +351,7 @@ static void report(const struct load *l, const struct snapshot *a, const struct 
 		print("server_pss_before", (double)kib_before, "KiB");
 		print("server_pss_after", (double)server_usage(true).pss_kib, "KiB");
 		print("server_processes", b->server.processes, "processes");
+		print_threads(&a->server.threads, &b->server.threads, n);
 	}
 	print("own_cpu", (double)(b->own_ns - a->own_ns) / 1e3 / n, "us/op");
 	for (int i = 0; i < LAT_COUNT; i++) {

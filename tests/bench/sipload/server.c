@@ -11,6 +11,7 @@
 
 enum { PROCESSES_MAX = 1024 };
 static int process[PROCESSES_MAX];
+static int root[PROCESSES_MAX]; /* the given process that it descends from */
 static unsigned nprocess;
 
 /* Parent, and clock ticks in user mode and in the kernel, of /proc/PID/stat.  False without. */
@@ -43,12 +44,13 @@ static int parent_of(int pid)
 	return read_stat(pid, &parent, &user, &kernel) ? parent : -1;
 }
 
-static bool known(int pid)
+/* Its place in the table, or -1. */
+static int known(int pid)
 {
 	for (unsigned i = 0; i < nprocess; i++)
 		if (process[i] == pid)
-			return true;
-	return false;
+			return (int)i;
+	return -1;
 }
 
 /* One pass over /proc; true when a child of a known process was new. */
@@ -58,12 +60,13 @@ static bool find_children(void)
 	bool found = false;
 
 	for (struct dirent *e; d && (e = readdir(d));) {
-		int pid = atoi(e->d_name);
+		int pid = atoi(e->d_name), parent;
 
-		if (!isdigit((unsigned char)e->d_name[0]) || known(pid) ||
-		    !known(parent_of(pid)) || nprocess == PROCESSES_MAX)
+		if (!isdigit((unsigned char)e->d_name[0]) || known(pid) >= 0 ||
+		    (parent = known(parent_of(pid))) < 0 || nprocess == PROCESSES_MAX)
 			continue;
-		process[nprocess++] = pid;
+		process[nprocess] = pid;
+		root[nprocess++] = root[parent];
 		found = true;
 	}
 	if (d)
@@ -74,30 +77,66 @@ static bool find_children(void)
 void server_find(const struct options *o)
 {
 	nprocess = 0;
-	for (unsigned i = 0; i < o->npids; i++)
-		process[nprocess++] = o->pids[i];
+	for (unsigned i = 0; i < o->npids; i++) {
+		process[nprocess] = o->pids[i];
+		root[nprocess++] = o->pids[i];
+	}
 	while (nprocess && find_children())
 		;
 }
 
-static uint64_t cpu_of(int pid)
+/* The first line of a file, without its end.  False without. */
+static bool read_line(const char *path, char *line, int n)
 {
-	char path[320];
+	FILE *f = fopen(path, "r");
+	bool there = f && fgets(line, n, f);
+
+	if (f)
+		fclose(f);
+	if (there)
+		line[strcspn(line, "\n")] = 0;
+	return there;
+}
+
+static void note(struct threads *t, int pid, const char *name, uint64_t ns)
+{
+	struct thread_cpu *v = t->v;
+	unsigned i = 0;
+
+	while (i < t->n && (v[i].pid != pid || strcmp(v[i].name, name) != 0))
+		i++;
+	if (i == THREADS_MAX)
+		return;
+	if (i == t->n)
+		v[t->n++] = (struct thread_cpu){.pid = pid};
+	snprintf(v[i].name, sizeof(v[i].name), "%s", name);
+	v[i].ns += ns;
+}
+
+/* Of all threads of a process; by the threads' names too. */
+static uint64_t cpu_of(unsigned i, struct threads *ret)
+{
+	char path[320], line[128], name[sizeof(ret->v[0].name)];
 	uint64_t sum = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	snprintf(path, sizeof(path), "/proc/%d/task", process[i]);
 	DIR *d = opendir(path);
 	for (struct dirent *e; d && (e = readdir(d));) {
-		unsigned long long ns = 0;
-
 		if (!isdigit((unsigned char)e->d_name[0]))
 			continue;
-		snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", pid, e->d_name);
-		FILE *f = fopen(path, "r");
-		if (f && fscanf(f, "%llu", &ns) == 1)
-			sum += ns;
-		if (f)
-			fclose(f);
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", process[i], e->d_name);
+		if (!read_line(path, line, sizeof(line)))
+			continue;
+		snprintf(name, sizeof(name), "%.*s", (int)sizeof(name) - 1, line);
+		for (char *p = name; *p; p++)
+			*p = *p == ' ' ? '_' : *p;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", process[i],
+			 e->d_name);
+		if (!read_line(path, line, sizeof(line)))
+			continue;
+		uint64_t ns = strtoull(line, NULL, 10);
+		sum += ns;
+		note(ret, root[i], name, ns);
 	}
 	if (d)
 		closedir(d);
@@ -127,7 +166,7 @@ struct usage server_usage(bool memory)
 		uint64_t user = 0, kernel = 0;
 		int parent;
 
-		u.cpu_ns += cpu_of(process[i]);
+		u.cpu_ns += cpu_of(i, &u.threads);
 		if (read_stat(process[i], &parent, &user, &kernel)) {
 			u.user_ticks += user;
 			u.kernel_ticks += kernel;

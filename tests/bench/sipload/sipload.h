@@ -163,9 +163,21 @@ void uas_request(struct load *l, struct sock *s, const struct message *m,
 void uas_answer_due(struct load *l, struct op *o);
 
 /* server.c: the servers' processes and their children. */
+enum { THREADS_MAX = 128 };
+/* Of the threads of one name in a given process and its children. */
+struct thread_cpu {
+	int pid;
+	char name[20];
+	uint64_t ns;
+};
+struct threads {
+	unsigned n;
+	struct thread_cpu v[THREADS_MAX];
+};
 struct usage {
 	uint64_t cpu_ns, user_ticks, kernel_ticks, pss_kib;
 	unsigned processes;
+	struct threads threads;
 };
 void server_find(const struct options *o);
 /* memory: pss_kib too, which costs the kernel much more than the CPU times. */
