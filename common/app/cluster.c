@@ -174,6 +174,9 @@ static void cluster_from(struct app_nodes *n, const struct app *a)
 	n->conf.second_place_ms = c->cluster.second_place_ms;
 	n->conf.compare_ms = c->cluster.compare_ms;
 	n->conf.queue_bytes = c->cluster.queue_bytes;
+	/* Operators write little, and then the homes are to know it. */
+	if (c->cluster.nodes[n->conf.self].role == CONF_ROLE_EDGE)
+		n->conf.gather_ms = 0;
 	n->conf.boot = a->boot;
 	n->conf.digest_key = mac_derive_key(secret, "digest");
 	n->conf.domain = mac_span(&n->conf.digest_key, span_str(c->domain));

@@ -12,6 +12,7 @@ const struct cluster_conf cluster_conf_default = {
 	.heartbeat_ms = 250,
 	.dead_ms = 750,
 	.second_place_ms = 1000,
+	.gather_ms = 20,
 	.compare_ms = 2000,
 	.queue_bytes = 16 << 20,
 };
@@ -89,8 +90,7 @@ struct cluster *cluster_free(struct cluster *c)
 	}
 	live_end(c);
 	compare_stop(c);
-	for (unsigned i = 0; i < c->conf.n; i++)
-		send_end(&c->peer[i]);
+	send_stop(c);
 	place_end(c);
 	receive_end(c);
 	admin_end(c);

@@ -42,6 +42,9 @@ struct cluster_conf {
 	uint32_t heartbeat_ms;	  /* default 250 */
 	uint32_t dead_ms;	  /* nothing heard for so long: dead; default 750 */
 	uint32_t second_place_ms; /* longest wait for a second place; default 1000 */
+	/* Records for other nodes are gathered for so long, while there is a partner whose
+	 * word is enough; what nobody waits for without one too.  Default 20; 0: not. */
+	uint32_t gather_ms;
 	/* Between two comparisons of tables; default 2000.  For large tables longer, 10 records
 	 * a millisecond; what is known to differ is compared at once. */
 	uint32_t compare_ms;

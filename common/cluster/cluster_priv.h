@@ -93,6 +93,8 @@ struct cluster {
 	atomic_bool draining;
 	struct wheel_timer heartbeat;
 
+	struct wheel_timer gather_timer;
+
 	struct list waiting; /* units, by the time they wait until */
 	struct list asking;  /* those that wait for the word of the store below first */
 	struct wheel_timer waiting_timer;
@@ -190,13 +192,18 @@ uint64_t cluster_sharers(const struct cluster *c, const struct store_row *row, u
 
 /* send.c */
 void send_init(struct cluster *c);
+void send_stop(struct cluster *c);
 /* A new stream, with nothing in it. */
 void send_restart(struct peer *p);
 void send_end(struct peer *p);
-/* False: the queue was full, and is dropped, without this one. */
-bool send_add(struct peer *p, struct unit *u);
+/* It leaves at once, or when more has gathered.  False: the queue was full, and is dropped,
+ * without this one. */
+bool send_add(struct peer *p, struct unit *u, bool at_once);
+/* What waits leaves in that time at the latest. */
+void send_within(struct peer *p, uint32_t ms);
 void send_flush(struct peer *p);
-void send_flush_all(struct cluster *c);
+/* What is due, and acknowledgements. */
+void send_due(struct cluster *c);
 bool send_acked(struct peer *p, const Eaves__Ack *a);
 
 /* receive.c */

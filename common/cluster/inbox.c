@@ -12,7 +12,7 @@ static void run_work(struct loop_work *w)
 {
 	static void (*const run[WORKS])(struct cluster * c) = {
 		[WORK_INBOX] = cluster_inbox,
-		[WORK_FLUSH] = send_flush_all,
+		[WORK_FLUSH] = send_due,
 		[WORK_STEP] = compare_step,
 		[WORK_SPEAK] = live_speak_all,
 	};

@@ -47,6 +47,7 @@ struct outbox {
 	uint32_t room; /* a power of 2, or 0 */
 	uint64_t head, sent, tail;
 	size_t bytes;
+	msec due;		      /* what waits leaves then; 0: nothing does */
 	uint64_t stream, first, next; /* batches [first, next) are in flight */
 	uint64_t persisted;
 	uint32_t repeat_ms;

@@ -128,9 +128,20 @@ static uint64_t givers(const struct cluster *c, const struct store_row *row, uin
 	return found;
 }
 
+/* Of those, who gets it at once.  The partner does: it may have to go on with it next, and its word
+ * is enough for who waits; should that not come, the others' do, a little later. */
+static uint64_t at_once(const struct cluster *c, const struct unit *u, uint64_t to)
+{
+	int partner = cluster_partner(c, c->conf.self);
+
+	if (partner >= 0 && (to & bit((unsigned)partner)))
+		return bit((unsigned)partner);
+	return u->done ? to : 0;
+}
+
 /* False: it does not. */
 static bool send_to(struct cluster *c, struct unit *u, unsigned node, const uint64_t *mask,
-		    bool whole)
+		    bool whole, bool soon)
 {
 	struct peer *p = &c->peer[node];
 	struct unit *part = whole ? unit_ref(u) : unit_part(c, u, mask, bit(node));
@@ -139,7 +150,7 @@ static bool send_to(struct cluster *c, struct unit *u, unsigned node, const uint
 		compare_unsure(p); /* it gets it that way */
 		return false;
 	}
-	bool queued = send_add(p, part);
+	bool queued = send_add(p, part, soon);
 	unit_unref(part);
 	return queued;
 }
@@ -170,9 +181,10 @@ static void spread(struct cluster *c, struct unit *u)
 	uint64_t to = first ? safe & any : any;
 	u->given |= to;
 	u->rest = any != to;
+	uint64_t soon = at_once(c, u, to);
 	for (; to; to &= to - 1) {
 		unsigned node = (unsigned)__builtin_ctzll(to);
-		if (send_to(c, u, node, mask, all & bit(node)) && u->done)
+		if (send_to(c, u, node, mask, all & bit(node), soon & bit(node)) && u->done)
 			u->places |= safe & bit(node);
 	}
 }
@@ -241,8 +253,11 @@ void place_lost(struct cluster *c, struct unit *u, unsigned node)
 	if (!(u->places & bit(node)))
 		return;
 	u->places &= ~bit(node);
-	if (!list_empty(&u->link))
-		settle(c, u);
+	if (list_empty(&u->link))
+		return;
+	for (uint64_t left = u->places; left; left &= left - 1) /* theirs is the word now */
+		send_within(&c->peer[__builtin_ctzll(left)], 0);
+	settle(c, u);
 }
 
 static void arm_waiting(struct cluster *c)

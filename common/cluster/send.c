@@ -1,15 +1,16 @@
 /*
  * The stream to each node: units wait in its ring, leave in batches (all that has gathered, up
- * to 64 KB), and stay until they are acknowledged; what is not is repeated.  A queue that is
- * full, or whose node is gone, is dropped, and comparison brings what was in it: a slow node
- * costs itself.
+ * to 64 KB), and stay until they are acknowledged; what is not is repeated.  For what nobody
+ * waits for batches are gathered a little longer: a message costs both sides two threads woken
+ * each, however much is in it.  A queue that is full, or whose node is gone, is dropped, and
+ * comparison brings what was in it: a slow node costs itself.
  */
 #include "common/cluster/cluster_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RING_FIRST = 64, REPEATED_AT_ONCE = 8 };
+enum { RING_FIRST = 64, REPEATED_AT_ONCE = 8, GATHERED_MAX = 256 };
 
 static struct batch *batch_of(struct outbox *o, uint64_t seq)
 {
@@ -53,6 +54,7 @@ static void drop(struct peer *p)
 	o->ring = NULL;
 	o->room = 0;
 	o->bytes = 0;
+	o->due = 0;
 	o->head = o->sent = o->tail = 0;
 	o->first = o->next = 1;
 	o->persisted = 0;
@@ -88,7 +90,20 @@ static void overflow(struct peer *p)
 	compare_unsure(p);
 }
 
-bool send_add(struct peer *p, struct unit *u)
+void send_within(struct peer *p, uint32_t ms)
+{
+	struct cluster *c = p->c;
+	msec due = loop_now(c->loop) + ms;
+
+	if (!p->out.due || due < p->out.due)
+		p->out.due = due;
+	if (ms == 0)
+		gate_post(c, WORK_FLUSH);
+	else if (!wheel_armed(&c->gather_timer) || c->gather_timer.due > due)
+		wheel_arm(loop_wheel(c->loop), &c->gather_timer, due);
+}
+
+bool send_add(struct peer *p, struct unit *u, bool at_once)
 {
 	struct outbox *o = &p->out;
 
@@ -99,7 +114,8 @@ bool send_add(struct peer *p, struct unit *u)
 	*unit_at(o, o->tail++) = unit_ref(u);
 	o->bytes += u->bytes;
 	note_bytes(p);
-	gate_post(p->c, WORK_FLUSH);
+	at_once |= o->tail - o->sent >= GATHERED_MAX;
+	send_within(p, at_once ? 0 : p->c->conf.gather_ms);
 	return true;
 }
 
@@ -182,6 +198,8 @@ void send_flush(struct peer *p)
 		if (send_batch(p, o->next - 1) < 0)
 			break; /* the bus is full or broken: later */
 	}
+	if (o->sent == o->tail)
+		o->due = 0;
 	if (idle && o->first != o->next)
 		arm(p);
 }
@@ -194,14 +212,33 @@ static void say_ack(struct peer *p)
 		wire_send(p, &e);
 }
 
-void send_flush_all(struct cluster *c)
+void send_due(struct cluster *c)
 {
+	msec now = loop_now(c->loop);
+
 	for (unsigned i = 0; i < c->conf.n; i++) {
 		struct peer *p = &c->peer[i];
-		send_flush(p);
+		if (p->out.due && p->out.due <= now)
+			send_flush(p);
 		if (p->in.ack_due)
 			say_ack(p);
 	}
+}
+
+static void on_gathered(struct wheel_timer *t, msec tick)
+{
+	struct cluster *c = container_of(t, struct cluster, gather_timer);
+	msec now = loop_now(c->loop), next = 0;
+
+	(void)tick;
+	send_due(c);
+	for (unsigned i = 0; i < c->conf.n; i++) {
+		msec due = c->peer[i].out.due;
+		if (due > now && (!next || due < next))
+			next = due;
+	}
+	if (next)
+		wheel_arm(loop_wheel(c->loop), t, next);
 }
 
 /* ---- what was not acknowledged ---- */
@@ -317,8 +354,16 @@ bool send_acked(struct peer *p, const Eaves__Ack *a)
 	return true;
 }
 
+void send_stop(struct cluster *c)
+{
+	for (unsigned i = 0; i < c->conf.n; i++)
+		send_end(&c->peer[i]);
+	wheel_stop(loop_wheel(c->loop), &c->gather_timer);
+}
+
 void send_init(struct cluster *c)
 {
+	wheel_timer_init(&c->gather_timer, on_gathered);
 	for (unsigned i = 0; i < c->conf.n; i++) {
 		struct outbox *o = &c->peer[i].out;
 		wheel_timer_init(&o->timer, on_repeat);

@@ -70,6 +70,8 @@ static inline void rig_prepare(unsigned i)
 	};
 	n->conf = cluster_conf_default;
 	n->conf.self = i;
+	if (rig_nodes[i].role == CLUSTER_EDGE)
+		n->conf.gather_ms = 0; /* as common/app has it */
 	n->conf.n = NODES;
 	n->conf.digest_key = rig_key;
 	memcpy(n->conf.node, rig_nodes, sizeof(rig_nodes));

@@ -22,14 +22,64 @@ START_TEST(a_yes_leaves_when_the_partner_has_the_record)
 	ck_assert_uint_eq(counters_of(A1).waiting, 0);
 	ck_assert_uint_le(RIG_UNTIL(p.calls, 100), 3); /* there and back */
 	KEPT(p, 0);
-	ck_assert(has(A2, "alice", "sip:1") && has(E1, "alice", "sip:1") &&
-		  has(E2, "alice", "sip:1"));
+	ck_assert(has(A2, "alice", "sip:1"));
+	RIG_UNTIL(has(E1, "alice", "sip:1") && has(E2, "alice", "sip:1"), 25);
 	ck_assert(!has(B1, "alice", "sip:1"));
 	ck_assert_uint_eq(counters_of(A1).waiting, 0);
 	ck_assert_uint_eq(counters_of(A1).alone, 0);
 	rig_run(500);
 	ck_assert_uint_eq(p.calls, 1);
 	ck_assert_uint_eq(counters_of(A1).repeated, 0);
+	rig_end();
+}
+END_TEST
+
+/* Nobody waits for the edges while the partner's word is enough. */
+START_TEST(what_the_edges_get_is_gathered)
+{
+	enum { N = 200 };
+	static struct promise p[N];
+	char user[16];
+	rig_begin(17);
+	rig_meet(4);
+	rig_run(1000);
+	uint64_t before = counters_of(A1).batches_sent;
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(user, sizeof(user), "u%u", i);
+		ck_assert_int_eq(bind(A1, user, "sip:1", &p[i]), 0);
+		rig_run(1);
+	}
+	RIG_UNTIL(p[N - 1].calls, 3);
+	rig_run(25);
+	/* Comparison has some sent earlier. */
+	ck_assert_uint_le(counters_of(A1).batches_sent - before, N + 2 * (N / 20) + N / 20);
+	ck_assert_uint_eq(counters_of(A1).repeated, 0);
+	ck_assert(all_same());
+	rig_end();
+}
+END_TEST
+
+START_TEST(what_the_partner_dies_with_is_asked_of_the_edges_at_once)
+{
+	struct promise p;
+	rig_begin(18);
+	rig_meet(NODES);
+	rig_run(1000);
+	rig_cut(1 << A1, 1 << A2, true, false);
+	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	rig_run(2);
+	ck_assert_uint_eq(p.calls, 0);
+	rig_kill(A2);
+	ck_assert_uint_le(RIG_UNTIL(p.calls, 100), 3);
+	KEPT(p, 0);
+	/* One that is there and silent is waited for no longer than the others take. */
+	rig_cut(1 << A1, 1 << A2, false, false);
+	rig_start(A2);
+	RIG_UNTIL(all_equal(), 2000);
+	rig_cut(1 << A1, 1 << A2, true, false);
+	ck_assert_int_eq(bind(A1, "alice", "sip:2", &p), 0);
+	ck_assert_uint_le(RIG_UNTIL(p.calls, 100), 25);
+	KEPT(p, 0);
 	rig_end();
 }
 END_TEST
@@ -383,6 +433,8 @@ START_TEST(a_batch_that_nobody_shares_as_a_whole_has_no_second_place)
 END_TEST
 
 UNIT_MAIN("common/cluster place", a_yes_leaves_when_the_partner_has_the_record,
+	  what_the_edges_get_is_gathered,
+	  what_the_partner_dies_with_is_asked_of_the_edges_at_once,
 	  an_edge_is_a_second_place_when_the_partner_is_dead, alone_the_answer_is_no_at_once,
 	  when_all_second_places_die_the_answer_is_no_at_once,
 	  nobody_waits_longer_than_second_place_ms, who_waits_at_the_end_hears_no,
