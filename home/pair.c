@@ -9,7 +9,7 @@ static void tell_use(void *arg, struct span use)
 	const struct home *h = arg;
 	int partner = cluster_partner(h->cluster, cluster_self(h->cluster));
 	if (partner >= 0 && cluster_alive(h->cluster, (unsigned)partner))
-		cluster_notify(h->cluster, partner, APP_NOTICE_NONCE, use);
+		cluster_tell(h->cluster, partner, APP_NOTICE_NONCE, use);
 }
 
 void home_pair_start(struct home *h)

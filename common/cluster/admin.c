@@ -1,6 +1,6 @@
 /*
- * Small messages (notices) and operators' calls from an edge to another node: words and input
- * there, a text back, both in pieces.  Sent once: a call may not be one that can be repeated,
+ * Operators' calls from an edge to another node: words and input there, a text back, both in
+ * pieces.  Sent once: a call may not be one that can be repeated,
  * so what is lost on the way ends in a time-out.  A home may call nobody.
  */
 #include "common/cluster/cluster_priv.h"
@@ -15,70 +15,6 @@ enum {
 	TICK_MS = 500,
 	ERROR_MAX = 4095,
 };
-
-/* ---- notices ---- */
-
-struct notice {
-	struct item item;
-	int node;
-	unsigned kind;
-	size_t n;
-	uint8_t body[];
-};
-
-static void on_notice(struct cluster *c, struct item *it)
-{
-	struct notice *m = container_of(it, struct notice, item);
-	Eaves__Notice body = EAVES__NOTICE__INIT;
-
-	cluster_unreserve(c, sizeof(*m) + m->n);
-	body.kind = m->kind;
-	body.body = (ProtobufCBinaryData){m->n, m->body};
-	for (unsigned i = 0; i < c->conf.n && !c->ending; i++) {
-		struct peer *p = &c->peer[i];
-		Eaves__Envelope e = EAVES__ENVELOPE__INIT;
-		if (!p->open || !p->greeted || (m->node >= 0 && (unsigned)m->node != i))
-			continue;
-		e.body_case = EAVES__ENVELOPE__BODY_NOTICE;
-		e.notice = &body;
-		wire_send(p, &e);
-	}
-	free(m);
-}
-
-int cluster_notify(struct cluster *c, int node, unsigned kind, struct span body)
-{
-	if (body.n > CLUSTER_NOTICE_MAX_BYTES)
-		return -EMSGSIZE;
-	if (node != -1 && !peer_of(c, (unsigned)node))
-		return -EINVAL;
-	struct notice *m = malloc(sizeof(*m) + body.n);
-	if (!m)
-		return -ENOMEM;
-	int rc = cluster_reserve(c, sizeof(*m) + body.n);
-	if (rc < 0) {
-		free(m);
-		return rc;
-	}
-	*m = (struct notice){
-		.item = {NULL, on_notice}, .node = node, .kind = kind, .n = body.n};
-	if (body.n)
-		memcpy(m->body, body.p, body.n);
-	cluster_hand(c, &m->item);
-	return 0;
-}
-
-bool admin_notice(struct peer *p, const Eaves__Notice *m)
-{
-	struct cluster *c = p->c;
-
-	if (m->body.len > CLUSTER_NOTICE_MAX_BYTES)
-		return false;
-	if (c->ops.notice)
-		c->ops.notice(c->ops.arg, p->index, m->kind,
-			      span_of((const char *)m->body.data, m->body.len));
-	return true;
-}
 
 /* ---- our calls ---- */
 

@@ -155,6 +155,9 @@ void cluster_set_load(struct cluster *c, uint32_t calls, uint32_t cpu_permille);
 /* To one node, or to all that live (node -1): sent once, never repeated.  0, -ENOMEM,
  * -EMSGSIZE, -EINVAL (no such node), -ENOSPC (the loop does not run). */
 int cluster_notify(struct cluster *c, int node, unsigned kind, struct span body);
+/* The same to one node and without hurry: it goes with what else is for that node, after
+ * gather_ms at the latest, and what is told of one kind may arrive as one, bodies joined. */
+int cluster_tell(struct cluster *c, int node, unsigned kind, struct span body);
 /* Asks a node for what its eavesctl would say; reply is called once in the loop's thread:
  * status 0 or -errno (-ETIMEDOUT, -EHOSTUNREACH ...) and the text.  Sent once: after -ETIMEDOUT
  * it may have been done.  0, or without a call of reply: -EBUSY (too many wait), -EMSGSIZE,

@@ -67,11 +67,6 @@ struct pair {
 
 enum log_what { LOG_BAD, LOG_REFUSED, LOG_FULL, LOG_ALONE, LOG_STRANGER, LOG_WHATS };
 
-struct buffer {
-	uint8_t *p;
-	size_t n, room;
-};
-
 struct cluster {
 	struct store store; /* first: what records know */
 	struct loop *loop;
@@ -246,11 +241,15 @@ bool pull_step(struct cluster *c);
 bool pull_ask(struct peer *p, const Eaves__Ask *m);
 bool pull_rows(struct peer *p, const Eaves__Rows *m);
 
+/* notice.c */
+void notice_flush(struct peer *p);
+void notice_end(struct peer *p);
+bool notice_receive(struct peer *p, const Eaves__Notice *m);
+
 /* admin.c */
 void admin_init(struct cluster *c);
 void admin_end(struct cluster *c);
 void admin_lost(struct peer *p);
-bool admin_notice(struct peer *p, const Eaves__Notice *m);
 bool admin_call(struct peer *p, const Eaves__AdminCall *m);
 bool admin_reply(struct peer *p, const Eaves__AdminReply *m);
 

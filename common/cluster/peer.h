@@ -28,6 +28,11 @@ enum {
 	BOOTS_MAX = 4,
 };
 
+struct buffer {
+	uint8_t *p;
+	size_t n, room;
+};
+
 /* Handed over from any thread (inbox.c). */
 struct item {
 	struct item *next;
@@ -111,6 +116,8 @@ struct peer {
 	struct item suspected;
 	atomic_bool suspect_posted;
 	struct outbox out;
+	struct buffer hints; /* notices to come, of one kind */
+	unsigned hint_kind;
 	struct inbound in;
 	struct sweep sweep;
 	struct pull pull;

@@ -345,7 +345,7 @@ static bool deliver(struct peer *p, const Eaves__Envelope *e)
 	case EAVES__ENVELOPE__BODY_ROWS:
 		return pull_rows(p, e->rows);
 	case EAVES__ENVELOPE__BODY_NOTICE:
-		return admin_notice(p, e->notice);
+		return notice_receive(p, e->notice);
 	case EAVES__ENVELOPE__BODY_ADMIN_CALL:
 		return admin_call(p, e->admin_call);
 	case EAVES__ENVELOPE__BODY_ADMIN_REPLY:

@@ -77,6 +77,7 @@ void send_restart(struct peer *p)
 
 void send_end(struct peer *p)
 {
+	notice_end(p);
 	drop(p);
 }
 
@@ -193,6 +194,7 @@ void send_flush(struct peer *p)
 	if (!p->open || !p->greeted)
 		return;
 	bool idle = o->first == o->next;
+	notice_flush(p);
 	while (o->sent != o->tail && o->next - o->first < FLIGHT_BATCHES) {
 		cut(p);
 		if (send_batch(p, o->next - 1) < 0)
