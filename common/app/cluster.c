@@ -313,6 +313,7 @@ int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX])
 	if (!(n = a->nodes = calloc(1, sizeof(*n))) || !(n->loop = loop_new(0)))
 		return -ENOMEM;
 	n->app = a;
+	loop_gather_wakes(n->loop);
 	cluster_from(n, a);
 	n->alone = !has_partner(n);
 	int r = node_of(n, n->conf.self)->role == CLUSTER_EDGE ? app_redis_open(a, ret_error)

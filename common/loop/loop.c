@@ -23,6 +23,8 @@ enum {
 	SIGNALS_MAX = 4,
 	CACHE_LINE = 64,
 	TICK_MS = 8, /* timers that end a sleep are late by less than this; see arm_tick */
+	OWED_MAX = 8,
+	OWED_POSTS = 64,
 };
 
 struct hook {
@@ -52,9 +54,14 @@ struct loop {
 	struct hook hook[HOOKS_MAX];
 	unsigned nsignals;
 	struct sig signal[SIGNALS_MAX];
+	struct loop *owed[OWED_MAX]; /* posted to in this round, and not woken yet */
+	unsigned nowed, owed_posts;
+	bool gathers;
 	struct moderation moderation;
 	struct wheel wheel;
 };
+
+static __thread struct loop *in_round; /* of this thread, one that gathers wake-ups */
 
 /* Both descriptors are edge-triggered: that we are awake is all there is to know, they are
  * never read.  Posted work and the wheel are served by every round. */
@@ -216,6 +223,34 @@ static void wake(struct loop *l)
 	while (n < 0 && errno == EINTR);
 }
 
+static void wake_owed(struct loop *l)
+{
+	for (unsigned i = 0; i < l->nowed; i++)
+		wake(l->owed[i]);
+	l->nowed = l->owed_posts = 0;
+}
+
+void loop_gather_wakes(struct loop *l)
+{
+	l->gathers = true;
+}
+
+/* What one round posts to another loop it is to find in one piece: it is woken at the end of
+ * that round, or when there is a lot for it. */
+static void owe(struct loop *l, struct loop *to)
+{
+	unsigned i = 0;
+
+	while (i < l->nowed && l->owed[i] != to)
+		i++;
+	if (i == OWED_MAX || ++l->owed_posts >= OWED_POSTS) {
+		wake_owed(l);
+		i = 0;
+	}
+	if (i == l->nowed)
+		l->owed[l->nowed++] = to;
+}
+
 void loop_post(struct loop *l, struct loop_work *w)
 {
 	struct loop_work *old = atomic_load_explicit(&l->posted, memory_order_relaxed);
@@ -223,7 +258,10 @@ void loop_post(struct loop *l, struct loop_work *w)
 	do
 		w->next = old;
 	while (!atomic_compare_exchange_weak(&l->posted, &old, w));
-	wake(l);
+	if (!in_round)
+		wake(l);
+	else if (in_round != l)
+		owe(in_round, l);
 }
 
 void loop_stop(struct loop *l)
@@ -313,10 +351,13 @@ void loop_round(struct loop *l, int64_t max_wait_ms)
 		arm_limit(l, max_wait_ms);
 	}
 	l->now_is_old = true;
+	in_round = l->gathers ? l : NULL;
 	event_base_loop(l->base, block ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
 	loop_now(l);
 	run_posted(l);
 	wheel_advance(&l->wheel, l->now);
+	in_round = NULL;
+	wake_owed(l);
 }
 
 unsigned loop_finish(struct loop *l)

@@ -53,6 +53,10 @@ struct loop_work {
 /* Thread-safe, lock-free for the poster but for the wake-up of a sleeping loop. */
 void loop_post(struct loop *l, struct loop_work *w);
 
+/* Other loops that are posted to in a round of this one are woken once, at its end: for who
+ * never waits for another thread in a round, and ends before those loops are freed. */
+void loop_gather_wakes(struct loop *l);
+
 /* fn is called in the loop's thread when the process gets the signal, which is ignored once the
  * loop is freed: the end of a process is not to be cut short.  Of one loop in a process.
  * 0, -ENOSPC (at most 4), -ENOMEM. */

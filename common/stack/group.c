@@ -175,6 +175,7 @@ static int wire(struct stack *s, char *ret_error)
 	s->loop = loop_new(c->moderation_us);
 	if (!s->loop || arena_init(&s->arena, STACK_ARENA_BYTES) < 0)
 		return -ENOMEM;
+	loop_gather_wakes(s->loop);
 	if ((r = open_net(s, ret_error)) < 0)
 		return r;
 	s->dns = dns_new(s->loop, &c->dns);

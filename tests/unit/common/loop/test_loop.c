@@ -7,7 +7,10 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -95,6 +98,130 @@ static void *stop_it(void *arg)
 	loop_stop(arg);
 	return NULL;
 }
+
+/* A loop in a thread of its own, and what it had served when the round that posted to it came
+ * to its end. */
+static struct {
+	struct loop *l;
+	atomic_int tid;
+	atomic_uint done;
+	unsigned at_end;
+} other;
+
+static void run_other(struct loop_work *w)
+{
+	(void)w;
+	atomic_fetch_add(&other.done, 1);
+}
+
+static void *run_other_loop(void *arg)
+{
+	(void)arg;
+	atomic_store(&other.tid, gettid());
+	loop_run(other.l);
+	return NULL;
+}
+
+/* There is nothing that it could wait for but its descriptors. */
+static bool other_sleeps(void)
+{
+	char path[64], state = 0;
+
+	if (!atomic_load(&other.tid))
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", atomic_load(&other.tid));
+	FILE *f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
+	fclose(f);
+	return state == 'S';
+}
+
+enum { OTHERS = 12, POSTS = 200 };
+static struct loop_work posts[POSTS];
+static unsigned nposts;
+
+static void post_posts(struct loop_work *w)
+{
+	(void)w;
+	for (unsigned i = 0; i < nposts; i++) {
+		posts[i].run = run_other;
+		loop_post(other.l, &posts[i]);
+	}
+	other.at_end = atomic_load(&other.done);
+}
+
+static void post_in_round(unsigned n)
+{
+	struct loop *l = loop_new(0);
+	struct loop_work start = {.run = post_posts};
+	pthread_t t;
+
+	loop_gather_wakes(l);
+	other.l = loop_new(0);
+	atomic_store(&other.done, 0);
+	atomic_store(&other.tid, 0);
+	nposts = n;
+	ck_assert_int_eq(pthread_create(&t, NULL, run_other_loop, NULL), 0);
+	while (!other_sleeps())
+		sched_yield();
+	loop_post(l, &start);
+	loop_round(l, 0);
+	while (atomic_load(&other.done) < n)
+		sched_yield();
+	loop_stop(other.l);
+	pthread_join(t, NULL);
+	loop_free(l);
+	loop_free(other.l);
+}
+
+START_TEST(a_loop_that_gathers_wake_ups_gives_them_at_the_end_of_its_round)
+{
+	post_in_round(3);
+	ck_assert_uint_eq(other.at_end, 0);
+	post_in_round(POSTS); /* so many not in vain */
+}
+END_TEST
+
+static struct loop *many[OTHERS];
+
+static void post_to_many(struct loop_work *w)
+{
+	(void)w;
+	for (unsigned i = 0; i < OTHERS; i++) {
+		posts[i].run = run_other;
+		loop_post(many[i], &posts[i]);
+	}
+}
+
+static void *wait_for_one(void *arg)
+{
+	loop_round(arg, WAIT_MS);
+	return NULL;
+}
+
+START_TEST(more_loops_than_are_remembered_are_all_woken)
+{
+	struct loop *l = loop_new(0);
+	struct loop_work start = {.run = post_to_many};
+	pthread_t t[OTHERS];
+
+	loop_gather_wakes(l);
+	atomic_store(&other.done, 0);
+	for (unsigned i = 0; i < OTHERS; i++) {
+		many[i] = loop_new(0);
+		ck_assert_int_eq(pthread_create(&t[i], NULL, wait_for_one, many[i]), 0);
+	}
+	loop_post(l, &start);
+	loop_round(l, 0);
+	for (unsigned i = 0; i < OTHERS; i++) {
+		pthread_join(t[i], NULL);
+		loop_free(many[i]);
+	}
+	ck_assert_uint_eq(atomic_load(&other.done), OTHERS);
+	loop_free(l);
+}
+END_TEST
 
 START_TEST(stop_from_another_thread_ends_a_sleeping_loop)
 {
@@ -279,6 +406,8 @@ UNIT_MAIN("loop", posted_work_runs_once_and_in_each_posters_order,
 	  posted_work_is_not_lost_while_wake_ups_are_moderated,
 	  work_posted_before_the_loop_runs_is_served_in_order, a_signal_is_told_in_the_loop,
 	  what_is_posted_to_a_stopped_loop_can_be_finished,
+	  a_loop_that_gathers_wake_ups_gives_them_at_the_end_of_its_round,
+	  more_loops_than_are_remembered_are_all_woken,
 	  stop_from_another_thread_ends_a_sleeping_loop,
 	  hooks_run_before_the_sleep_and_the_newest_first, a_ninth_hook_is_refused,
 	  a_wheel_timer_wakes_the_loop_when_due_and_not_before,
