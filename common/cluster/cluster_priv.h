@@ -18,22 +18,6 @@
 
 enum { WIRE_VERSION = 1, WIRE_OLDEST = 1 }; /* docs/bus.md */
 
-/* ---- from any thread into the loop's: inbox.c ---- */
-
-/* What may outlive the cluster: works that the loop holds, answers that a store below owes. */
-enum { WORK_INBOX, WORK_FLUSH, WORK_STEP, WORK_SPEAK, WORKS };
-struct gate_work {
-	struct loop_work work;
-	struct gate *gate;
-	atomic_bool posted;
-};
-struct gate {
-	atomic_uint refs;
-	pthread_mutex_t lock;
-	struct cluster *c; /* NULL: gone.  Other threads look under the lock. */
-	struct gate_work work[WORKS];
-};
-
 /* ---- records on their way: place.c ---- */
 
 enum below_state { BELOW_NONE, BELOW_PENDING, BELOW_KEPT, BELOW_FAILED, BELOW_CONFLICT };

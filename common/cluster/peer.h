@@ -6,9 +6,10 @@
 #define EAVES_CLUSTER_PEER_H
 
 #include "common/base/list.h"
-#include "common/base/wheel.h"
+#include "common/loop/loop.h"
 #include "common/records/records.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct cluster;
@@ -121,6 +122,22 @@ struct peer {
 	struct inbound in;
 	struct sweep sweep;
 	struct pull pull;
+};
+
+/* ---- from any thread into the loop's: inbox.c ---- */
+
+/* What may outlive the cluster: works that the loop holds, answers that a store below owes. */
+enum { WORK_INBOX, WORK_FLUSH, WORK_STEP, WORK_SPEAK, WORKS };
+struct gate_work {
+	struct loop_work work;
+	struct gate *gate;
+	atomic_bool posted;
+};
+struct gate {
+	atomic_uint refs;
+	pthread_mutex_t lock;
+	struct cluster *c; /* NULL: gone.  Other threads look under the lock. */
+	struct gate_work work[WORKS];
 };
 
 #endif

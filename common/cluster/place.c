@@ -128,8 +128,8 @@ static uint64_t givers(const struct cluster *c, const struct store_row *row, uin
 	return found;
 }
 
-/* Of those, who gets it at once.  The partner does: it may have to go on with it next, and its word
- * is enough for who waits; should that not come, the others' do, a little later. */
+/* Of those, who gets it at once.  The partner does: it may have to go on with it next, and its
+ * word is enough for who waits; should that not come, the others' do, a little later. */
 static uint64_t at_once(const struct cluster *c, const struct unit *u, uint64_t to)
 {
 	int partner = cluster_partner(c, c->conf.self);
