@@ -154,8 +154,10 @@ static void go_on(struct branch *b, const struct proxy_fork_branch *from, bool o
 	else if (proxy_branch_send(b, now))
 		proxy_branch_end(b, 503);
 	b->provisional = true;
-	if (b->state == BRANCH_CALLING && !b->cancelled && from->timer_c_ms)
+	if (b->state == BRANCH_CALLING && from->timer_c_ms)
 		wheel_arm(p->w, &b->timer_c, now + from->timer_c_ms);
+	if (from->cancelled || b->call->cancelled)
+		b->over_at = now + from->timer_c_ms;
 }
 
 /* What was written as having come, and perhaps was dealt with. */
@@ -213,13 +215,13 @@ int proxy_adopt(struct proxy *p, const struct proxy_fork *f, const struct sip_ms
 		return -ENOSPC;
 	struct proxy_call *c = call_of(p, server, &r, f, opts);
 	if (!c) {
-		txn_forget(server);
+		txn_abandon(server);
 		return -ENOMEM;
 	}
 	txn_server_set_user(server, &proxy_server_user, c);
 	int rc = restore(c, f);
 	if (rc) {
-		proxy_call_free(c);
+		proxy_call_undo(c);
 		return rc;
 	}
 	counter_inc(&p->count.adopted);

@@ -133,7 +133,9 @@ void proxy_call_free(struct proxy_call *c)
 	wheel_stop(c->p->w, &c->serial);
 	if (c->note)
 		proxy_note_free(c);
-	if (c->server)
+	if (c->server && c->final && txn_status(c->server) < 200)
+		txn_abandon(c->server); /* adopted: another member has answered it */
+	else if (c->server)
 		txn_forget(c->server);
 	sip_kept_unref(c->kept);
 	bytes_unref(c->best);
@@ -142,6 +144,14 @@ void proxy_call_free(struct proxy_call *c)
 	if (!c->final)
 		counter_dec(&c->p->count.unanswered);
 	free(c);
+}
+
+void proxy_call_undo(struct proxy_call *c)
+{
+	if (c->server)
+		txn_abandon(c->server);
+	c->server = NULL;
+	proxy_call_free(c);
 }
 
 static struct span keep(char **at, struct span s)

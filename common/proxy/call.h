@@ -39,14 +39,16 @@ struct branch {
 	struct bytes *challenge;     /* 401 or 407, kept while others may add theirs */
 	struct sip_kept *held;	     /* a final response that waits for the write `need` */
 	msec noted_c;		     /* timer C as written */
+	msec over_at; /* cancelled: when it is over without an answer; 0: not written */
 	uint64_t tag;
-	uint32_t need;
+	uint32_t need, doom_need;
 	uint32_t breadth;
 	uint32_t attempt;
 	uint32_t name; /* as locate_result */
 	uint16_t q;
 	uint8_t state; /* enum branch_state */
 	bool has_flow, strict, provisional, cancelled, own_alloc;
+	bool doomed; /* to be cancelled when the write `doom_need` is done */
 	bool sent;   /* its attempt counts the next one */
 	bool again;  /* its next hop may be looked for once more, when it fails */
 	bool resume; /* another member has sent it, or may have: nothing is sent from here */
@@ -103,6 +105,8 @@ static inline void proxy_call_set_final(struct proxy_call *c, unsigned status)
 	counter_dec(&c->p->count.unanswered);
 }
 void proxy_call_free(struct proxy_call *c);
+/* The same, and its server transaction is as if it had not been. */
+void proxy_call_undo(struct proxy_call *c);
 /* One with its branches, nothing started, not yet the server transaction's user.  NULL: out of
  * memory. */
 struct proxy_call *proxy_call_new(struct proxy *p, struct txn *server,
@@ -135,6 +139,8 @@ void proxy_branch_end(struct branch *b, unsigned status);
 bool proxy_note_begin(struct proxy_call *c);
 /* Starts a branch, when that is written. */
 void proxy_branch_go(struct branch *b, msec now);
+/* Cancels a branch for a reason of our own, when that is written. */
+void proxy_branch_doom(struct branch *b, msec now);
 /* True: a final response has to wait. */
 bool proxy_note_hold(struct branch *b, const struct sip_msg *m);
 /* From inside of the server transaction's cancel(): the CANCELs and the 200 wait. */

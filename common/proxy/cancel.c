@@ -15,10 +15,14 @@ void proxy_branch_cancel(struct branch *b, struct span lines, msec now)
 		proxy_branch_set_state(b, BRANCH_DONE);
 		return;
 	}
-	if (b->state != BRANCH_CALLING || b->cancelled || !c->invite)
+	/* One that is held has answered. */
+	if (b->state != BRANCH_CALLING || b->cancelled || b->held || !c->invite)
 		return;
 	b->cancelled = true;
-	wheel_stop(c->p->w, &b->timer_c); /* the transaction ends 64*T1 after its CANCEL */
+	if (b->resume && b->over_at)
+		wheel_arm(c->p->w, &b->timer_c, b->over_at); /* that of the first CANCEL */
+	else /* the transaction ends 64*T1 after its CANCEL */
+		wheel_stop(c->p->w, &b->timer_c);
 	txn_cancel(b->client, lines, now);
 }
 
@@ -90,8 +94,8 @@ void proxy_timer_c_fired(struct wheel_timer *t, msec now)
 	struct branch *b = container_of(t, struct branch, timer_c);
 	struct proxy_call *c = b->call;
 	struct arena_scope scope = arena_enter(sip_arena());
-	if (b->provisional)
-		proxy_branch_cancel(b, span_of(NULL, 0), now);
+	if (b->provisional && !b->cancelled)
+		proxy_branch_doom(b, now);
 	else
 		proxy_branch_end(b, 408);
 	proxy_call_step(c, now);
@@ -106,7 +110,7 @@ void proxy_serial_fired(struct wheel_timer *t, msec now)
 	struct arena_scope scope = arena_enter(sip_arena());
 	for (struct branch *b = c->branches; b; b = b->next)
 		if (proxy_branch_pending(b))
-			proxy_branch_cancel(b, span_of(NULL, 0), now);
+			proxy_branch_doom(b, now);
 	if (!c->stop)
 		proxy_call_next_group(c, now);
 	proxy_call_step(c, now);

@@ -13,8 +13,12 @@
 
 #include <stdlib.h>
 
-/* A timer C in the record that is older than the real one by more is written again. */
-enum { TIMER_C_DRIFT_MS = 60000 };
+enum {
+	/* A timer C in the record that is older than the real one by more is written again. */
+	TIMER_C_DRIFT_MS = 60000,
+	/* 9.1: the caller waits for 64*T1 after his CANCEL; whoever goes on answers before. */
+	CANCELLED_MS = 28000,
+};
 
 /* A write under way; it may outlive its call. */
 struct proxy_ticket {
@@ -55,6 +59,20 @@ static uint8_t fork_state(const struct branch *b)
 	return PROXY_FORK_DONE;
 }
 
+static uint32_t timer_left(struct branch *b, const struct proxy_fork_branch *f)
+{
+	const struct proxy_call *c = b->call;
+	msec now = c->p->w->now;
+	if (f->state != PROXY_FORK_CALLING)
+		return 0;
+	if (f->cancelled || c->cancelled) {
+		if (!b->over_at)
+			b->over_at = now + CANCELLED_MS;
+		return b->over_at > now ? (uint32_t)(b->over_at - now) : 1;
+	}
+	return b->state == BRANCH_CALLING ? left(c, &b->timer_c) : c->p->conf.timer_c_ms;
+}
+
 static void tell_branch(struct branch *b, struct proxy_fork_branch *f)
 {
 	const struct proxy_call *c = b->call;
@@ -72,15 +90,13 @@ static void tell_branch(struct branch *b, struct proxy_fork_branch *f)
 		.state = fork_state(b),
 		.has_flow = b->has_flow,
 		.strict = b->strict,
-		.cancelled = b->cancelled,
+		.cancelled = b->cancelled || b->doomed,
 	};
 	if (b->has_flow || !is_next)
 		f->flow = b->flow;
 	if (b->held)
 		f->response = span_of(b->held->msg.base, b->held->msg.len);
-	if (f->state == PROXY_FORK_CALLING && !b->cancelled)
-		f->timer_c_ms = b->state == BRANCH_CALLING ? left(c, &b->timer_c)
-							   : c->p->conf.timer_c_ms;
+	f->timer_c_ms = timer_left(b, f);
 	b->noted_c = c->p->w->now + f->timer_c_ms;
 }
 
@@ -203,6 +219,12 @@ static bool release(struct proxy_call *c, msec now)
 		if (b->held && b->need <= n->written)
 			take_held(b, now);
 	for (struct branch *b = c->branches; b; b = b->next) {
+		if (!b->doomed || b->doom_need > n->written)
+			continue;
+		b->doomed = false;
+		proxy_branch_cancel(b, span_of(NULL, 0), now);
+	}
+	for (struct branch *b = c->branches; b; b = b->next) {
 		if (b->state != BRANCH_CHOSEN || b->need > n->written)
 			continue;
 		if (c->stop)
@@ -262,6 +284,21 @@ void proxy_branch_go(struct branch *b, msec now)
 	}
 	proxy_branch_set_state(b, BRANCH_CHOSEN);
 	b->need = n->begun + 1;
+	n->dirty = true;
+}
+
+/* One that is told to stop must not be called again by the other member. */
+void proxy_branch_doom(struct branch *b, msec now)
+{
+	struct proxy_note *n = b->call->note;
+	if (!n || b->state != BRANCH_CALLING) {
+		proxy_branch_cancel(b, span_of(NULL, 0), now);
+		return;
+	}
+	if (b->doomed || b->cancelled || b->held)
+		return;
+	b->doomed = true;
+	b->doom_need = n->begun + 1;
 	n->dirty = true;
 }
 
@@ -347,10 +384,7 @@ static void let_go(struct proxy_call *c)
 			txn_abandon(b->client);
 		b->client = NULL;
 	}
-	if (c->server)
-		txn_abandon(c->server);
-	c->server = NULL;
-	proxy_call_free(c);
+	proxy_call_undo(c);
 }
 
 void proxy_let_go_all(struct proxy *p)

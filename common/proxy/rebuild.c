@@ -260,7 +260,7 @@ static struct proxy_call *call_new(struct proxy *p, const struct synthesis *s,
 		return NULL;
 	struct proxy_call *c = proxy_call_new(p, server, &s->r, v, 1, &s->opts);
 	if (!c) {
-		txn_forget(server);
+		txn_abandon(server);
 		return NULL;
 	}
 	txn_server_set_user(server, &proxy_server_user, c);
@@ -270,7 +270,7 @@ static struct proxy_call *call_new(struct proxy *p, const struct synthesis *s,
 	c->branches->branch = bytes_dup(branch);
 	if (c->branches->branch)
 		return c;
-	proxy_call_free(c);
+	proxy_call_undo(c);
 	return NULL;
 }
 
@@ -297,7 +297,7 @@ static int answer_anew(struct proxy *p, const struct synthesis *s, const struct 
 		return -ENOMEM;
 	int rc = answer(c->branches, m, top, src, now);
 	if (rc)
-		proxy_call_free(c);
+		proxy_call_undo(c);
 	return rc;
 }
 
@@ -391,7 +391,7 @@ static int take_for_sent(struct proxy *p, const struct proxy_request *r,
 		return -ENOMEM;
 	struct proxy_call *c = proxy_call_new(p, server, r, v, n, opts);
 	if (!c) {
-		txn_forget(server);
+		txn_abandon(server);
 		return -ENOMEM;
 	}
 	txn_server_set_user(server, &proxy_server_user, c);

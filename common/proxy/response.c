@@ -244,6 +244,13 @@ static void on_response(void *arg, struct txn *t, const struct sip_msg *m, msec 
 	proxy_call_step(c, now);
 }
 
+/* Rebuilt from a 1xx that came late, when the call was long answered: a CANCEL of ours (timer
+ * C) has found that out, and there is nothing to be told. */
+static bool is_hearsay(const struct proxy_call *c)
+{
+	return c->partial && !c->cancelled && !c->final && c->nbranches == 1;
+}
+
 /* 16.8's other half (timers B and F) and 16.9: as if 408 or 503 had come. */
 static void on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
 {
@@ -255,9 +262,13 @@ static void on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
 	b->client = NULL;
 	if (b->held)
 		return; /* a response is there, and will be taken */
+	if (why == TXN_FAIL_UNKNOWN && is_hearsay(c)) {
+		proxy_call_undo(c);
+		return;
+	}
 	struct arena_scope scope = arena_enter(sip_arena());
 	if (!proxy_branch_fail_over(b, now)) {
-		unsigned status = why == TXN_FAIL_TIMEOUT ? 408 : 503;
+		unsigned status = why == TXN_FAIL_TRANSPORT ? 503 : 408;
 		bool flow = b->has_flow && why == TXN_FAIL_TRANSPORT;
 		if (flow)
 			status = tell_flow_failed(b) ? 480 : 430;

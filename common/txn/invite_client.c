@@ -71,7 +71,10 @@ static void life(struct txn *t, msec now)
 	case CALLING:	 /* timer B */
 	case PROCEEDING: /* 9.1: no final response 64*T1 after the CANCEL; or forgotten */
 		set_state(t, TERMINATED, now);
-		txn_fail(t, TXN_FAIL_TIMEOUT, now);
+		txn_fail(t,
+			 t->client.cancel == TXN_CANCEL_UNKNOWN ? TXN_FAIL_UNKNOWN
+								: TXN_FAIL_TIMEOUT,
+			 now);
 		break;
 	case COMPLETED: /* timer D */
 	case ACCEPTED:	/* timer M */
@@ -127,26 +130,28 @@ static void send_ack(struct txn *t, const struct sip_msg *response)
 	txn_send(t, t->last);
 }
 
-/* ---- the CANCEL of a resumed one: an INVITE that never arrived is not waited for ---- */
+/* ---- the CANCEL of a resumed one: an INVITE that is not known there is not waited for ---- */
 
-static void never_arrived(struct txn *cancel, void *arg, msec now)
+static void not_known(struct txn *cancel, void *arg, msec now)
 {
 	struct txn_table *tt = cancel->tt;
 	struct txn *t = txn_by_id(tt, (uint64_t)(uintptr_t)arg);
-	if (t && t->kind == TXN_INVITE_CLIENT && t->state == PROCEEDING)
-		txn_arm_life(t, now + 2 * tt->timers.t1);
+	if (!t || t->kind != TXN_INVITE_CLIENT || t->state != PROCEEDING)
+		return;
+	t->client.cancel = TXN_CANCEL_UNKNOWN;
+	txn_arm_life(t, now + 2 * tt->timers.t1);
 }
 
 static void cancel_answered(void *arg, struct txn *cancel, const struct sip_msg *m, msec now)
 {
 	if (m->status == 481)
-		never_arrived(cancel, arg, now);
+		not_known(cancel, arg, now);
 }
 
 static void cancel_failed(void *arg, struct txn *cancel, enum txn_failure why, msec now)
 {
 	if (why == TXN_FAIL_TRANSPORT)
-		never_arrived(cancel, arg, now);
+		not_known(cancel, arg, now);
 }
 
 static const struct txn_client_user resumed_cancel = {
@@ -159,8 +164,11 @@ static void send_cancel(struct txn *t, struct span lines, msec now)
 {
 	struct sip_hdr hdr[SIP_HDR_MAX];
 	struct sip_msg invite = {.hdr = hdr};
+	/* Whoever cancelled waits for 64*T1 too, and what is resumed begins later than he: it
+	 * is to be over in time for an answer. */
+	uint32_t early = t->client.resumed ? t->tt->timers.t2 : 0;
 	t->client.cancel = TXN_CANCEL_SENT;
-	txn_arm_life(t, now + txn_64t1(t));
+	txn_arm_life(t, now + txn_64t1(t) - early);
 	if (index_request(t, &invite) < 0)
 		return;
 	struct bytes *cancel = sip_build_cancel(&invite, lines);
@@ -279,7 +287,7 @@ static void response(struct txn *t, const struct sip_msg *m, msec now)
 /* Nobody runs timer C any more. */
 static void forgotten(struct txn *t, msec now)
 {
-	if (t->state == PROCEEDING && t->client.cancel != TXN_CANCEL_SENT)
+	if (t->state == PROCEEDING && t->client.cancel < TXN_CANCEL_SENT)
 		txn_arm_life(t, now + TXN_FORGOTTEN_MS);
 }
 

@@ -358,6 +358,7 @@ void txn_fail(struct txn *t, enum txn_failure why, msec now)
 	struct txn_counters *c = &t->tt->counters;
 	switch (why) {
 	case TXN_FAIL_TIMEOUT:
+	case TXN_FAIL_UNKNOWN:
 		counter_inc(&c->timeouts);
 		break;
 	case TXN_FAIL_TRANSPORT:

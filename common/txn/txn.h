@@ -41,7 +41,11 @@ struct txn_ops {
 	void *arg;
 };
 
-enum txn_failure { TXN_FAIL_TIMEOUT, TXN_FAIL_TRANSPORT };
+enum txn_failure {
+	TXN_FAIL_TIMEOUT,
+	TXN_FAIL_TRANSPORT,
+	TXN_FAIL_UNKNOWN, /* a resumed INVITE: where it went nobody knows it (any more) */
+};
 
 /* Up to the user of a transaction.  Any may be NULL.  None is called from inside a txn_* call
  * made by the user, except that txn_* may be called from inside any of these.  gone() comes
@@ -170,8 +174,8 @@ struct txn *txn_server_resume(struct txn_table *tt, const struct sip_msg *m,
 			      const struct txn_server_user *user, void *arg, msec now);
 /* A client transaction whose request another member has sent, or may have: in Proceeding, so
  * that a CANCEL leaves at once.  Sends nothing, now or later: of `req` only ACK and CANCEL are
- * made.  An INVITE whose CANCEL is answered 481, or cannot be delivered, never arrived: it ends
- * as a time-out, after 2*T1 in which a final response may still come. */
+ * made.  An INVITE whose CANCEL is answered 481, or cannot be delivered, never arrived, or is
+ * over: it ends as unknown, after 2*T1 in which a final response may still come. */
 struct txn *txn_client_resume(struct txn_table *tt, enum sip_method method,
 			      struct span method_text, struct span branch, struct bytes *req,
 			      const struct sip_flow *to, const struct txn_client_user *user,

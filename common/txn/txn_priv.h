@@ -44,7 +44,12 @@ struct txn_machine {
 };
 extern const struct txn_machine txn_invite_client, txn_client, txn_invite_server, txn_server;
 
-enum txn_cancel { TXN_CANCEL_NONE, TXN_CANCEL_WANTED, TXN_CANCEL_SENT };
+enum txn_cancel {
+	TXN_CANCEL_NONE,
+	TXN_CANCEL_WANTED,
+	TXN_CANCEL_SENT,
+	TXN_CANCEL_UNKNOWN, /* sent, and answered that there is no such INVITE */
+};
 
 /* What its end touches comes first: by then it is out of every cache, line by line. */
 struct txn {

@@ -5,6 +5,7 @@
  */
 #include "tests/oom/message.h"
 
+#include "common/journal/journal.h"
 #include "common/proxy/rebuild.h"
 
 #include <errno.h>
@@ -100,6 +101,29 @@ static void proxy_send(void *arg, const struct sip_flow *to, const struct iovec 
 	sent[nsent++][at] = '\0';
 }
 
+/* The record of one call; both members see it. */
+static struct bytes *record;
+static bool journalling;
+enum { WALL_MS = 1000000 };
+
+static void journal_write(void *arg, const struct proxy_fork *f, void (*done)(void *done_arg),
+			  void *done_arg)
+{
+	(void)arg;
+	bytes_unref(record);
+	record = journal_pack(f, WALL_MS);
+	done(done_arg);
+}
+
+static void journal_drop(void *arg, uint64_t key)
+{
+	(void)arg;
+	(void)key;
+	record = bytes_unref(record);
+}
+
+static const struct proxy_journal journal = {.write = journal_write, .drop = journal_drop};
+
 static void setup(void)
 {
 	OOM_HOLDS(sip_values_init() == 0);
@@ -125,7 +149,8 @@ static void request(const char *method, const char *branch, const char *to_tag,
 		    const struct proxy_target *v, unsigned n)
 {
 	struct sip_flow src = message_flow("192.0.2.9");
-	const struct proxy_opts opts = {.lines = {"X-Added: yes\r\n", 14}};
+	const struct proxy_opts opts = {.lines = {"X-Added: yes\r\n", 14},
+					.journal = journalling ? &journal : NULL};
 	struct proxy_request r;
 	struct proxy_fault fault;
 
@@ -256,6 +281,41 @@ static bool taken_over(void)
 	       find(from, "ACK sip:bob@192.0.2.3", 0);
 }
 
+static void adopt(void)
+{
+	const struct proxy_opts opts = {.journal = &journal};
+	struct proxy_fork f;
+
+	arena_reset(&arena);
+	if (record && journal_unpack(bytes_span(record), WALL_MS, &arena, &f) == 0)
+		proxy_adopt(proxy, &f, NULL, &opts, now);
+}
+
+/* The same from the record: one has said that it is busy, the other one rings on. */
+static bool adopted(void)
+{
+	unsigned from = nsent;
+	const char *other;
+
+	journalling = true;
+	request("INVITE", "z9hG4bK6", NULL, targets, 2);
+	answer(find(from, "INVITE", 0), 401);
+	other = find(from, "INVITE", 1);
+	if (!take_over())
+		return false;
+	adopt();
+	answer(other, 180);
+	request("CANCEL", "z9hG4bK6", NULL, targets, 2);
+	if (!take_over())
+		return false;
+	adopt();
+	answer(other, 407);
+	request("ACK", "z9hG4bK6", "b", targets, 1);
+	journalling = false;
+	return find(from, "SIP/2.0 180", 0) && find(from, "CANCEL sip:bob@192.0.2.4", 1) &&
+	       find(from, "SIP/2.0 401", 0);
+}
+
 static int work(void)
 {
 	int done = forked_call();
@@ -265,11 +325,14 @@ static int work(void)
 	done += taken_over();
 	if (!proxy)
 		return -1;
+	done += adopted();
+	if (!proxy)
+		return -1;
 	for (unsigned i = 0; i < 100; i++)
 		advance(5000);
 	OOM_HOLDS(txn_table_counters(tt)->live == 0);
 	OOM_HOLDS(wheel.armed == 0);
-	return done == 4 ? 0 : -1;
+	return done == 5 ? 0 : -1;
 }
 
 static int run(void)
@@ -283,9 +346,11 @@ static int run(void)
 	if (arena_init(&arena, 262144) < 0)
 		return -1;
 	sip_values_use_arena(&arena);
+	journalling = false;
 	if (begin())
 		r = work();
 	end();
+	record = bytes_unref(record);
 	sip_values_use_arena(NULL);
 	arena_done(&arena);
 	return r;

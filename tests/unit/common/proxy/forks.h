@@ -11,17 +11,23 @@
 
 enum { FORKS_MAX = 64 };
 
+/* Above 0 while the world itself allocates: test_oom lets that alone. */
+static volatile int world_calm;
+
 struct forks_record {
 	struct proxy_fork f; /* its spans point into text */
 	char *text;
 	msec at;
 	void (*done)(void *arg); /* of a write under way; NULL: it is written */
 	void *done_arg;
+	bool dropped; /* while it was written: the later word */
 };
 
 struct forks {
 	struct proxy_journal journal;
 	const msec *now;
+	bool (*op)(void *arg); /* a write leaves the member; false: it is dead */
+	void *op_arg;
 	bool later; /* writes wait for forks_done_one() */
 	unsigned n, writes, drops;
 	uint64_t last_key;
@@ -56,7 +62,9 @@ static inline size_t forks_size(const struct proxy_fork *f)
 static inline struct proxy_fork forks_copy(const struct proxy_fork *f, char **ret_text)
 {
 	struct proxy_fork c = *f;
+	world_calm++;
 	char *at = malloc(forks_size(f) + 1);
+	world_calm--;
 	if (!at)
 		abort();
 	*ret_text = at;
@@ -93,6 +101,8 @@ static inline void forks_write(void *arg, const struct proxy_fork *f,
 {
 	struct forks *s = arg;
 	struct proxy_fork again = *f;
+	if (!s->op(s->op_arg))
+		return;
 	s->writes++;
 	s->last_key = f->key;
 	if (s->pack && !s->unpack(s->pack(f), &again))
@@ -115,10 +125,16 @@ static inline void forks_write(void *arg, const struct proxy_fork *f,
 static inline void forks_drop(void *arg, uint64_t key)
 {
 	struct forks *s = arg;
+	if (!s->op(s->op_arg))
+		return;
 	s->drops++;
-	for (unsigned i = s->n; i-- > 0;)
-		if (s->v[i].f.key == key && !s->v[i].done)
+	for (unsigned i = s->n; i-- > 0;) {
+		if (s->v[i].f.key != key)
+			continue;
+		s->v[i].dropped = true;
+		if (!s->v[i].done)
 			forks_remove(s, i);
+	}
 }
 
 /* The oldest write under way is done; false: there is none. */
@@ -132,10 +148,13 @@ static inline bool forks_done_one(struct forks *s)
 	struct forks_record r = s->v[i];
 	s->v[i].done = NULL;
 	for (unsigned k = 0; k < i; k++)
-		if (s->v[k].f.key == r.f.key) {
+		if (s->v[k].f.key == r.f.key && !s->v[k].done) {
 			forks_remove(s, k);
+			i--;
 			break;
 		}
+	if (r.dropped)
+		forks_remove(s, i);
 	r.done(r.done_arg);
 	return true;
 }
@@ -153,7 +172,7 @@ static inline void forks_lose(struct forks *s, bool arrive)
 				i--;
 				break;
 			}
-		if (!arrive)
+		if (!arrive || s->v[i].dropped)
 			forks_remove(s, i);
 	}
 }
@@ -182,8 +201,11 @@ static inline bool forks_find(const struct forks *s, uint64_t key, struct proxy_
 	return false;
 }
 
-static inline void forks_init(struct forks *s, const msec *now)
+static inline void forks_init(struct forks *s, const msec *now, bool (*op)(void *arg),
+			      void *op_arg)
 {
+	s->op = op;
+	s->op_arg = op_arg;
 	s->journal = (struct proxy_journal){forks_write, forks_drop, s};
 	s->now = now;
 }

@@ -151,6 +151,16 @@ static void play(struct world *w)
 	take_over(w);
 	answer(w, "udp:10.0.0.2:5060", "487 Terminated", "");
 	answer(w, "udp:10.0.0.3:5060", "180 Ringing", "");
+	w->opts.journal = &w->forks.journal;
+	request(w, "INVITE", "sip:bob@example.com", 5);
+	answer(w, "udp:10.0.0.2:5060", "401 No", "WWW-Authenticate: Digest realm=\"a\"\r\n");
+	answer(w, "udp:10.0.0.3:5060", "302 No", "Contact: <sip:b@10.0.0.6:5060>\r\n");
+	take_over(w);
+	world_adopt_all(w);
+	answer(w, "udp:10.0.0.6:5060", "180 Ringing", "");
+	request(w, "CANCEL", "sip:bob@example.com", 5);
+	take_over(w);
+	answer(w, "udp:10.0.0.6:5060", "487 Terminated", "");
 	w->stateless = true;
 	w->ntargets = 0;
 	request(w, "OPTIONS", "sip:bob@slow.example.net", 3);

@@ -57,8 +57,9 @@ struct world {
 	struct txn_table *tt; /* of the member that gets what comes in */
 	struct proxy_conf conf;
 	struct proxy *p;
-	struct engine other; /* the other member; none before it is needed */
-	bool mute;	     /* a member dies: nothing leaves it any more */
+	struct engine other;   /* the other member; none before it is needed */
+	bool mute;	       /* a member dies: nothing leaves it any more */
+	unsigned ops, kill_at; /* what left a member so far; it dies when that one has left */
 	unsigned nsent, nnames, nlater, ntargets;
 	struct sent sent[SENT_MAX];
 	struct name names[NAMES_MAX];
@@ -161,10 +162,24 @@ static inline void world_target_failed(void *arg, const struct locate_target *t,
 	((struct world *)arg)->target_failed++;
 }
 
-static inline void world_record(struct world *w, const struct sip_flow *to, uint64_t id)
+/* Something leaves a member, or comes to it; false: it is dead by now. */
+static inline bool world_op(struct world *w)
 {
 	if (w->mute)
-		return;
+		return false;
+	w->mute = ++w->ops == w->kill_at;
+	return true;
+}
+
+static inline bool world_write_op(void *arg)
+{
+	return world_op(arg);
+}
+
+static inline bool world_record(struct world *w, const struct sip_flow *to, uint64_t id)
+{
+	if (w->mute)
+		return false;
 	struct sent *s = &w->sent[w->nsent++];
 	char text[ADDR_TEXT_MAX];
 	must(w->nsent <= SENT_MAX);
@@ -175,15 +190,11 @@ static inline void world_record(struct world *w, const struct sip_flow *to, uint
 	s->txn_id = id;
 	s->listener = to->listener;
 	snprintf(s->to, sizeof(s->to), "%s:%s", sip_transport_uri(to->transport), text);
+	return true;
 }
-
-/* Above 0 while the world itself allocates: test_oom lets that alone. */
-static volatile int world_calm;
 
 static inline void world_append(struct world *w, const char *p, size_t n)
 {
-	if (w->mute)
-		return;
 	struct sent *s = &w->sent[w->nsent - 1];
 	world_calm++;
 	s->text = realloc(s->text, s->n + n + 1);
@@ -196,16 +207,20 @@ static inline void world_append(struct world *w, const char *p, size_t n)
 static inline void world_txn_send(void *arg, const struct sip_flow *to, const struct bytes *b,
 				  uint64_t id)
 {
-	world_record(arg, to, id);
+	if (!world_record(arg, to, id))
+		return;
 	world_append(arg, b->p, b->n);
+	world_op(arg);
 }
 
 static inline void world_send(void *arg, const struct sip_flow *to, const struct iovec *iov,
 			      int n)
 {
-	world_record(arg, to, 0);
+	if (!world_record(arg, to, 0))
+		return;
 	for (int i = 0; i < n; i++)
 		world_append(arg, iov[i].iov_base, iov[i].iov_len);
+	world_op(arg);
 }
 
 static inline void world_flow_failed(void *arg, uint64_t tag, const struct sip_flow *f)
@@ -245,7 +260,7 @@ static inline struct world *world_new(void)
 	w->txn_limit = 1000;
 	w->opts.hooks = &hooks;
 	w->opts.hooks_arg = w;
-	forks_init(&w->forks, &w->now);
+	forks_init(&w->forks, &w->now, world_write_op, w);
 	return w;
 }
 

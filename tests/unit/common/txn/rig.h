@@ -80,7 +80,8 @@ RIG void rig_on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
 {
 	(void)arg;
 	(void)now;
-	rig_log(rig.told, why == TXN_FAIL_TIMEOUT ? "timeout" : "transport", 10);
+	static const char *const name[] = {"timeout", "transport", "unknown"};
+	rig_log(rig.told, name[why], 10);
 	if (rig.on_failed)
 		rig.on_failed(t);
 }

@@ -82,7 +82,7 @@ START_TEST(a_resumed_invite_that_never_arrived_ends_soon_after_its_cancel)
 	rig_until(1099);
 	assert_told("");
 	rig_until(1100);
-	assert_told("timeout@1100 gone@1100");
+	assert_told("unknown@1100 gone@1100");
 	rig_until(6000);
 	assert_live(0);
 	rig_stop();
@@ -110,7 +110,7 @@ START_TEST(a_cancel_of_a_resumed_invite_that_cannot_be_delivered_ends_it)
 	txn_cancel(t, SPAN(""), rig.now);
 	txn_transport_error(rig.tt, rig.last_id, rig.now);
 	rig_until(1000);
-	assert_told("timeout@1000 gone@1000");
+	assert_told("unknown@1000 gone@1000");
 	rig_stop();
 }
 END_TEST
