@@ -1,7 +1,7 @@
 /*
  * One connection that speaks RESP: commands go into one buffer, answers come by hiredis's
  * reader.  Its asynchronous layer is not used: it aborts the process on an answer that nobody
- * asked for, and does not check its allocations (docs/decisions/0007-hiredis-reader.md).  What
+ * asked for, and does not check its allocations (docs/decisions/0009-hiredis-reader.md).  What
  * an answer may hold is limited.
  */
 #include "common/store/redis_client.h"
