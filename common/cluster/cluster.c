@@ -58,7 +58,11 @@ struct cluster *cluster_new(struct loop *l, const struct cluster_conf *f,
 	c->ops = *ops;
 	if (below)
 		c->below = *below;
-	for (unsigned i = 0; i < f->n; i++) {
+	c->peer = calloc(f->n, sizeof(*c->peer));
+	c->digest = calloc(f->n, sizeof(*c->digest));
+	if (!c->peer || !c->digest)
+		c->conf.n = 0; /* there is nothing to end */
+	for (unsigned i = 0; i < c->conf.n; i++) {
 		c->peer[i].c = c;
 		c->peer[i].index = i;
 	}
@@ -71,7 +75,8 @@ struct cluster *cluster_new(struct loop *l, const struct cluster_conf *f,
 	/* Numbers of calls and questions: those of another start are not ours. */
 	c->next_id = mac_span(&f->digest_key, span_of((const char *)&f->boot, sizeof(f->boot)));
 	c->gate = gate_new(c);
-	if (!c->gate || arena_init(&c->arena, ARENA_BYTES) < 0 || !pairs_sound(c))
+	if (c->conf.n == 0 || !c->gate || arena_init(&c->arena, ARENA_BYTES) < 0 ||
+	    !pairs_sound(c))
 		return cluster_free(c);
 	return c;
 }
@@ -100,6 +105,8 @@ struct cluster *cluster_free(struct cluster *c)
 	}
 	arena_done(&c->arena);
 	free(c->out.p);
+	free(c->peer);
+	free(c->digest);
 	free(c);
 	return NULL;
 }

@@ -83,7 +83,7 @@ struct cluster {
 	msec slow_next;
 	unsigned slow_group, step_turn, pull_turn;
 	uint64_t next_id;
-	uint64_t digest[CLUSTER_NODES_MAX][GROUP_DIGESTS];
+	uint64_t (*digest)[GROUP_DIGESTS]; /* by node */
 	struct buffer have, rows, refs;
 
 	struct list calls_out, calls_in;
@@ -94,7 +94,7 @@ struct cluster {
 	struct buffer out;  /* the message that is written */
 	msec logged[LOG_WHATS];
 	struct cluster_counters counters;
-	struct peer peer[CLUSTER_NODES_MAX];
+	struct peer *peer; /* by node */
 };
 
 static inline uint64_t bit(unsigned i)
