@@ -1,7 +1,7 @@
 /*
  * Two members of a pair over a network and a clock of our own: they meet, write, one restarts
  * and is given everything, an operator asks, a notice goes round.  Whatever fails, each promise
- * is answered once; when it was one allocation alone, the tables are equal in the end.
+ * and each call is answered once.
  */
 #include "tests/oom/oom.h"
 
