@@ -45,7 +45,7 @@ struct cluster_conf {
 	/* Records for other nodes are gathered for so long, while there is a partner whose
 	 * word is enough; what nobody waits for without one too.  Default 20; 0: not. */
 	uint32_t gather_ms;
-	/* Between two comparisons of tables; default 2000.  For large tables longer, 10 records
+	/* Between two comparisons of tables; default 2000.  For large tables longer, 5 records
 	 * a millisecond; what is known to differ is compared at once. */
 	uint32_t compare_ms;
 	size_t queue_bytes; /* records waiting for one node at most; default 16 MiB */

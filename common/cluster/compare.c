@@ -19,7 +19,7 @@ enum {
 	GAP_FIRST_MS = 100,
 	/* Records this close to being forgotten do not count: clocks differ. */
 	FORGOTTEN_MS = 300 * 1000,
-	ROWS_PER_MS = 10,  /* of our table, looked through all the time */
+	ROWS_PER_MS = 5,   /* of our table, looked through all the time */
 	TOKENS_MAX = 1024, /* parts a node may have us look through, and as many a second */
 };
 

@@ -6,6 +6,10 @@
  */
 #include "common/cluster/cluster_priv.h"
 
+/* A process does not start anew, or begin to drain, sooner than this after it did: what it says
+ * then is heard when it says it again. */
+enum { LIFE_MIN_MS = 200 };
+
 struct log_field log_node(const struct peer *p)
 {
 	return LOG_STR("node", p->c->conf.node[p->index].name);
@@ -236,6 +240,7 @@ static void change_boot(struct peer *p, uint64_t boot)
 	close_peer(p);
 	atomic_fetch_and(&p->bits, ~(unsigned)PEER_DRAINING);
 	p->boot = boot;
+	p->boot_at = loop_now(p->c->loop);
 	p->greeted = false;
 	receive_restart(p);
 }
@@ -246,6 +251,8 @@ bool live_hello(struct peer *p, uint64_t boot, const Eaves__Hello *h)
 
 	if (fresh && is_retired(p, boot))
 		return false; /* a message of a process that is no more */
+	if (fresh && p->boot && loop_now(p->c->loop) - p->boot_at < LIFE_MIN_MS)
+		return false;
 	if (h->domain != p->c->identity) {
 		live_stranger(p, "another domain or secret");
 		return false;
@@ -261,15 +268,26 @@ bool live_hello(struct peer *p, uint64_t boot, const Eaves__Hello *h)
 	return true;
 }
 
-void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h)
+static void note_draining(struct peer *p, bool draining)
 {
-	atomic_store_explicit(&p->calls, h->calls, memory_order_relaxed);
-	atomic_store_explicit(&p->cpu_permille, h->cpu_permille, memory_order_relaxed);
-	if (h->draining)
+	msec now = loop_now(p->c->loop);
+
+	if (draining == !!(atomic_load(&p->bits) & PEER_DRAINING) ||
+	    now - p->drained_at < LIFE_MIN_MS)
+		return;
+	p->drained_at = now;
+	if (draining)
 		atomic_fetch_or(&p->bits, PEER_DRAINING);
 	else
 		atomic_fetch_and(&p->bits, ~(unsigned)PEER_DRAINING);
 	tell(p);
+}
+
+void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h)
+{
+	atomic_store_explicit(&p->calls, h->calls, memory_order_relaxed);
+	atomic_store_explicit(&p->cpu_permille, h->cpu_permille, memory_order_relaxed);
+	note_draining(p, h->draining);
 	compare_theirs(p, h->unsure);
 }
 

@@ -112,7 +112,8 @@ struct peer {
 	bool open;    /* heard of: its stream runs */
 	bool greeted; /* it knows our boot */
 	uint64_t boot, retired[BOOTS_MAX];
-	unsigned told; /* bits, at the last ops->changed */
+	msec boot_at, drained_at; /* when that changed */
+	unsigned told;		  /* bits, at the last ops->changed */
 	struct wheel_timer silent;
 	struct item suspected;
 	atomic_bool suspect_posted;

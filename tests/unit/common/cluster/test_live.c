@@ -159,7 +159,13 @@ START_TEST(draining_and_load_are_told)
 	ck_assert_uint_eq(state_of(E1, A1).cpu_permille, 250);
 	ck_assert(state_of(E1, A1).draining && state_of(A1, A1).draining);
 	cluster_set_draining(rig[A1].c, false);
-	RIG_UNTIL(cluster_serving(rig[E1].c, A1), 5);
+	RIG_UNTIL(cluster_serving(rig[E1].c, A1), 260);
+	before = rig[E1].changes;
+	for (unsigned i = 0; i < 1000; i++) { /* it does not know what it wants */
+		cluster_set_draining(rig[A1].c, i % 2);
+		rig_run(1);
+	}
+	ck_assert_uint_le(rig[E1].changes - before, 6);
 	rig_end();
 }
 END_TEST

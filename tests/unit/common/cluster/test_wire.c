@@ -166,9 +166,8 @@ START_TEST(absurd_rows_are_refused_and_the_others_taken)
 }
 END_TEST
 
-START_TEST(what_does_not_add_up_is_a_bad_message)
+START_TEST(a_batch_that_does_not_add_up_is_a_bad_message)
 {
-	static uint8_t zeros[64 * 8];
 	uint8_t one[256];
 	Eaves__Row row = row_for("alice");
 	ProtobufCBinaryData rows[1];
@@ -196,6 +195,29 @@ START_TEST(what_does_not_add_up_is_a_bad_message)
 	must_be_bad(&e);
 	b.seq = UINT64_MAX;
 	must_be_bad(&e);
+
+	Eaves__Ack ack = EAVES__ACK__INIT;
+	e.body_case = EAVES__ENVELOPE__BODY__NOT_SET;
+	e.ack = &ack;
+	ack.stream = 1;
+	ack.seq = 1000000; /* nobody has sent that */
+	must_be_bad(&e);
+	ack.stream = 1000;
+	must_be_bad(&e);
+	ck_assert(cluster_alive(rig[A1].c, E1));
+	rig_end();
+}
+END_TEST
+
+START_TEST(a_comparison_that_does_not_add_up_is_a_bad_message)
+{
+	static uint8_t zeros[64 * 8];
+	uint8_t one[256];
+	Eaves__Row row = row_for("alice");
+	ProtobufCBinaryData rows[1];
+	begin(11);
+	rows[0] = packed(&row, one);
+	Eaves__Envelope e = from_e1();
 
 	Eaves__Digests d = EAVES__DIGESTS__INIT;
 	e.body_case = EAVES__ENVELOPE__BODY_DIGESTS;
@@ -237,15 +259,6 @@ START_TEST(what_does_not_add_up_is_a_bad_message)
 	r.row = rows;
 	tell_a1(&e);
 	ck_assert_str_eq(binding(A1, "alice"), "");
-
-	Eaves__Ack ack = EAVES__ACK__INIT;
-	e.body_case = EAVES__ENVELOPE__BODY__NOT_SET;
-	e.ack = &ack;
-	ack.stream = 1;
-	ack.seq = 1000000; /* nobody has sent that */
-	must_be_bad(&e);
-	ack.stream = 1000;
-	must_be_bad(&e);
 	ck_assert(cluster_alive(rig[A1].c, E1));
 	rig_end();
 }
@@ -300,6 +313,48 @@ START_TEST(who_asks_too_much_is_not_answered)
 		tell_a1(&e);
 	ck_assert_uint_ge(net.sent - before, 90);
 	ck_assert_uint_le(net.sent - before, 400);
+	rig_end();
+}
+END_TEST
+
+static uint64_t domain;
+
+static bool note_domain(unsigned from, unsigned to, struct span bytes)
+{
+	(void)from;
+	(void)to;
+	Eaves__Envelope *e = eaves__envelope__unpack(NULL, bytes.n, (const uint8_t *)bytes.p);
+	MUST(e);
+	if (e->body_case == EAVES__ENVELOPE__BODY_HELLO)
+		domain = e->hello->domain;
+	eaves__envelope__free_unpacked(e, NULL);
+	return true;
+}
+
+START_TEST(who_claims_a_new_life_all_the_time_is_believed_now_and_then)
+{
+	Eaves__Envelope e;
+	Eaves__Hello h = EAVES__HELLO__INIT;
+	rig_begin(10);
+	net.look = note_domain;
+	rig_meet(4);
+	net.look = NULL;
+	rig_run(300);
+	e = from_e1();
+	h.name = (ProtobufCBinaryData){2, (uint8_t *)(uintptr_t) "e1"};
+	h.pair = (ProtobufCBinaryData){4, (uint8_t *)(uintptr_t) "edge"};
+	h.role = 1;
+	h.domain = domain;
+	e.body_case = EAVES__ENVELOPE__BODY_HELLO;
+	e.hello = &h;
+	unsigned before = rig[A1].changes;
+	for (unsigned i = 0; i < 1000; i++) {
+		e.boot = 1000000 + i;
+		tell_a1(&e);
+		rig_run(1);
+	}
+	ck_assert_uint_ge(rig[A1].changes - before, 4);
+	ck_assert_uint_le(rig[A1].changes - before, 14);
 	rig_end();
 }
 END_TEST
@@ -442,7 +497,9 @@ END_TEST
 
 UNIT_MAIN("common/cluster wire", a_message_cut_anywhere_changes_nothing,
 	  a_row_cut_anywhere_is_refused, absurd_rows_are_refused_and_the_others_taken,
-	  what_does_not_add_up_is_a_bad_message, what_a_message_makes_us_allocate_is_bounded,
-	  who_asks_too_much_is_not_answered,
+	  a_batch_that_does_not_add_up_is_a_bad_message,
+	  a_comparison_that_does_not_add_up_is_a_bad_message,
+	  what_a_message_makes_us_allocate_is_bounded, who_asks_too_much_is_not_answered,
+	  who_claims_a_new_life_all_the_time_is_believed_now_and_then,
 	  a_newer_node_is_understood_as_far_as_it_says_what_we_know,
 	  a_node_that_says_less_is_understood_too, random_damage_is_survived)
