@@ -115,10 +115,10 @@ static void redirect(struct home *h, struct app_worker *w, const struct app_requ
 	app_reply(w, q, 302, NULL, lines);
 }
 
-static void flow_failed(void *arg, uint64_t tag, const struct sip_flow *f)
+static void flow_failed(void *arg, uint64_t tag, const struct sip_flow *f, struct span route)
 {
 	struct home *h = arg;
-	reg_flow_failed(h->reg, tag, f, time_wall_ms());
+	reg_flow_failed(h->reg, tag, f, route, time_wall_ms());
 }
 
 /* A device may send a call wherever its caller may call himself. */

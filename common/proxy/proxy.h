@@ -141,8 +141,9 @@ struct proxy_target {
 
 struct proxy_hooks {
 	/* A branch failed in a way that tells of its flow (430, transport error on a given
-	 * flow). */
-	void (*flow_failed)(void *arg, uint64_t tag, const struct sip_flow *f);
+	 * flow).  route: of its target. */
+	void (*flow_failed)(void *arg, uint64_t tag, const struct sip_flow *f,
+			    struct span route);
 	/* May a 3xx be followed there (16.5)?  The role authorises a target that a device named
 	 * as it would one that the caller named.  NULL: nowhere. */
 	bool (*may_follow)(void *arg, const struct sip_uri *target);

@@ -148,7 +148,7 @@ static bool tell_flow_failed(struct branch *b)
 	struct proxy_call *c = b->call;
 	if (!c->hooks || !c->hooks->flow_failed)
 		return false;
-	c->hooks->flow_failed(c->hooks_arg, b->tag, &b->flow);
+	c->hooks->flow_failed(c->hooks_arg, b->tag, &b->flow, b->route);
 	return true;
 }
 

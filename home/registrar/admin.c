@@ -109,13 +109,14 @@ static bool copy_user(void *arg, const struct record *rec)
 }
 
 /* Does the failure of f tell anything about b as it is now?  Changes b when it does. */
-static void judge(struct binding *s, const struct sip_flow *f, uint64_t wall_ms)
+static void judge(struct binding *s, const struct sip_flow *f, struct span route,
+		  uint64_t wall_ms)
 {
 	Eaves__Binding *b = s->b;
 	struct sip_flow own;
 
-	if (b->path.len) { /* 430: the hop that had the flow says so */
-		s->change = REG_REMOVE;
+	if (b->path.len) { /* 430: the hop that had the flow says so; not of a later one */
+		s->change = span_eq(pb_span(b->path), route) ? REG_REMOVE : REG_KEEP;
 		return;
 	}
 	if (!reg_flow_get(b, &own) || !sip_transport_reliable(own.transport) || !f ||
@@ -129,7 +130,8 @@ static void judge(struct binding *s, const struct sip_flow *f, uint64_t wall_ms)
 	s->change = s->expires_ms > wall_ms ? REG_PUT : REG_KEEP;
 }
 
-void reg_flow_failed(struct reg *r, uint64_t tag, const struct sip_flow *f, uint64_t wall_ms)
+void reg_flow_failed(struct reg *r, uint64_t tag, const struct sip_flow *f, struct span route,
+		     uint64_t wall_ms)
 {
 	struct span user = {NULL, 0};
 	struct bindings s;
@@ -142,7 +144,7 @@ void reg_flow_failed(struct reg *r, uint64_t tag, const struct sip_flow *f, uint
 			return;
 		for (unsigned i = 0; i < s.n; i++)
 			if (reg_tag(r, &s, &s.v[i]) == tag)
-				judge(&s.v[i], f, wall_ms);
+				judge(&s.v[i], f, route, wall_ms);
 		rc = reg_store(r, &s, wall_ms, NULL, NULL, &n);
 	}
 	if (rc == 0 && n)

@@ -121,12 +121,13 @@ bool reg_target_of(struct reg *r, uint64_t tag, uint64_t wall_ms, struct reg_tar
 /* How many live targets the user has whose binding it is, that one included; 0: it is gone. */
 unsigned reg_devices_beside(struct reg *r, uint64_t tag, uint64_t wall_ms);
 /*
- * The flow of a binding is dead (430, transport error; f: the flow it was sent over).  Bindings
- * by outbound or with a Path are removed (5626 section 7); others lose their connection and are
- * reached by their URI from then on.  Nothing is done when the binding has another connection
- * by now, nor (an ICMP error is easily forged) for UDP.
+ * The flow of a binding is dead (430, transport error; f: the flow it was sent over, route: the
+ * target's).  Bindings by outbound or with a Path are removed (5626 section 7); others lose
+ * their connection and are reached by their URI from then on.  Nothing is done when the binding
+ * has another connection or Path by now, nor (an ICMP error is easily forged) for UDP.
  */
-void reg_flow_failed(struct reg *r, uint64_t tag, const struct sip_flow *f, uint64_t wall_ms);
+void reg_flow_failed(struct reg *r, uint64_t tag, const struct sip_flow *f, struct span route,
+		     uint64_t wall_ms);
 
 /* ---- administration: from any thread, no arena needed ---- */
 

@@ -126,7 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	int found = reg_lookup(reg, SPAN("a"), NULL, wall_ms, v, REG_CONTACTS_MAX, &bindings);
 	must(found >= 0 && (unsigned)found <= bindings && bindings <= seen);
 	for (int i = 0; i < found; i++)
-		reg_flow_failed(reg, v[i].tag, NULL, wall_ms);
+		reg_flow_failed(reg, v[i].tag, NULL, v[i].route, wall_ms);
 	must(reg_drop(reg, SPAN("a"), span_of(NULL, 0), wall_ms, NULL, NULL) >= 0);
 	reg_free(reg);
 	records_free(r);

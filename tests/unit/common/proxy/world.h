@@ -223,10 +223,12 @@ static inline void world_send(void *arg, const struct sip_flow *to, const struct
 	world_op(arg);
 }
 
-static inline void world_flow_failed(void *arg, uint64_t tag, const struct sip_flow *f)
+static inline void world_flow_failed(void *arg, uint64_t tag, const struct sip_flow *f,
+				     struct span route)
 {
 	struct world *w = arg;
 	(void)f;
+	(void)route;
 	w->flow_failed++;
 	w->failed_tag = tag;
 }

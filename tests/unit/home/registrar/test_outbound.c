@@ -134,7 +134,7 @@ START_TEST(rfc5626_7_of_several_flows_of_an_instance_the_newest_is_chosen)
 	ck_assert(target[1].spare);
 
 	/* It fails: the other one takes over. */
-	reg_flow_failed(reg, target[0].tag, &target[0].flow, T0 + 6);
+	reg_flow_failed(reg, target[0].tag, &target[0].flow, target[0].route, T0 + 6);
 	ck_assert_int_eq(lookup(T0 + 6), 1);
 	ck_assert_uint_eq(target[0].reg_id, 1);
 	ck_assert_uint_eq(reg_counters(reg).flows_failed, 1);
@@ -235,8 +235,24 @@ START_TEST(rfc5626_7_a_430_by_way_of_the_path_removes_the_binding)
 	reg_alice(1, "Supported: outbound\r\nPath: <sip:x@e;lr;ob>\r\n"
 		     "Contact: <sip:a@h>;reg-id=1;" INSTANCE "\r\n");
 	ck_assert_int_eq(lookup(T0), 1);
-	reg_flow_failed(reg, target[0].tag, NULL, T0);
+	reg_flow_failed(reg, target[0].tag, NULL, target[0].route, T0);
 	ck_assert_int_eq(lookup(T0), 0);
+	stop();
+}
+END_TEST
+
+START_TEST(a_430_of_an_earlier_path_does_not_remove_the_binding)
+{
+	start();
+	two_vias();
+	reg_alice(1, "Supported: outbound\r\nPath: <sip:x@e;lr;ob>\r\n"
+		     "Contact: <sip:a@h>;reg-id=1;" INSTANCE "\r\n");
+	reg_alice(2, "Supported: outbound\r\nPath: <sip:y@e;lr;ob>\r\n"
+		     "Contact: <sip:a@h>;reg-id=1;" INSTANCE "\r\n");
+	ck_assert_int_eq(lookup(T0), 1);
+	reg_flow_failed(reg, target[0].tag, NULL, SPAN("<sip:x@e;lr;ob>"), T0);
+	ck_assert_int_eq(lookup(T0), 1);
+	ck_assert_span_eq(target[0].route, "<sip:y@e;lr;ob>");
 	stop();
 }
 END_TEST
@@ -254,10 +270,11 @@ START_TEST(a_stream_binding_uses_its_connection_then_its_contact)
 	alive = true;
 	struct sip_flow other = target[0].flow = flow;
 	other.conn = 4;
-	reg_flow_failed(reg, target[0].tag, &other, T0); /* of an earlier connection */
+	reg_flow_failed(reg, target[0].tag, &other, target[0].route,
+			T0); /* of an earlier connection */
 	lookup(T0);
 	ck_assert(target[0].has_flow);
-	reg_flow_failed(reg, target[0].tag, &flow, T0);
+	reg_flow_failed(reg, target[0].tag, &flow, target[0].route, T0);
 	ck_assert_int_eq(lookup(T0), 1);
 	ck_assert(!target[0].has_flow);
 	ck_assert_span_eq(target[0].uri, "sip:a@192.0.2.4:5060;transport=tcp");
@@ -311,7 +328,7 @@ START_TEST(a_udp_phone_behind_a_nat_is_reached_by_the_address_it_came_from)
 	ck_assert(nat_of("", "sip:a@[2001:db8::5]"));
 	ck_assert(addr_equal(&target[0].flow.remote, &flow.remote));
 	/* A forged ICMP error takes nobody off the air. */
-	reg_flow_failed(reg, target[0].tag, &flow, T0);
+	reg_flow_failed(reg, target[0].tag, &flow, target[0].route, T0);
 	ck_assert_int_eq(lookup(T0), 1);
 	stop();
 }
@@ -328,6 +345,7 @@ UNIT_MAIN("home/registrar outbound",
 	  rfc5626_6_without_ob_in_the_first_path_it_is_439,
 	  rfc5626_6_reg_id_without_instance_is_ignored_and_two_flows_at_once_are_400,
 	  rfc5626_7_a_430_by_way_of_the_path_removes_the_binding,
+	  a_430_of_an_earlier_path_does_not_remove_the_binding,
 	  a_stream_binding_uses_its_connection_then_its_contact,
 	  a_connection_of_an_earlier_start_is_not_used,
 	  a_udp_phone_behind_a_nat_is_reached_by_the_address_it_came_from)
