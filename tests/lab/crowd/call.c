@@ -172,6 +172,7 @@ static void answered(struct crowd *c, struct call *x, const struct message *m)
 	snprintf(x->target, sizeof(x->target), "%.*s", SPAN_FMT(uri));
 	keep_routes(&x->routes, m, true);
 	x->state = CALL_TALKING;
+	x->answered = true;
 	x->final_at = c->now;
 	x->hold_due = c->now + HOLD_MS + crowd_random(c, VARY_MS);
 	if (g->answered) { /* phones that were away: from when both were back */
@@ -205,7 +206,6 @@ static void refused(struct crowd *c, struct call *x, const struct message *m)
 		return;
 	}
 	x->final_at = c->now;
-	x->refused = true;
 	if (x->cancelled && m->status == 487) {
 		ledger_wait(x->epoch, WAIT_487, c->now - x->cancelled_at);
 		x->epoch->cancelled++;
@@ -228,8 +228,8 @@ static void invite_response(struct crowd *c, struct call *x, const struct messag
 		}
 	} else if (m->status < 300) {
 		answered(c, x, m);
-	} else {
-		refused(c, x, m);
+	} else if (!x->answered) {
+		refused(c, x, m); /* with a 2xx its transaction has ended (17.1.1.2) */
 	}
 }
 

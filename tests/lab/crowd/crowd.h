@@ -101,7 +101,7 @@ struct call {
 	struct user *callee;
 	unsigned winner;
 	bool cancel, burst; /* cancel: that is what the caller will do */
-	bool cancelled, refused, failed, callee_ends;
+	bool cancelled, answered, failed, callee_ends;
 	uint32_t cseq, invite_cseq;
 	unsigned ring_ms, tries;
 	msec started, deadline, cancel_due, cancelled_at, final_at, hold_due, done_at;
