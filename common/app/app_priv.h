@@ -46,7 +46,8 @@ struct app_nodes {
 	struct store *redis; /* of an edge; NULL: none */
 	pthread_t thread;
 	bool running;
-	bool alone; /* the only member of its pair */
+	bool lives[CLUSTER_NODES_MAX]; /* as the roles were told */
+	bool alone;		       /* the only member of its pair */
 	const char *edge_pair;
 	struct cluster_conf conf;
 	struct stack_node node[CLUSTER_NODES_MAX];
@@ -66,6 +67,16 @@ struct app_poison {
 	uint8_t owed[CLUSTER_NODES_MAX]; /* nodes that came to life: how often they are told */
 	msec logged;
 	_Atomic uint64_t learnt, refused_notes;
+};
+
+/* serve.c: does this node want new calls? */
+enum app_phase { APP_SERVING, APP_JOINING, APP_DRAINING };
+struct app_service {
+	atomic_int phase; /* enum app_phase; the main thread's to change */
+	msec since;
+	uint64_t equal; /* a bit a node: its table was seen to be as ours */
+	int file;	/* data_dir/drain; -1: none */
+	struct wheel_timer timer;
 };
 
 struct app {
@@ -92,7 +103,7 @@ struct app {
 	unsigned nworkers;
 	uint64_t reloads, reload_errors;
 	uint64_t started_wall_ms;
-	bool draining;
+	struct app_service service;
 	msec drain_until;
 	struct wheel_timer sweep, drain;
 	struct arena arena; /* of the main thread: commands parse values too */
@@ -147,12 +158,21 @@ uint32_t app_classify(const struct app_worker *w, struct sip_flow *f, bool opene
 		      const struct net_peer *peer);
 bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f,
 		   uint32_t *marks);
+/* stack_user.member: either will do, the one that is meant goes first while it serves. */
+int app_member(const struct app *a, const struct sip_flow *to, bool ends);
 /* The user that a node says has sent it; in the arena. */
 struct span app_node_user(const struct sip_msg *m);
+/* serve.c: from the start on, in the main thread: it joins, then serves.  -errno and ret_error.
+ */
+int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX]);
+void app_serve_end(struct app *a); /* it drains */
+void app_serve_close(struct app *a);
+enum app_phase app_phase(const struct app *a);
+const char *app_phase_name(enum app_phase p);
 /* end.c: as many descriptors as the system lets us have. */
 void app_raise_limits(void);
-/* Takes no more connections; the loop stops when every request under way has its answer, after
- * two seconds, or when called again. */
+/* The loop stops when every request under way has its answer, after two seconds (a node of a
+ * cluster: drain_s), or when called again. */
 void app_drain(struct app *a);
 void app_teardown(struct app *a);
 /* secret.c: the node's secret from data_dir, made at the first start. */

@@ -124,20 +124,36 @@ static void tell_roles(const struct app *a, unsigned node)
 			a->role[k]->node_changed(a->role_state[k], node);
 }
 
-static void on_changed(void *arg, unsigned node)
+static void on_death(struct app_nodes *n, unsigned node)
 {
-	struct app_nodes *n = arg;
-	if (!cluster_alive(n->cluster, node))
-		app_poison_look(n->app); /* what it may have died of, before others get it */
+	app_poison_look(n->app); /* what it may have died of, before others get it */
 	tell_roles(n->app, node);
-	if (cluster_alive(n->cluster, node)) {
-		log_event(LOG_INFO, "node-alive", LOG_STR("node", node_of(n, node)->name));
-		app_poison_tell(n->app, node);
-		return;
-	}
 	log_event(LOG_WARN, "node-dead", LOG_STR("node", node_of(n, node)->name));
 	if (n->app->stacks)
 		stack_group_node_lost(n->app->stacks, node);
+}
+
+/* It lives, and may begin to serve, or to drain. */
+static void on_life(struct app_nodes *n, unsigned node, bool is_new)
+{
+	bool serves = cluster_serving(n->cluster, node);
+	if (is_new) {
+		tell_roles(n->app, node);
+		app_poison_tell(n->app, node);
+	}
+	log_event(LOG_INFO, "node-alive", LOG_STR("node", node_of(n, node)->name),
+		  LOG_STR("serves", serves ? "yes" : "no"));
+}
+
+static void on_changed(void *arg, unsigned node)
+{
+	struct app_nodes *n = arg;
+	bool lives = cluster_alive(n->cluster, node), before = n->lives[node];
+	n->lives[node] = lives;
+	if (lives)
+		on_life(n, node, !before);
+	else
+		on_death(n, node);
 }
 
 static void on_message(void *arg, unsigned node, struct span bytes)

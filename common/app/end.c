@@ -1,6 +1,8 @@
 /*
  * The end of a process: no answer that is due is lost.  What the store still owes (200 to
- * REGISTER) leaves before the sockets close; whoever is impatient signals twice.
+ * REGISTER) leaves before the sockets close; whoever is impatient signals twice.  A node of a
+ * cluster tells first that it wants no new calls, and goes on with what comes to it until the
+ * others have taken over; what is not answered by then is left to the other member of its pair.
  */
 #include "common/app/app_priv.h"
 
@@ -9,7 +11,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-enum { DRAIN_MS = 2000, LOOK_MS = 16, TWICE_MS = 300 };
+enum { DRAIN_MS = 2000, LOOK_MS = 16, TWICE_MS = 300, HEARTBEATS = 2 };
 
 void app_raise_limits(void)
 {
@@ -23,40 +25,67 @@ void app_raise_limits(void)
 	log_event(LOG_INFO, "limits", LOG_N("descriptors", (uint64_t)l.rlim_cur));
 }
 
-static uint64_t unanswered(const struct app *a)
+/* Without an answer, or kept for a phone that is just coming back. */
+static uint64_t under_way(const struct app *a)
 {
 	uint64_t n = 0;
-	for (unsigned i = 0; i < a->nworkers; i++)
-		n += counter_get(
-			&proxy_counters(stack_proxy(a->worker[i].view.stack))->unanswered);
+	for (unsigned i = 0; i < a->nworkers; i++) {
+		struct stack *s = a->worker[i].view.stack;
+		n += counter_get(&proxy_counters(stack_proxy(s))->unanswered);
+		n += counter_get(&stack_counters(s)->deferring);
+	}
 	return n;
+}
+
+static bool other_member_serves(const struct app *a)
+{
+	struct cluster *c = app_cluster(a);
+	int other = c ? cluster_partner(c, cluster_self(c)) : -1;
+	return other >= 0 && cluster_serving(c, (unsigned)other);
+}
+
+static void log_left(const struct app *a, uint64_t n)
+{
+	if (other_member_serves(a))
+		log_event(LOG_INFO, "requests-left", LOG_N("requests", n));
+	else
+		log_event(LOG_WARN, "requests-abandoned", LOG_N("requests", n));
+}
+
+/* Every node has been told, and what they had sent before has come. */
+static bool settled(const struct app *a, msec now)
+{
+	return !a->nodes ||
+	       now >= a->service.since + HEARTBEATS * a->conf->conf->cluster.heartbeat_ms;
 }
 
 static void look(struct wheel_timer *t, msec now)
 {
 	struct app *a = container_of(t, struct app, drain);
-	uint64_t n = unanswered(a);
-	if (n > 0 && now < a->drain_until) {
+	uint64_t n = under_way(a);
+	if ((n > 0 || !settled(a, now)) && now < a->drain_until) {
 		wheel_arm(loop_wheel(a->loop), t, now + LOOK_MS);
 		return;
 	}
 	if (n > 0)
-		log_event(LOG_WARN, "requests-abandoned", LOG_N("requests", n));
+		log_left(a, n);
 	loop_stop(a->loop);
 }
 
 void app_drain(struct app *a)
 {
 	msec now = loop_now(a->loop);
-	if (a->draining) {
+	if (app_phase(a) == APP_DRAINING) {
 		/* A terminal and a script's trap may both tell us of one Ctrl-C. */
-		if (now + DRAIN_MS - a->drain_until >= TWICE_MS)
+		if (now >= a->service.since + TWICE_MS)
 			loop_stop(a->loop);
 		return;
 	}
-	a->draining = true;
-	a->drain_until = now + DRAIN_MS;
-	stack_group_drain(a->stacks);
+	app_serve_end(a);
+	a->drain_until =
+		now + (a->nodes ? a->conf->conf->cluster.drain_s * (msec)1000 : DRAIN_MS);
+	if (!a->nodes) /* who comes to a node is served until its address is another's */
+		stack_group_drain(a->stacks);
 	wheel_timer_init(&a->drain, look);
 	look(&a->drain, now);
 }
@@ -97,6 +126,7 @@ void app_teardown(struct app *a)
 	sip_values_use_arena(NULL);
 	arena_done(&a->arena);
 	app_poison_close(a);
+	app_serve_close(a);
 	for (unsigned i = 0; i < a->nworkers && a->worker; i++)
 		app_conf_unref(a->worker[i].conf);
 	free(a->worker);

@@ -30,8 +30,9 @@ static int run_status(void *arg, int argc, char **argv, struct span secret,
 	for (unsigned i = 0; i < n; i++) {
 		struct cluster_node_state s;
 		if (i == cluster_self(c)) {
-			admin_printf(out, "%s %s pair=%s self\n", v[i].name,
-				     v[i].role == CLUSTER_EDGE ? "edge" : "home", v[i].pair);
+			admin_printf(out, "%s %s pair=%s self %s\n", v[i].name,
+				     v[i].role == CLUSTER_EDGE ? "edge" : "home", v[i].pair,
+				     app_phase_name(app_phase(a)));
 			continue;
 		}
 		if (!app_nodes_speak(a->nodes, i))
@@ -95,6 +96,8 @@ static void write_metrics(void *arg, struct metrics_out *o)
 		metrics_counter(o, rows[i].name, rows[i].help,
 				*(const uint64_t *)((const char *)&k + rows[i].offset));
 	metrics_gauge(o, "cluster_waiting", "Records that wait for a second place", k.waiting);
+	metrics_gauge(o, "cluster_serving", "1: this node wants new calls",
+		      app_phase(a) == APP_SERVING);
 	metrics_counter(o, "cluster_strangers_total",
 			"Requests to the cluster's own listener that were from no node",
 			atomic_load(&a->nodes->strangers));

@@ -126,13 +126,10 @@ static int on_read_flow(void *arg, struct span token, uint16_t member, struct si
 	return r;
 }
 
-/* Either member will do; the one that is meant goes first. */
-static int on_member(void *arg, unsigned node)
+static int on_member(void *arg, const struct sip_flow *to, bool ends)
 {
 	const struct app_worker *w = arg;
-	const struct app_nodes *n = w->app->nodes;
-	return n ? cluster_member(n->cluster, span_str(n->conf.node[node].pair), (int)node)
-		 : -1;
+	return app_member(w->app, to, ends);
 }
 
 static void on_link_failed(void *arg, unsigned node)
@@ -409,6 +406,8 @@ int app_start(struct app *a, char ret_error[APP_ERROR_MAX])
 {
 	int r = app_poison_arm(a, ret_error);
 	if (r < 0)
+		return r;
+	if ((r = app_serve_start(a, ret_error)) < 0)
 		return r;
 	if ((r = app_nodes_start(a)) == 0)
 		r = stack_group_start(a->stacks);

@@ -135,6 +135,8 @@ static const struct row stack_rows[] = {
 	    "Messages refused because they have crashed a process"),
 	ROW(stack_counters, deferred, "deferred_total", METRICS_COUNTER,
 	    "Waits of messages for phones whose connection went with a node"),
+	ROW(stack_counters, deferring, "deferred", METRICS_GAUGE,
+	    "Messages that wait for phones whose connection went with a node"),
 	ROW(stack_counters, link_sent, "link_sent_total", METRICS_COUNTER,
 	    "Messages sent to nodes of the cluster"),
 	ROW(stack_counters, link_down, "link_down_total", METRICS_COUNTER,
@@ -316,7 +318,7 @@ static void write_role(void *arg, struct metrics_out *o)
 static bool healthy(void *arg)
 {
 	const struct app *a = arg;
-	return !a->draining;
+	return app_phase(a) == APP_SERVING;
 }
 
 int app_admin_start(struct app *a, char ret_error[APP_ERROR_MAX])

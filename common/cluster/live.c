@@ -42,6 +42,7 @@ static void say_hello(struct peer *p)
 	h.pair = text(self->pair);
 	h.role = (uint32_t)self->role + 1;
 	h.domain = p->c->identity;
+	h.draining = atomic_load_explicit(&p->c->draining, memory_order_relaxed);
 	e.body_case = EAVES__ENVELOPE__BODY_HELLO;
 	e.hello = &h;
 	wire_send(p, &e);
@@ -263,6 +264,8 @@ bool live_hello(struct peer *p, uint64_t boot, const Eaves__Hello *h)
 	}
 	if (fresh) {
 		change_boot(p, boot);
+		if (h->draining)
+			atomic_fetch_or(&p->bits, PEER_DRAINING);
 		live_speak(p);
 	}
 	return true;

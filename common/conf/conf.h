@@ -116,7 +116,8 @@ struct conf {
 		struct conf_node *nodes;
 		unsigned nodes_count;
 		unsigned self; /* filled by the check: index in nodes */
-		uint32_t heartbeat_ms, dead_ms, second_place_ms, compare_ms, queue_bytes;
+		uint32_t heartbeat_ms, dead_ms, second_place_ms, compare_ms, queue_bytes,
+			drain_s;
 	} cluster;
 	struct {
 		char *servers;	 /* "address:port,..."; NULL: none, or found by Sentinel */

@@ -28,7 +28,7 @@ static void again(struct wheel_timer *t, msec now)
 	struct stack *s = d->s;
 	(void)now;
 	list_remove(&d->link);
-	s->ndeferred--;
+	counter_dec(&s->counters.deferring);
 	s->deferred_since = d->since;
 	if (!stack_refuse_poison(s, &d->flow, span_of(d->buf, d->n)))
 		stack_deliver(s, &d->flow, d->buf, d->n, d->cap, d->marks, false);
@@ -42,7 +42,7 @@ bool stack_defer(struct stack *s, const struct sip_flow *f, const struct sip_msg
 	msec now = loop_now(s->loop);
 	msec since = s->deferred_since ? s->deferred_since : now;
 	struct deferred *d;
-	if (now >= since + WAIT_MS || s->ndeferred >= DEFERRED_MAX ||
+	if (now >= since + WAIT_MS || s->counters.deferring >= DEFERRED_MAX ||
 	    !(d = malloc(sizeof(*d) + m->len + SIP_STAMP_ROOM)))
 		return false;
 	*d = (struct deferred){.s = s,
@@ -54,7 +54,7 @@ bool stack_defer(struct stack *s, const struct sip_flow *f, const struct sip_msg
 	memcpy(d->buf, m->base, m->len);
 	wheel_timer_init(&d->timer, again);
 	list_append(&s->deferred, &d->link);
-	s->ndeferred++;
+	counter_inc(&s->counters.deferring);
 	counter_inc(&s->counters.deferred);
 	wheel_arm(loop_wheel(s->loop), &d->timer, now + AGAIN_MS);
 	return true;

@@ -137,12 +137,18 @@ void stack_link_answered(struct stack *s, const struct sip_msg *m)
 	}
 }
 
+/* Of what is at work; what a transaction sends by itself is of an INVITE, or a request. */
+static bool ends(const struct stack *s, const struct iovec *iov)
+{
+	return s->delivering && s->msg.method != SIP_INVITE && stack_is_response(iov);
+}
+
 /* 0 or -errno; to the node that stands for to->node now, which is *ret_node. */
 static int send_now(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
 		    unsigned *ret_node)
 {
 	const struct stack_conf *c = &s->group->conf;
-	int node = s->group->user.member(s->user_arg, to->node - 1u);
+	int node = s->group->user.member(s->user_arg, to, ends(s, iov));
 	if (node < 0)
 		return -EHOSTUNREACH;
 	struct sip_flow f = {

@@ -143,7 +143,7 @@ void stack_unreachable(struct stack *s, const struct addr *to, int error)
 	}
 }
 
-static bool is_response(const struct iovec *iov)
+bool stack_is_response(const struct iovec *iov)
 {
 	return iov[0].iov_len > 8 && memcmp(iov[0].iov_base, "SIP/2.0 ", 8) == 0;
 }
@@ -154,7 +154,7 @@ static void send_here(struct stack *s, const struct sip_flow *to, const struct i
 	struct sip_flow f = *to;
 	const char *name = f.name ? locate_name(s->locate, f.name) : NULL;
 	int r = f.name && !name ? -ENOTCONN : net_send(s->net, &f, iov, n, name, wire_id);
-	if (r == -ENOTCONN && f.conn && addr_port(&f.remote) && is_response(iov)) {
+	if (r == -ENOTCONN && f.conn && addr_port(&f.remote) && stack_is_response(iov)) {
 		/* 18.2.2: the connection is gone, a new one to the same place may do.  A
 		 * request's flow has no other (RFC 5626 5.3). */
 		f.conn = 0;

@@ -64,9 +64,10 @@ struct stack_user {
 	 * peer behind the node) and marks.  False: it says nothing that can be understood. */
 	bool (*from_node)(void *arg, const struct sip_msg *m, struct sip_flow *f,
 			  uint32_t *marks);
-	/* The node that gets what is for `node` now (indexes in stack_conf.node): itself, or
-	 * the other member of its pair; -1: none lives. */
-	int (*member)(void *arg, unsigned node);
+	/* The node that gets what is for to->node now (an index in stack_conf.node): itself, or
+	 * the other member of its pair; -1: none lives.  ends: it answers a request other than
+	 * INVITE, and is of use for that node alone as long as it lives. */
+	int (*member)(void *arg, const struct sip_flow *to, bool ends);
 	/* The link with a node has broken. */
 	void (*link_failed)(void *arg, unsigned node);
 };
@@ -101,6 +102,7 @@ struct stack_counters {
 	uint64_t received, refused, dropped, handed_over, handover_full, replies,
 		answered_stateless, acks_absorbed, send_failed, link_sent, link_down,
 		link_failed, link_kept, link_resent, deferred, poison;
+	uint64_t deferring; /* now */
 };
 
 /*

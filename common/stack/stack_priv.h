@@ -43,7 +43,6 @@ struct stack {
 	struct stack_links *links; /* NULL: no cluster */
 	bool delivering;	   /* msg is the message at work */
 	struct list deferred;
-	unsigned ndeferred;
 	msec deferred_since; /* of the message at work; 0: it has just come */
 	pthread_t thread;
 	bool running;
@@ -72,6 +71,8 @@ bool stack_refuse_poison(struct stack *s, const struct sip_flow *f, struct span 
 void stack_trace(const char *event, const struct sip_flow *f, struct span message);
 /* From the transport: what was sent under a wire id was not delivered. */
 void stack_send_failed(struct stack *s, uint64_t wire_id);
+
+bool stack_is_response(const struct iovec *iov);
 
 /* An ICMP error that another worker's transport may know of. */
 void stack_unreachable(struct stack *s, const struct addr *to, int error);

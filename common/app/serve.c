@@ -1,0 +1,113 @@
+/*
+ * Does this node want new calls?  Not before its tables are as those of the others, nor when it
+ * is to end.  The nodes are told by the bus, whoever moves the service address by a file:
+ * data_dir/drain has 0 while it serves, 1 while it does not (keepalived's track_file).
+ */
+#include "common/app/app_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+	LOOK_MS = 50,
+	JOIN_MS = 30000, /* and then with what it has */
+};
+
+const char *app_phase_name(enum app_phase p)
+{
+	static const char *const names[] = {"serving", "joining", "draining"};
+	return names[p];
+}
+
+enum app_phase app_phase(const struct app *a)
+{
+	return (enum app_phase)atomic_load_explicit(&a->service.phase, memory_order_relaxed);
+}
+
+/* In place: the file is never empty. */
+static void write_file(const struct app_service *s, bool serves)
+{
+	if (s->file >= 0 && pwrite(s->file, serves ? "0\n" : "1\n", 2, 0) != 2)
+		log_event(LOG_ERROR, "drain-not-written", LOG_STR("error", strerror(errno)));
+}
+
+static void set_phase(struct app *a, enum app_phase p)
+{
+	struct app_service *s = &a->service;
+	atomic_store_explicit(&s->phase, p, memory_order_relaxed);
+	s->since = loop_now(a->loop);
+	if (!a->nodes)
+		return;
+	write_file(s, p == APP_SERVING);
+	cluster_set_draining(a->nodes->cluster, p != APP_SERVING);
+	log_event(LOG_INFO, app_phase_name(p));
+}
+
+/* Those that live: each was seen to have what we have.  Not all live: they may yet come, until
+ * the dead ones would be known as such. */
+static bool has_joined(struct app *a, msec now)
+{
+	const struct app_nodes *n = a->nodes;
+	struct app_service *s = &a->service;
+	bool all_live = true, all_equal = true;
+	for (unsigned i = 0; i < n->conf.n; i++) {
+		struct cluster_node_state v;
+		if (!app_nodes_speak(n, i))
+			continue;
+		cluster_node_state(n->cluster, i, &v);
+		if (v.alive && v.equal)
+			s->equal |= UINT64_C(1) << i;
+		all_live &= v.alive;
+		all_equal &= !v.alive || s->equal >> i & 1;
+	}
+	return all_equal && (all_live || now >= s->since + n->conf.dead_ms);
+}
+
+static void look(struct wheel_timer *t, msec now)
+{
+	struct app *a = container_of(t, struct app, service.timer);
+	if (has_joined(a, now)) {
+		set_phase(a, APP_SERVING);
+	} else if (now >= a->service.since + JOIN_MS) {
+		log_event(LOG_WARN, "joined-unequal");
+		set_phase(a, APP_SERVING);
+	} else {
+		wheel_arm(loop_wheel(a->loop), t, now + LOOK_MS);
+	}
+}
+
+int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	const char *dir = a->conf->conf->data_dir;
+	char path[4096];
+	if (!a->nodes)
+		return 0;
+	if (dir) {
+		snprintf(path, sizeof(path), "%s/drain", dir);
+		a->service.file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+		if (a->service.file < 0) {
+			int error = errno;
+			snprintf(ret_error, APP_ERROR_MAX, "%.200s: %s", path, strerror(error));
+			return -error;
+		}
+	}
+	wheel_timer_init(&a->service.timer, look);
+	set_phase(a, APP_JOINING);
+	wheel_arm(loop_wheel(a->loop), &a->service.timer, a->service.since + LOOK_MS);
+	return 0;
+}
+
+void app_serve_end(struct app *a)
+{
+	if (app_phase(a) == APP_JOINING)
+		wheel_stop(loop_wheel(a->loop), &a->service.timer);
+	set_phase(a, APP_DRAINING);
+}
+
+void app_serve_close(struct app *a)
+{
+	if (a->service.file >= 0)
+		close(a->service.file);
+}
