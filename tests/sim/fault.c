@@ -10,7 +10,7 @@
 enum { TAKE_OVER_MS = 300, RESTART_MS = 1000, REBOOT_MS = 5000, CUT_MS = 3000, STOP_MS = 5000 };
 
 static const char *const names[FAULT_KINDS] = {"none",	 "kill", "restart", "cut",  "off",
-					       "reboot", "stop", "peers",   "deaf", "dumb"};
+					       "reboot", "stop", "peers",   "deaf", "dumb", "drain", "roll"};
 
 struct cut;
 struct repair {
@@ -77,6 +77,28 @@ static void start_again(struct event *e)
 static void go_on(struct event *e)
 {
 	node_resume(of(e));
+}
+
+static void begin_drain(struct node *n, void *arg)
+{
+	(void)arg;
+	app_drain(n->app);
+}
+
+static void drain(struct event *e)
+{
+	struct node *n = of(e);
+	trace_note(n->host, "SIGTERM");
+	node_call(n, begin_drain, NULL);
+}
+
+static void roll(struct event *e)
+{
+	struct node *n = of(e);
+	if (node_runs(n))
+		later(n, RESTART_MS, roll);
+	else
+		node_start(n);
 }
 
 /* A round that is under way comes to its end. */
@@ -151,6 +173,12 @@ void fault_apply(struct node *n, enum fault_kind k)
 	case FAULT_DUMB:
 		cut_off(n, k);
 		return;
+	case FAULT_DRAIN:
+	case FAULT_ROLL:
+		later(n, 0, drain);
+		if (k == FAULT_ROLL)
+			later(n, RESTART_MS, roll);
+		break;
 	case FAULT_STOP:
 		later(n, 0, stop);
 		later(n, STOP_MS, go_on);

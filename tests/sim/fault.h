@@ -18,6 +18,8 @@ enum fault_kind {
 	FAULT_PEERS,   /* cut off from the other nodes alone, for three seconds */
 	FAULT_DEAF,    /* nothing reaches it for three seconds */
 	FAULT_DUMB,    /* nothing leaves it for three seconds */
+	FAULT_DRAIN,   /* SIGTERM, for good */
+	FAULT_ROLL,    /* SIGTERM, and started again a second after its end */
 	FAULT_KINDS
 };
 const char *fault_name(enum fault_kind k);

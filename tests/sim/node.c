@@ -110,9 +110,10 @@ void node_start(struct node *n)
 	if (n->boots++ == 0 || !n->host->powered)
 		n->mono_base_ms = 1000 + rng_below(&n->rng, 1u << 30) - sim_now() / 1000;
 	n->host->powered = true;
-	n->mute = n->paused = false;
+	n->mute = n->paused = n->ended = false;
 	n->nloops = 0;
 	a->program = n->host->name;
+	a->service.file = -1;
 	a->conf = app_conf_new(c);
 	choose_roles(n, a);
 	current = n;
@@ -137,7 +138,7 @@ void node_kill(struct node *n, bool silent)
 		n->mute_silent = silent;
 		return;
 	}
-	trace_note(n->host, silent ? "POWER OFF" : "KILLED");
+	trace_note(n->host, silent ? "POWER OFF" : n->ended ? "ENDED" : "KILLED");
 	n->mute = true;
 	if (silent)
 		n->host->powered = false;

@@ -184,8 +184,8 @@ void loop_leave(struct loop *l)
 	running = NULL;
 	sip_values_use_arena(outside);
 	node_set_current(NULL);
-	if (n->mute)
-		node_kill(n, n->mute_silent);
+	if (n->mute || n->ended)
+		node_kill(n, n->mute && n->mute_silent);
 }
 
 static void on_tick(struct event *e)
@@ -261,9 +261,10 @@ unsigned loop_finish(struct loop *l)
 	return total;
 }
 
+/* Of the main loop: the process ends. */
 void loop_stop(struct loop *l)
 {
-	(void)l;
+	l->node->ended = true;
 }
 
 /* Who asks whether he is in his own thread (home/register.c) is told so by loops. */
