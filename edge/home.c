@@ -170,7 +170,7 @@ bool edge_to_phone(struct edge *e, struct app_worker *w, const struct app_reques
 		app_defer(w, q);
 		return true;
 	}
-	if (rc == -ENOENT) {
+	if (rc == -ENOENT || (rc == 0 && t.flow.node && t.flow.node == r->src.node)) {
 		edge_count(&e->dialog.flow_failed);
 		app_reply(w, q, 430, "Flow Failed", SPAN(""));
 		return true;
@@ -180,9 +180,13 @@ bool edge_to_phone(struct edge *e, struct app_worker *w, const struct app_reques
 		app_reply(w, q, 403, "Forged Flow Token", SPAN(""));
 		return true;
 	}
-	if (t.flow.node)
-		t.route = app_token_route(w, r->route_user);
 	edge_count(&e->to_phone);
+	if (t.flow.node) { /* as it came: the branch that the phone sees is the same by both */
+		struct iovec iov = {(char *)(uintptr_t)r->msg->base, r->msg->len};
+		t.flow.leg = SIP_TRANSPORT_TCP;
+		stack_send(w->stack, &t.flow, &iov, 1, 0);
+		return true;
+	}
 	proxy_forward_stateless(stack_proxy(w->stack), r, &t, &opts, now);
 	return true;
 }

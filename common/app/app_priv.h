@@ -126,6 +126,8 @@ void app_nodes_free(struct app *a);
 /* Do we and node i have something to say to each other? */
 bool app_nodes_speak(const struct app_nodes *n, unsigned i);
 /* Of sip_flow.node: the first member of its pair; are two of one pair? */
+/* The other member of our pair while it lives, as sip_flow.node; 0: none. */
+uint16_t app_twin(const struct app *a);
 uint16_t app_first_of_pair(const struct app *a, uint16_t node);
 bool app_same_pair(const struct app *a, uint16_t x, uint16_t y);
 /* nodes.c: commands and metrics of the cluster. */

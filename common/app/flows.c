@@ -109,6 +109,10 @@ int app_token_read(const struct app *a, struct span token, struct sip_flow *ret)
 	if (rc != -ESTALE && rc != -ENOTCONN)
 		return rc;
 	int moved = r && r->moved ? r->moved(a->role_state[APP_EDGE], a, id, ret) : -ENOENT;
+	if (moved == -ENOENT && rc == -ESTALE && app_twin(a)) { /* who was there may know */
+		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP, .node = app_twin(a)};
+		return 0;
+	}
 	/* Who hung up on us will call again when he likes. */
 	return moved == -ESTALE && rc == -ENOTCONN ? -ENOENT : moved;
 }
@@ -151,6 +155,8 @@ enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request
 		rc = app_token_read(w->app, r->route_user, ret);
 		if (rc == -ESTALE)
 			return APP_FLOW_AWAY;
+		if (rc == 0 && ret->node && ret->node == r->src.node)
+			return APP_FLOW_FAILED; /* it does not know either */
 	}
 	/* RFC 5630 5.4: sips never leaves TLS; its resolution will say no. */
 	if (r->uri.scheme == SIP_SCHEME_SIPS && ret->transport != SIP_TRANSPORT_TLS &&

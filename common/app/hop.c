@@ -140,6 +140,21 @@ static bool read_source(struct span s, struct addr *ret)
 	return addr_parse(ret, span_of(s.p, (size_t)colon), (uint16_t)port) == 0;
 }
 
+/* What the other member of our pair has handed on as it came is from the home that its Via names. */
+static void real_sender(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f)
+{
+	const struct app_nodes *n = w->app->nodes;
+	struct sip_via top;
+	if (f->node != app_twin(w->app) || sip_msg_top_via(m, &top) < 0)
+		return;
+	for (unsigned i = 0; i < n->conf.n; i++)
+		if (n->conf.node[i].role == CLUSTER_HOME &&
+		    span_ieq(top.host, span_str(n->conf.node[i].pair))) {
+			f->node = (uint16_t)(i + 1);
+			return;
+		}
+}
+
 bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f,
 		   uint32_t *marks)
 {
@@ -147,6 +162,7 @@ bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct s
 	struct span v = sip_msg_value(m, SIP_HDR_EAVES_LINK);
 	uint32_t told;
 	*marks &= ~(uint32_t)MARKS_TOLD;
+	real_sender(w, m, f);
 	if (!h) { /* to a phone along its Path: there is nothing to say */
 		f->leg = SIP_TRANSPORT_NONE;
 		return true;

@@ -120,6 +120,10 @@ static int on_read_flow(void *arg, struct span token, uint16_t member, struct si
 {
 	const struct app_worker *w = arg;
 	int r = app_token_read(w->app, token, ret);
+	/* The other member of our pair has, or knows, the connection: the response is its to send,
+	 * as it came. */
+	if (r == 0 && ret->node && ret->node == app_twin(w->app))
+		return -EXDEV;
 	/* The token names the pair; back to the member of it that has sent the request. */
 	if (r == 0 && ret->node && app_same_pair(w->app, ret->node, member))
 		ret->node = member;

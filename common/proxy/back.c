@@ -81,7 +81,8 @@ int proxy_back_flow(const struct proxy *p, const struct proxy_back *b,
 	int rc = b->token.n && p->ops.read_flow
 			 ? p->ops.read_flow(p->ops.arg, b->token, b->member, ret)
 			 : -ENOENT;
-	if (rc == -ESTALE) /* the phone's connection; it may come back by another */
+	/* The phone's connection may come back by another, or be the other member's. */
+	if (rc == -ESTALE || (rc == -EXDEV && ret->node != src->node))
 		return rc;
 	if (rc)
 		rc = by_via(p, &b->next, src->listener, ret);

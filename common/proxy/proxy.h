@@ -53,7 +53,8 @@ struct proxy_ops {
 	/* What a flow token in a Via of ours (proxy_opts.via_flow) names; of a node, member is
 	 * the one that the request came from (sip_flow.node; 0: unknown).  0; -ESTALE when the
 	 * flow is gone and its peer is expected back: the response is not sent, and whoever
-	 * brought it may try again; other errors: it goes where the next Via says.  NULL: no
+	 * brought it may try again; -EXDEV: another node is to send it, which *ret is (unless
+	 * it came from there); other errors: it goes where the next Via says.  NULL: no
 	 * such tokens. */
 	int (*read_flow)(void *arg, struct span token, uint16_t member, struct sip_flow *ret);
 	/* Sends without a transaction (stateless forwarding, ACK to a 2xx). */
@@ -194,7 +195,7 @@ int proxy_forward_stateless(struct proxy *p, const struct proxy_request *r,
 			    msec now);
 /* A response that matches no transaction: our Via is taken off when it is ours by its branch,
  * and it goes to the next one (16.11, 18.2.2).  -EPERM: not ours; dropped.
- * -ESTALE: as read_flow() said. */
+ * -ESTALE, -EXDEV: as read_flow() said. */
 int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 			     const struct sip_via *top, const struct sip_flow *src);
 
