@@ -255,8 +255,9 @@ bool app_same_pair(const struct app *a, uint16_t x, uint16_t y)
 uint16_t app_twin(const struct app *a)
 {
 	int twin = a->nodes ? cluster_partner(a->nodes->cluster, a->nodes->conf.self) : -1;
-	return twin >= 0 && cluster_alive(a->nodes->cluster, (unsigned)twin) ? (uint16_t)(twin + 1)
-									     : 0;
+	return twin >= 0 && cluster_alive(a->nodes->cluster, (unsigned)twin)
+		       ? (uint16_t)(twin + 1)
+		       : 0;
 }
 
 uint16_t app_first_of_pair(const struct app *a, uint16_t node)

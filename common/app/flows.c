@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+enum { JOINING_MS = 5000 };
+
 struct span app_flow_token(const struct app_worker *w, const struct sip_flow *f, bool outbound)
 {
 	char *text =
@@ -113,6 +115,10 @@ int app_token_read(const struct app *a, struct span token, struct sip_flow *ret)
 		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP, .node = app_twin(a)};
 		return 0;
 	}
+	/* We have just come, and the other member has not been heard of yet. */
+	if (moved == -ENOENT && rc == -ESTALE && a->nodes &&
+	    time_wall_ms() < a->started_wall_ms + JOINING_MS)
+		return -ESTALE;
 	/* Who hung up on us will call again when he likes. */
 	return moved == -ESTALE && rc == -ENOTCONN ? -ENOENT : moved;
 }

@@ -140,7 +140,8 @@ static bool read_source(struct span s, struct addr *ret)
 	return addr_parse(ret, span_of(s.p, (size_t)colon), (uint16_t)port) == 0;
 }
 
-/* What the other member of our pair has handed on as it came is from the home that its Via names. */
+/* What the other member of our pair has handed on as it came is from the home that its Via
+ * names. */
 static void real_sender(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f)
 {
 	const struct app_nodes *n = w->app->nodes;

@@ -120,8 +120,8 @@ static int on_read_flow(void *arg, struct span token, uint16_t member, struct si
 {
 	const struct app_worker *w = arg;
 	int r = app_token_read(w->app, token, ret);
-	/* The other member of our pair has, or knows, the connection: the response is its to send,
-	 * as it came. */
+	/* The other member of our pair has, or knows, the connection: the response is its to
+	 * send, as it came. */
 	if (r == 0 && ret->node && ret->node == app_twin(w->app))
 		return -EXDEV;
 	/* The token names the pair; back to the member of it that has sent the request. */

@@ -142,8 +142,8 @@ static int hand_to_twin(struct stack *s, const struct sip_flow *f, const struct 
 	ptrdiff_t dot = ft ? span_chr(ft->value, '.', 0) : -1;
 	struct iovec iov = {(char *)(uintptr_t)s->msg.base, s->msg.len};
 	struct sip_flow twin;
-	if (dot < 0 || s->group->user.read_flow(s->user_arg, span_of(ft->value.p, (size_t)dot), 0,
-						&twin) != -EXDEV)
+	if (dot < 0 || s->group->user.read_flow(s->user_arg, span_of(ft->value.p, (size_t)dot),
+						0, &twin) != -EXDEV)
 		return -EPERM;
 	twin.leg = f->node ? f->leg : f->transport;
 	stack_send(s, &twin, &iov, 1, 0);

@@ -55,8 +55,8 @@ struct stack_user {
 	/* One of this node's own (its listeners and addresses), not only of the domain's?
 	 * Thread-safe; NULL: as is_local. */
 	bool (*is_self)(void *arg, struct span host, uint16_t port);
-	/* What a flow token in a Via of ours names: 0 or -errno; -EXDEV: the other member of our
-	 * pair knows (*ret: it), and gets the response as it came.  May be NULL. */
+	/* What a flow token in a Via of ours names: 0 or -errno; -EXDEV: the other member of
+	 * our pair knows (*ret: it), and gets the response as it came.  May be NULL. */
 	int (*read_flow)(void *arg, struct span token, uint16_t member, struct sip_flow *ret);
 
 	/* ---- in a cluster; else not called ---- */

@@ -9,8 +9,9 @@
 
 enum { TAKE_OVER_MS = 300, RESTART_MS = 1000, REBOOT_MS = 5000, CUT_MS = 3000, STOP_MS = 5000 };
 
-static const char *const names[FAULT_KINDS] = {"none",	 "kill", "restart", "cut",  "off",
-					       "reboot", "stop", "peers",   "deaf", "dumb", "drain", "roll"};
+static const char *const names[FAULT_KINDS] = {"none", "kill",	 "restart", "cut",
+					       "off",  "reboot", "stop",    "peers",
+					       "deaf", "dumb",	 "drain",   "roll"};
 
 struct cut;
 struct repair {
