@@ -185,7 +185,8 @@ static void take_gruu(struct phone *p, struct span bytes)
 	char t[32];
 	int n = snprintf(t, sizeof(t), ":u%ud%u@", p->user->index, p->dev);
 	const char *end = bytes.p + bytes.n, *at = memmem(bytes.p, bytes.n, t, (size_t)n);
-	const char *stop = at ? memchr(at, '<', (size_t)(end - at)) : NULL;
+	/* to the next contact; an instance has brackets too */
+	const char *stop = at ? memmem(at, (size_t)(end - at), "<sip:", 5) : NULL;
 	const char *g =
 		at ? memmem(at, (size_t)((stop ? stop : end) - at), "pub-gruu=\"", 10) : NULL;
 	const char *close = g ? memchr(g + 10, '"', (size_t)(end - g - 10)) : NULL;
