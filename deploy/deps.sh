@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a target of the Makefile needs and that are missing.
-# usage: deploy/deps.sh run|cluster|check|bench|phone
+# usage: deploy/deps.sh run|cluster|check|bench|lab|phone
 set -eu
 
 run="gcc make pkg-config libosip2-dev libevent-dev libc-ares-dev libssl-dev libsqlite3-dev libzmq3-dev libhiredis-dev libcyaml-dev libyaml-dev
 	libprotobuf-c-dev protobuf-c-compiler openssl"
 check="$run redis-server redis-sentinel check libsubunit-dev python3 python3-pytest sip-tester baresip linphone-cli prometheus valgrind clang
-	clang-format libclang-rt-14-dev dnsmasq-base sox procps iproute2"
+	clang-format libclang-rt-14-dev dnsmasq-base sox procps iproute2 redis-tools keepalived nftables util-linux"
 bench="$run python3 redis-server kamailio kamailio-sqlite-modules sqlite3"
 
 case "${1-}" in
@@ -14,9 +14,10 @@ run) want=$run ;;
 cluster) want="$run redis-server redis-tools" ;;
 check) want=$check ;;
 bench) want=$bench ;;
+lab) want="$run redis-server redis-sentinel redis-tools kamailio keepalived nftables iproute2 util-linux procps python3" ;;
 phone) want=baresip-core ;;
 *)
-	echo "usage: $0 run|cluster|check|bench|phone" >&2
+	echo "usage: $0 run|cluster|check|bench|lab|phone" >&2
 	exit 2
 	;;
 esac

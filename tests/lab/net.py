@@ -17,6 +17,7 @@ HOSTS = {"e1": 11, "e2": 12, "h1a": 21, "h1b": 22, "h2a": 31, "h2b": 32,
 # Service addresses: the edge pair, and each home pair.
 PAIRS = {"e": (10, ("e1", "e2")), "h1": (20, ("h1a", "h1b")), "h2": (30, ("h2a", "h2b"))}
 NETWORK = "10.88.0"
+os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 def run(*words, check=True, quiet=False):
@@ -48,7 +49,7 @@ def possible():
 
 
 def environment():
-    return dict(os.environ, PATH=os.environ.get("PATH", "") + ":/usr/sbin:/sbin", LC_ALL="C")
+    return dict(os.environ, LC_ALL="C")
 
 
 def address(host):
