@@ -28,7 +28,6 @@ reference 60 build/release/eaves-combined --reference | diff -u docs/configurati
 unit 600 make -j2 -k unit
 sim 900 make -k sim-check
 system 900 EAVES_BIN=build/release $pytest tests/system
-lab 300 make -s lab-smoke
 build-asan 600 make -j2 -k FLAVOUR=asan all
 unit-asan 900 make -j2 -k FLAVOUR=asan unit
 fuzz-replay 600 make -j2 -k FLAVOUR=asan fuzz-replay-run
