@@ -50,12 +50,13 @@ static const char *home_of(const struct edge *e, const struct sip_uri *u)
 }
 
 /* The home whose word on the caller is needed first: who says to be one of ours, or hides who
- * he is and wants to leave the domain, proves himself there.  Any home knows all users.  "":
+ * he is and wants to leave the domain, proves himself there; not in a dialog that was let
+ * through (its home would not ask him, and send it back).  Any home knows all users.  "":
  * nobody's. */
 static const char *caller_home(const struct edge *e, const struct app_worker *w,
 			       const struct app_request *q)
 {
-	const uint32_t proved = APP_MARK_INSIDER | APP_MARK_AUTHENTICATED;
+	const uint32_t proved = APP_MARK_INSIDER | APP_MARK_AUTHENTICATED | APP_MARK_IN_DIALOG;
 	enum app_caller caller = app_caller(w, q->r->msg);
 	struct sip_nameaddr from;
 	if ((q->marks & proved) || caller == APP_CALLER_FOREIGN ||

@@ -45,6 +45,20 @@ def test_users_of_different_homes_call_each_other(cluster):
 	alice.expect("ACK")
 
 
+def test_a_dialog_reaches_the_gruu_of_another_homes_user(cluster):
+	"""What is in a dialog is not asked who sends it: it goes straight to the callee's home."""
+	c = cluster(homes=2)
+	for user, home in (("alice", "h1"), ("bob", "h2")):
+		c.edges[0].ctl("user add", user, home, stdin=f"secret-of-{user}\n")
+	c.wait_users(2)
+	alice, bob = registered(c, "alice", "bob", transport="tcp")
+	r = bob.register(contact=bob.contact + ';+sip.instance="<urn:uuid:b0b>"',
+		headers=[("Supported", "gruu")])
+	gruu = param(r.get("contact"), "pub-gruu")
+	a, b = talk(bob, alice, headers=[("Contact", f"<{gruu}>")])
+	hang_up(b, a)
+
+
 def test_a_refused_call_is_repeated_until_it_is_acknowledged(cluster):
 	"""Behind the stateless edge it is the home that repeats itself, for the phone's leg."""
 	c = cluster(users=("alice", "bob"))
