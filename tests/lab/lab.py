@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The lab: clusters of real processes in network namespaces, killed under load.  README.md has more.
 
-usage: lab.py run [options] | smoke | up | down | possible
+usage: lab.py run [options] | report | smoke | up | down | possible
 """
 import argparse
 import json
@@ -30,7 +30,7 @@ def clusters(names):
 
 def options(argv):
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    p.add_argument("command", choices=("run", "smoke", "up", "down", "possible"))
+    p.add_argument("command", choices=("run", "report", "smoke", "up", "down", "possible"))
     p.add_argument("--build", default="build/release")
     p.add_argument("--peer", default="both",
                    choices=("eaves", "kamailio", "both", "stateful", "failover", "peers"))
@@ -42,6 +42,8 @@ def options(argv):
     p.add_argument("--direct", type=int, default=50, help="percent of users at their home itself")
     p.add_argument("--seed", type=int, default=int(time.time()))
     p.add_argument("--verbose", action="store_true", help="every message, to the crowd's log")
+    p.add_argument("--merge", action="store_true",
+                   help="into the figures of earlier runs, for what this one does")
     p.add_argument("--write", action="store_true", help="the tables into docs/cluster.md")
     opt = p.parse_args(argv)
     opt.build = os.path.join(net.ROOT, opt.build)
@@ -83,11 +85,43 @@ def run(opt):
     results = []
     for cls in clusters(opt.peer):
         say(f"{cls.name}: starting")
-        results.append(experiment(cls, opt))
-        with open(os.path.join(net.ROOT, "build", "lab", cls.name + ".json"), "w",
-                  encoding="utf-8") as f:
-            json.dump(results[-1], f, indent=1)
-    text = report.markdown(results, opt)
+        results.append(keep(experiment(cls, opt), opt))
+    return tell(results, opt)
+
+
+def path_of(name):
+    return os.path.join(net.ROOT, "build", "lab", name + ".json")
+
+
+def keep(result, opt):
+    """In its file; with --merge what this run did not do is left as it was there."""
+    old = {}
+    if opt.merge and os.path.exists(path_of(result["name"])):
+        with open(path_of(result["name"]), encoding="utf-8") as f:
+            old = json.load(f)
+    for key in ("setup", "streams", "partition"):
+        result[key] = result[key] or old.get(key, [])
+    done = {(r["fault"], r["target"]) for r in result["series"]}
+    kept = [r for r in old.get("series", []) if (r["fault"], r["target"]) not in done]
+    order = list(report.FAULTS)
+    result["series"] = sorted(kept + result["series"], key=lambda r: order.index(r["fault"]))
+    with open(path_of(result["name"]), "w", encoding="utf-8") as f:
+        json.dump(result, f, indent=1)
+    return result
+
+
+def again(opt):
+    """The tables of what is in the files."""
+    results = []
+    for cls in clusters(opt.peer):
+        if os.path.exists(path_of(cls.name)):
+            with open(path_of(cls.name), encoding="utf-8") as f:
+                results.append(json.load(f))
+    return tell(results, opt)
+
+
+def tell(results, opt):
+    text = report.markdown(results)
     print(text)
     if opt.write:
         report.write(text)
@@ -114,6 +148,9 @@ def smoke(opt):
 
 def main():
     opt = options(sys.argv[1:])
+    if opt.command == "report":
+        again(opt)
+        return 0
     why = net.possible()
     if opt.command == "possible":
         print(why or "possible")

@@ -86,9 +86,9 @@ def partition_rows(results):
                    f"{p['back_a']} / {p['back_b']}"]
 
 
-def markdown(results, opt):
-    lines = [f"Written by `make lab` ({time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors, "
-             f"{opt.rounds} rounds of each fault): do not edit.", ""]
+def markdown(results):
+    lines = [f"Written by `make lab` ({time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors): "
+             "do not edit.", ""]
     if any(r["setup"] for r in results):
         lines += ["**Calls that ring when a server is killed (-9): lost, of those that rang.**", ""]
         head = ["calls"]
