@@ -3,6 +3,7 @@
 Nothing touches the machine's own network.  Names carry a prefix that belongs to this checkout, so that
 two labs do not meet and what a crashed one left behind can be taken away (`lab.py down`).
 """
+import glob
 import hashlib
 import os
 import signal
@@ -137,6 +138,8 @@ def down():
         if name.startswith(PREFIX + "-"):
             kill_all(name[len(PREFIX) + 1:])
             run("ip", "netns", "del", name, check=False)
+    for path in glob.glob(f"/tmp/{PREFIX}-*"):  # sockets of servers that were killed
+        os.unlink(path)
 
 
 def cable(host, plugged):
