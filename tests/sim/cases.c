@@ -33,20 +33,36 @@ void cases_begin(const struct sweep *s)
 			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		abort();
-	*shared = (struct shared){.runs = 0};
+	*shared = (struct shared){.told = shared->told};
 }
 
 /* ---- the end of a case ---- */
 
-static FILE *ladder_file(const char *name)
+static void write_ladder(const char *name, const char *text)
 {
 	char path[512];
 	if (!sweep->dir ||
 	    __atomic_add_fetch(&shared->ladders, 1, __ATOMIC_RELAXED) > LADDERS_MAX)
-		return NULL;
+		return;
 	mkdir(sweep->dir, 0777);
 	snprintf(path, sizeof(path), "%s/%s.txt", sweep->dir, name);
-	return fopen(path, "w");
+	FILE *out = fopen(path, "w");
+	if (!out)
+		return;
+	fprintf(out, "%s\n%s\n", name, text);
+	trace_print(out, false);
+	fclose(out);
+}
+
+/* The first that fails of all shows its ladder at once. */
+static void tell(const char *name, const char *text)
+{
+	bool first = !__atomic_exchange_n(&shared->told, true, __ATOMIC_RELAXED);
+	printf("FAILED %s\n%.600s", name, text);
+	if (first)
+		trace_print(stdout, false);
+	fflush(stdout);
+	write_ladder(name, text);
 }
 
 /* Compares and tells.  The exit status. */
@@ -59,16 +75,8 @@ int case_judge(const struct run_conf *c, const char *name)
 	FILE *report = open_memstream(&text, &n);
 	unsigned differ = run_compare(report, shared->good, mine);
 	fclose(report);
-	if (differ) {
-		FILE *ladder = ladder_file(name);
-		printf("FAILED %s\n%.600s", name, text);
-		fflush(stdout);
-		if (ladder) {
-			fprintf(ladder, "%s\n%s\n", name, text);
-			trace_print(ladder, false);
-			fclose(ladder);
-		}
-	}
+	if (differ)
+		tell(name, text);
 	free(text);
 	return differ ? 1 : 0;
 }

@@ -14,6 +14,7 @@ struct shared {
 	unsigned boundaries;
 	uint64_t hash;
 	unsigned long runs, failed, ladders;
+	bool told; /* a ladder has been shown */
 };
 extern struct shared *shared;
 extern const struct sweep *sweep;
