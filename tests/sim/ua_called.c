@@ -203,9 +203,11 @@ void called_prack(struct call *c, struct server *s, const struct sip_msg *m)
 	uint64_t n = 0;
 	bool known = space > 0 &&
 		     span_u64(span_of(rack.p, (size_t)space), UINT32_MAX, &n) == 0 &&
-		     n == c->rseq && c->rseq_open;
+		     n == c->rseq && !c->pracked;
 	if (known) {
-		call_repeat_end(c);
+		if (c->rseq_open) /* else it has been answered meanwhile (RFC 3262 3) */
+			call_repeat_end(c);
+		c->pracked = true;
 		ua_fact(c->ua, "call %u: PRACK came", c->number);
 	}
 	server_answer(s, known ? 200 : 481, c->local_tag, "", NULL);
