@@ -166,7 +166,7 @@ int edge_moved(void *state, const struct app *a, uint64_t id, struct sip_flow *r
 		return 0;
 	int member = f.v[0].member;
 	if (member < 0 || member == (int)cluster_self(e->cluster) ||
-	    !cluster_alive(e->cluster, (unsigned)member))
+	    !cluster_serving(e->cluster, (unsigned)member))
 		return -ESTALE;
 	*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP,
 				 .node = (uint16_t)(member + 1)};

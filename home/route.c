@@ -138,17 +138,21 @@ static const struct proxy_hooks hooks_insider = {.flow_failed = flow_failed,
 static bool by_edge(const struct home *h, const struct app_worker *w, struct span route,
 		    struct sip_flow *ret)
 {
+	const char *pair = h->cluster ? app_edge_pair(w->app) : NULL;
 	struct sip_nameaddr na;
 	struct span rest, first = proxy_first_value(route, &rest);
-	if (!h->cluster || sip_nameaddr_parse(first, &na) < 0)
+	if (!pair || sip_nameaddr_parse(first, &na) < 0)
 		return false;
 	const struct sip_param *m = sip_uri_param(&na.uri, SPAN("m"));
 	const struct sip_param *leg = sip_uri_param(&na.uri, SPAN("leg"));
 	int node = m ? cluster_node_by_name(h->cluster, m->value) : -1;
 	if (node < 0)
 		return false;
-	*ret = app_edge_flow(w, node,
-			     leg ? sip_transport_parse(leg->value) : SIP_TRANSPORT_UDP);
+	/* Nobody there: the transaction repeats itself until somebody is. */
+	if (app_node_flow(w, pair, node, SIP_TRANSPORT_NONE, ret) < 0)
+		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP,
+					 .node = (uint16_t)(node + 1)};
+	ret->leg = leg ? sip_transport_parse(leg->value) : SIP_TRANSPORT_UDP;
 	return true;
 }
 

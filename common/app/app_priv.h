@@ -46,8 +46,9 @@ struct app_nodes {
 	struct store *redis; /* of an edge; NULL: none */
 	pthread_t thread;
 	bool running;
-	bool lives[CLUSTER_NODES_MAX]; /* as the roles were told */
-	bool alone;		       /* the only member of its pair */
+	/* As the roles were told; what was sent to it was sent to another. */
+	bool lives[CLUSTER_NODES_MAX], given_up[CLUSTER_NODES_MAX];
+	bool alone; /* the only member of its pair */
 	const char *edge_pair;
 	struct cluster_conf conf;
 	struct stack_node node[CLUSTER_NODES_MAX];
@@ -105,6 +106,7 @@ struct app {
 	uint64_t started_wall_ms;
 	struct app_service service;
 	msec drain_until;
+	bool released;
 	struct wheel_timer sweep, drain;
 	struct arena arena; /* of the main thread: commands parse values too */
 };
@@ -160,14 +162,13 @@ uint32_t app_classify(const struct app_worker *w, struct sip_flow *f, bool opene
 		      const struct net_peer *peer);
 bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f,
 		   uint32_t *marks);
-/* stack_user.member: either will do, the one that is meant goes first while it serves. */
-int app_member(const struct app *a, const struct sip_flow *to, bool ends);
 /* The user that a node says has sent it; in the arena. */
 struct span app_node_user(const struct sip_msg *m);
 /* serve.c: from the start on, in the main thread: it joins, then serves.  -errno and ret_error.
  */
 int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX]);
-void app_serve_end(struct app *a); /* it drains */
+void app_serve_end(struct app *a);     /* it drains */
+void app_serve_release(struct app *a); /* its service address may go */
 void app_serve_close(struct app *a);
 enum app_phase app_phase(const struct app *a);
 const char *app_phase_name(enum app_phase p);

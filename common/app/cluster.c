@@ -124,20 +124,31 @@ static void tell_roles(const struct app *a, unsigned node)
 			a->role[k]->node_changed(a->role_state[k], node);
 }
 
+/* Once only: twice is more than a retransmission, for a transaction may end in between. */
+static void give_up(struct app_nodes *n, unsigned node)
+{
+	if (!n->given_up[node] && n->app->stacks)
+		stack_group_node_lost(n->app->stacks, node);
+	n->given_up[node] = true;
+}
+
 static void on_death(struct app_nodes *n, unsigned node)
 {
 	app_poison_look(n->app); /* what it may have died of, before others get it */
 	tell_roles(n->app, node);
 	log_event(LOG_WARN, "node-dead", LOG_STR("node", node_of(n, node)->name));
-	if (n->app->stacks)
-		stack_group_node_lost(n->app->stacks, node);
+	give_up(n, node);
 }
 
-/* It lives, and may begin to serve, or to drain. */
+/* It lives, and may begin to serve, or to drain.  An edge that drains has hung up: what was for
+ * its phones finds them by the other one. */
 static void on_life(struct app_nodes *n, unsigned node, bool is_new)
 {
 	bool serves = cluster_serving(n->cluster, node);
+	if (!is_new && !serves && node_of(n, node)->role == CLUSTER_EDGE)
+		give_up(n, node);
 	if (is_new) {
+		n->given_up[node] = false;
 		tell_roles(n->app, node);
 		app_poison_tell(n->app, node);
 	}

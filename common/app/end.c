@@ -1,8 +1,11 @@
 /*
  * The end of a process: no answer that is due is lost.  What the store still owes (200 to
- * REGISTER) leaves before the sockets close; whoever is impatient signals twice.  A node of a
- * cluster tells first that it wants no new calls, and goes on with what comes to it until the
- * others have taken over; what is not answered by then is left to the other member of its pair.
+ * REGISTER) leaves before the sockets close; whoever is impatient signals twice.
+ *
+ * A node of a cluster tells the others first that it wants nothing new, and hangs up on its
+ * phones, so that they know at once and find the other member; then its service address may
+ * go.  It goes on with what still comes and what it has, for drain_s at most; what is not
+ * answered by then is left to the other member.
  */
 #include "common/app/app_priv.h"
 
@@ -11,7 +14,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-enum { DRAIN_MS = 2000, LOOK_MS = 16, TWICE_MS = 300, HEARTBEATS = 2 };
+enum { DRAIN_MS = 2000, LOOK_MS = 16, TWICE_MS = 300, RELEASE_MS = 20, HEARTBEATS = 2 };
 
 void app_raise_limits(void)
 {
@@ -63,6 +66,10 @@ static void look(struct wheel_timer *t, msec now)
 {
 	struct app *a = container_of(t, struct app, drain);
 	uint64_t n = under_way(a);
+	if (a->nodes && !a->released && now >= a->service.since + RELEASE_MS) {
+		a->released = true; /* the workers have hung up */
+		app_serve_release(a);
+	}
 	if ((n > 0 || !settled(a, now)) && now < a->drain_until) {
 		wheel_arm(loop_wheel(a->loop), t, now + LOOK_MS);
 		return;
@@ -84,8 +91,7 @@ void app_drain(struct app *a)
 	app_serve_end(a);
 	a->drain_until =
 		now + (a->nodes ? a->conf->conf->cluster.drain_s * (msec)1000 : DRAIN_MS);
-	if (!a->nodes) /* who comes to a node is served until its address is another's */
-		stack_group_drain(a->stacks);
+	stack_group_drain(a->stacks);
 	wheel_timer_init(&a->drain, look);
 	look(&a->drain, now);
 }

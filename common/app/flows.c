@@ -119,8 +119,9 @@ int app_token_read(const struct app *a, struct span token, struct sip_flow *ret)
 	if (moved == -ENOENT && rc == -ESTALE && a->nodes &&
 	    time_wall_ms() < a->started_wall_ms + JOINING_MS)
 		return -ESTALE;
-	/* Who hung up on us will call again when he likes. */
-	return moved == -ESTALE && rc == -ENOTCONN ? -ENOENT : moved;
+	/* Who hung up on us will call again when he likes; whom we hung up on, at once. */
+	bool we = app_phase(a) == APP_DRAINING;
+	return moved == -ESTALE && rc == -ENOTCONN && !we ? -ENOENT : moved;
 }
 
 struct span app_caller_token(const struct app_worker *w, const struct app_request *q)

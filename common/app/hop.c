@@ -249,36 +249,6 @@ int app_node_flow(const struct app_worker *w, const char *pair, int prefer,
 	return 0;
 }
 
-/* A node that drains has still the connections of its phones, and the transactions that need
- * nothing but their answer; all else is its other member's already, as if it were dead. */
-int app_member(const struct app *a, const struct sip_flow *to, bool ends)
-{
-	const struct app_nodes *n = a->nodes;
-	unsigned node = to->node - 1u;
-	if (!n || node >= n->conf.n)
-		return -1;
-	bool stays = n->conf.node[node].role == CLUSTER_EDGE ? sip_transport_reliable(to->leg)
-							     : ends;
-	if (stays && cluster_alive(n->cluster, node))
-		return (int)node;
-	return cluster_member(n->cluster, span_str(n->conf.node[node].pair), (int)node);
-}
-
-struct sip_flow app_edge_flow(const struct app_worker *w, int member, enum sip_transport leg)
-{
-	const struct app_nodes *n = w->app->nodes;
-	struct sip_flow f = {
-		.transport = w->conf->listeners[n->link_listener].transport,
-		.listener = n->link_listener,
-		.node = (uint16_t)(member + 1),
-		.leg = leg,
-	};
-	int node = app_member(w->app, &f, false);
-	if (node >= 0)
-		f.node = (uint16_t)(node + 1);
-	return f;
-}
-
 void app_to_pair(struct app_worker *w, const struct app_request *q, const char *pair,
 		 int prefer, uint32_t marks, struct proxy_opts *opts, msec now)
 {

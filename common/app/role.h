@@ -122,10 +122,6 @@ const char *app_edge_pair(const struct app *a);
  * to, NONE when that repeats itself whatever it is.  -EHOSTUNREACH: no member lives. */
 int app_node_flow(const struct app_worker *w, const char *pair, int prefer,
 		  enum sip_transport leg, struct sip_flow *ret);
-/* The same for a phone that came by that member of the edges, with the leg that it has there.
- * Nobody lives: the flow is that member's, and the transaction repeats itself until somebody
- * does. */
-struct sip_flow app_edge_flow(const struct app_worker *w, int member, enum sip_transport leg);
 /* Header line that tells a node what we know of a request; empty when the arena is full. */
 struct span app_link_line(const struct app_request *q, uint32_t marks);
 /* Sends a request on to a pair, statelessly (16.11): the whole of edge to home, home to edge.

@@ -40,7 +40,8 @@ static void set_phase(struct app *a, enum app_phase p)
 	s->since = loop_now(a->loop);
 	if (!a->nodes)
 		return;
-	write_file(s, p == APP_SERVING);
+	if (p != APP_DRAINING)
+		write_file(s, p == APP_SERVING);
 	cluster_set_draining(a->nodes->cluster, p != APP_SERVING);
 	log_event(LOG_INFO, app_phase_name(p));
 }
@@ -104,6 +105,11 @@ void app_serve_end(struct app *a)
 	if (app_phase(a) == APP_JOINING)
 		wheel_stop(loop_wheel(a->loop), &a->service.timer);
 	set_phase(a, APP_DRAINING);
+}
+
+void app_serve_release(struct app *a)
+{
+	write_file(&a->service, false);
 }
 
 void app_serve_close(struct app *a)

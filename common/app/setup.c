@@ -130,10 +130,22 @@ static int on_read_flow(void *arg, struct span token, uint16_t member, struct si
 	return r;
 }
 
-static int on_member(void *arg, const struct sip_flow *to, bool ends)
+/* Either member will do; the one that is meant goes first while it serves.  A home that
+ * drains has still the transactions that need nothing but their answer. */
+static int on_member(void *arg, unsigned node, bool ends)
 {
 	const struct app_worker *w = arg;
-	return app_member(w->app, to, ends);
+	const struct app_nodes *n = w->app->nodes;
+	if (!n)
+		return -1;
+	const struct cluster_node *v = &n->conf.node[node];
+	bool stays =
+		app_same_pair(w->app, (uint16_t)(node + 1), (uint16_t)(n->conf.self + 1)) ||
+		(ends && v->role == CLUSTER_HOME);
+	if (stays && cluster_alive(n->cluster, node))
+		return (int)node;
+	int member = cluster_member(n->cluster, span_str(v->pair), (int)node);
+	return member == (int)n->conf.self ? -1 : member;
 }
 
 static void on_link_failed(void *arg, unsigned node)

@@ -236,6 +236,18 @@ void net_stop_listening(struct net *n)
 			stream_stop_listening(&n->listener[i]);
 }
 
+void net_hang_up(struct net *n, unsigned stays)
+{
+	for (unsigned i = 0; i < n->nlisteners; i++)
+		if (n->listener[i].transport != SIP_TRANSPORT_UDP && i != stays)
+			stream_stop_listening(&n->listener[i]);
+	list_for_each_safe (it, &n->all) {
+		struct conn *c = container_of(it, struct conn, all);
+		if (c->flow.listener != stays)
+			conn_close(c);
+	}
+}
+
 static struct conn *conn_of(struct net *n, const struct sip_flow *f)
 {
 	return f->conn && f->worker == n->worker ? table_find(n, f->conn) : NULL;

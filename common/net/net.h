@@ -122,6 +122,9 @@ bool net_opened(const struct net *n, const struct sip_flow *f);
 /* Accepts no more connections (drain).  Connections and UDP sockets live on: what is under way
  * must be able to end. */
 void net_stop_listening(struct net *n);
+/* The same, but for the listener with that index, whose connections (those opened from its
+ * address too) live on: all others are closed, as by net_close(). */
+void net_hang_up(struct net *n, unsigned stays);
 const struct net_counters *net_counters(const struct net *n);
 
 #endif

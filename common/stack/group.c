@@ -302,7 +302,11 @@ struct drain_work {
 static void run_drain(struct loop_work *w)
 {
 	struct drain_work *d = container_of(w, struct drain_work, work);
-	net_stop_listening(d->s->net);
+	const struct stack_conf *c = &d->s->group->conf;
+	if (c->nnodes)
+		net_hang_up(d->s->net, c->link_listener);
+	else
+		net_stop_listening(d->s->net);
 	free(d);
 }
 

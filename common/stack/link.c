@@ -148,7 +148,7 @@ static int send_now(struct stack *s, const struct sip_flow *to, const struct iov
 		    unsigned *ret_node)
 {
 	const struct stack_conf *c = &s->group->conf;
-	int node = s->group->user.member(s->user_arg, to, ends(s, iov));
+	int node = s->group->user.member(s->user_arg, to->node - 1u, ends(s, iov));
 	if (node < 0)
 		return -EHOSTUNREACH;
 	struct sip_flow f = {

@@ -65,10 +65,10 @@ struct stack_user {
 	 * peer behind the node) and marks.  False: it says nothing that can be understood. */
 	bool (*from_node)(void *arg, const struct sip_msg *m, struct sip_flow *f,
 			  uint32_t *marks);
-	/* The node that gets what is for to->node now (an index in stack_conf.node): itself, or
+	/* The node that gets what is for `node` now (indexes in stack_conf.node): itself, or
 	 * the other member of its pair; -1: none lives.  ends: it answers a request other than
 	 * INVITE, and is of use for that node alone as long as it lives. */
-	int (*member)(void *arg, const struct sip_flow *to, bool ends);
+	int (*member)(void *arg, unsigned node, bool ends);
 	/* The link with a node has broken. */
 	void (*link_failed)(void *arg, unsigned node);
 };
@@ -114,7 +114,8 @@ struct stack_group *stack_group_new(const struct stack_conf *c, const struct sta
 				    void *const *user_args, char *ret_error);
 /* Starts a thread a worker.  0 or -errno. */
 int stack_group_start(struct stack_group *g);
-/* Stops listening; what is under way goes on. */
+/* Stops listening; what is under way goes on.  In a cluster the links stay, and the connections
+ * of phones are closed, so that they find the other member of the pair. */
 void stack_group_drain(struct stack_group *g);
 /* Stops the threads and waits for them. */
 void stack_group_stop(struct stack_group *g);

@@ -331,11 +331,27 @@ const struct net_counters *net_counters(const struct net *n)
 	return &n->count;
 }
 
-void net_stop_listening(struct net *n)
+static void stop_listening(struct net *n, unsigned stays)
 {
 	for (unsigned i = 0; i < n->nlisteners; i++)
-		if (n->listener[i].transport != SIP_TRANSPORT_UDP && !n->listener[i].stopped) {
+		if (n->listener[i].transport != SIP_TRANSPORT_UDP && i != stays &&
+		    !n->listener[i].stopped) {
 			stream_listen_end(&n->listener[i].stream);
 			n->listener[i].stopped = true;
 		}
+}
+
+void net_stop_listening(struct net *n)
+{
+	stop_listening(n, NET_LISTENERS_MAX);
+}
+
+void net_hang_up(struct net *n, unsigned stays)
+{
+	stop_listening(n, stays);
+	list_for_each_safe (it, &n->all) {
+		struct conn *c = container_of(it, struct conn, all);
+		if (c->flow.listener != stays)
+			net_close(n, &c->flow);
+	}
 }
