@@ -115,6 +115,8 @@ void udp_error_setup(int fd, int family);
 void udp_error_remember(struct net *n, const struct addr *to, uint64_t id);
 /* Reads the socket's error queue and tells of the sends that it is about. */
 void udp_error_drain(struct listener *l);
+/* Of a send: is it our own address that nothing leaves from? */
+bool udp_error_is_ours(const struct addr *to, int error);
 
 /* ---- stream.c: life of a connection ---- */
 

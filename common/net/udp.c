@@ -276,7 +276,9 @@ static bool send_failed(struct listener *l, int error, bool *drained)
 	}
 	*drained = false;
 	counter_inc(&l->net->count.udp_tx_dropped);
-	net_lost(l->net, t->id[t->first++], -error);
+	if (!udp_error_is_ours(&t->to[t->first], error))
+		net_lost(l->net, t->id[t->first], -error);
+	t->first++;
 	return true;
 }
 

@@ -9,6 +9,7 @@
 #include <linux/errqueue.h>
 #include <linux/icmp.h>
 #include <netinet/in.h>
+#include <unistd.h>
 
 enum { RECENT_MS = 2000, DRAIN_MAX = 64 };
 
@@ -68,6 +69,20 @@ static bool is_unreachable(const struct sock_extended_err *e)
 		return false;
 	/* A packet too large for the path is fragmented next time. */
 	return e->ee_errno != EMSGSIZE && e->ee_errno != 0;
+}
+
+/* A service address that another machine has now: Linux says ENETUNREACH wherever to, as for a
+ * target that there is no way to.  That one would be out of reach from any address. */
+bool udp_error_is_ours(const struct addr *to, int error)
+{
+	if (error != ENETUNREACH)
+		return false;
+	int fd = socket(to->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	bool reaches = connect(fd, &to->sa, addr_len(to)) == 0;
+	close(fd);
+	return reaches;
 }
 
 void udp_error_drain(struct listener *l)

@@ -1,8 +1,16 @@
 /*
  * UDP: batches both ways, IPv6, limits, keep-alives, ICMP errors on a shared socket.
  */
+#include "common/base/counter.h"
 #include "common/sip/stamp.h"
 #include "tests/unit/common/net/rig.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 static struct loop *l;
 static struct side a, b;
@@ -222,6 +230,56 @@ START_TEST(an_error_at_once_is_told_after_the_send_not_in_it)
 }
 END_TEST
 
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+/* Without CAP_NET_RAW nothing leaves from an address that is another machine's. */
+static void drop_privileges(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	ck_assert_int_eq(syscall(SYS_capset, &head, none), 0);
+}
+
+/* A network of the test's own with loopback alone, where any address may be bound. */
+static void own_network(void)
+{
+	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	if (unshare(CLONE_NEWNET) < 0)
+		ck_assert_msg(unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0,
+			      "no namespace to be had: %s", strerror(errno));
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	ck_assert_int_eq(ioctl(fd, SIOCSIFFLAGS, &lo), 0);
+	close(fd);
+	write_file("/proc/sys/net/ipv4/ip_nonlocal_bind", "1");
+}
+
+/* It has moved to another machine: our datagrams are lost, and come again; the target is as
+ * well as before.  One that nobody has a way to is not. */
+START_TEST(a_service_address_that_is_elsewhere_is_no_fault_of_the_target)
+{
+	struct addr near = at_addr("127.0.0.1", 9), far = at_addr("192.0.2.1", 9);
+	struct sip_flow f = flow_to(SIP_TRANSPORT_UDP, &near);
+
+	own_network();
+	drop_privileges();
+	start("198.51.100.1");
+	ck_assert_int_eq(send_text(&a, &f, "x", NULL, 5), 0);
+	f.remote = far;
+	ck_assert_int_eq(send_text(&a, &f, "x", NULL, 6), 0);
+	rig_until(l, a.nfailed > 0);
+	ck_assert_uint_eq(a.nfailed, 1);
+	ck_assert_uint_eq(a.failed[0], 6);
+	ck_assert_uint_eq(counter_get(&net_counters(a.net)->udp_tx_dropped), 2);
+	stop();
+}
+END_TEST
+
 START_TEST(what_cannot_be_sent_is_refused)
 {
 	static char huge[65508];
@@ -335,7 +393,9 @@ UNIT_MAIN("udp", a_datagram_and_its_answer_over_ipv4, a_datagram_and_its_answer_
 	  port_unreachable_fails_the_sends_to_that_address_alone,
 	  an_error_that_another_socket_of_the_port_was_told_fails_the_send,
 	  many_unreachable_sends_do_not_stop_the_others,
-	  an_error_at_once_is_told_after_the_send_not_in_it, what_cannot_be_sent_is_refused,
+	  an_error_at_once_is_told_after_the_send_not_in_it,
+	  a_service_address_that_is_elsewhere_is_no_fault_of_the_target,
+	  what_cannot_be_sent_is_refused,
 	  a_datagram_leaves_from_the_listener_that_the_flow_names, two_workers_share_a_listener,
 	  a_port_of_another_server_is_taken_though_it_could_be_shared,
 	  a_listener_that_cannot_be_opened_is_named)
