@@ -35,10 +35,11 @@ uint32_t app_marks_of(const struct app_worker *w, const struct app_request *q)
 	return marks;
 }
 
-/* Where we have hung up ourselves to end, who sent it gives it to our other member. */
+/* Where we have hung up ourselves to end, a home gives it to our other member. */
 void app_defer(struct app_worker *w, const struct app_request *q)
 {
-	if (app_phase(w->app) == APP_DRAINING && q->r->src.node)
+	uint16_t from = q->r->src.node;
+	if (app_phase(w->app) == APP_DRAINING && from && from != app_twin(w->app))
 		return;
 	if (!stack_defer(w->stack, &q->r->src, q->r->msg, q->marks))
 		app_reply(w, q, 430, "Flow Failed", SPAN(""));

@@ -39,10 +39,10 @@ static int run_status(void *arg, int argc, char **argv, struct span secret,
 			continue;
 		cluster_node_state(c, i, &s);
 		admin_printf(out,
-			     "%s %s pair=%s %s equal=%s queued=%llu silent=%llums calls=%u "
-			     "cpu=%u.%u%%\n",
+			     "%s %s pair=%s %s equal=%s version=%u queued=%llu silent=%llums "
+			     "calls=%u cpu=%u.%u%%\n",
 			     v[i].name, v[i].role == CLUSTER_EDGE ? "edge" : "home", v[i].pair,
-			     state_of(&s), s.equal ? "yes" : "no",
+			     state_of(&s), s.equal ? "yes" : "no", s.version,
 			     (unsigned long long)s.queued_bytes,
 			     (unsigned long long)s.silent_ms, s.calls, s.cpu_permille / 10,
 			     s.cpu_permille % 10);

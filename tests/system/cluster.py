@@ -7,6 +7,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -105,6 +106,9 @@ class Cluster:
 
 	def close(self):
 		try:
+			for n in self.nodes:  # all at once: each waits for its calls
+				if n.process and n.exit_status is None:
+					n.process.send_signal(signal.SIGTERM)
 			for n in self.nodes:
 				n.close()
 		finally:

@@ -1,0 +1,242 @@
+"""Drain and rolling upgrade: nodes of a cluster end and come back while calls are under way."""
+import signal
+import subprocess
+import time
+import urllib.error
+
+import pytest
+
+from cluster import registered
+from eaves import BIN, ROOT
+from phone import Dialog, hang_up, talk
+from test_cluster import serving
+
+DRAIN_S = 5  # cluster.drain_s as it is by default
+
+
+@pytest.fixture(scope="session")
+def next_version():
+	"""Programs that speak one version more on the bus than the others."""
+	subprocess.run(["make", "-s", "-C", str(ROOT), f"FLAVOUR={BIN.name}", "next"], check=True)
+	return "next/"
+
+
+def drain(n):
+	n.process.send_signal(signal.SIGTERM)
+	n.wait_log("event=draining", since=n.mark)
+
+
+def begin(c):
+	"""From here on is what wait_log of drain() is to see."""
+	for n in c.nodes:
+		n.mark = len(n.lines)
+
+
+def ended(n):
+	"""It ends by itself, with status 0."""
+	assert n._wait_end() == 0, n.tail()
+	n.process = None
+	n.wait_log("event=stopped", since=n.mark)
+
+
+def drain_file(n):
+	return (n.dir / "drain").read_text()
+
+
+def health(n):
+	try:
+		return n.get("/healthz")[0]
+	except urllib.error.HTTPError as e:
+		return e.code
+
+
+def ring(caller, callee):
+	"""A call that rings: the INVITE at both ends."""
+	invite = caller.invite(callee.user)
+	incoming = callee.expect("INVITE")
+	callee.reply(incoming, 180)
+	caller.expect(180)
+	return invite, incoming
+
+
+def pick_up(caller, callee, invite, incoming):
+	answer = callee.reply(incoming, 200)
+	ok = caller.expect(200)
+	a, b = Dialog(caller, invite, ok, True), Dialog(callee, incoming, answer, False)
+	a.ack()
+	callee.expect("ACK")
+	return a, b
+
+
+def message(a, b):
+	m = a.request("MESSAGE", f"sip:{b.user}@example.org", body="hello")
+	r = a.expect(407)
+	a.again(m, r)
+	b.reply(b.expect("MESSAGE"), 200)
+	a.expect(200)
+
+
+def in_call(a, b):
+	a.request("INFO")
+	b.phone.reply(b.phone.expect("INFO"), 200)
+	a.phone.expect(200)
+
+
+def move(phones, edge):
+	"""What keepalived does: the address, and with it UDP, is the other edge's."""
+	for p in phones:
+		p.server = edge.where["udp"]
+
+
+def roll(c, phones, n, call):
+	"""One node is drained, ends and comes back, while one call is held and another rings."""
+	begin(c)
+	alice, bob, carol, dave = phones
+	ringing = ring(carol, dave)
+	drain(n)
+	if n in c.edges:
+		move(phones, next(e for e in c.edges if e is not n))
+	in_call(*call)
+	message(alice, bob)
+	in_call(*reversed(call))
+	a, b = pick_up(carol, dave, *ringing)
+	ended(n)
+	in_call(*call)
+	hang_up(a, b)
+	n.start()
+	c.wait_alive()
+	n.wait_log("event=serving", since=n.mark)
+	c.wait_users(4)
+	a, b = talk(dave, carol)
+	hang_up(b, a)
+	for m in c.nodes:
+		assert not m.log_count("requests-abandoned|pair-down|joined-unequal"), m.tail()
+
+
+def rolled(c, phones, program=""):
+	"""Every node in turn; program: which build comes back."""
+	alice, bob = phones[:2]
+	call = talk(alice, bob)
+	for n in c.homes[0] + c.edges[::-1]:
+		n.program = f"{program}eaves-{n.role}"
+		roll(c, phones, n, call)
+	hang_up(*call)
+
+
+def test_nothing_fails_while_every_node_is_restarted_in_turn(cluster):
+	c = cluster(edges=2, users=("alice", "bob", "carol", "dave"))
+	phones = registered(c, "alice", "bob", "carol", "dave")
+	rolled(c, phones)
+	assert len(c.homes[0][0].registrations()) == len(c.homes[0][1].registrations()) == 4
+
+
+def versions(c, n):
+	"""What the node has heard: the version of each other one."""
+	return {x.split()[0]: int(x.split("version=")[1].split()[0])
+		for x in n.ctl("cluster status").splitlines() if "version=" in x}
+
+
+def test_two_versions_run_mixed_upwards_and_back(cluster, next_version):
+	c = cluster(edges=2, users=("alice", "bob", "carol", "dave"))
+	phones = registered(c, "alice", "bob", "carol", "dave")
+	one, other = c.homes[0]
+	begin(c)
+	drain(one)
+	ended(one)
+	one.program = next_version + "eaves-home"
+	one.start()
+	c.wait_alive()
+	assert versions(c, other)["h1a"] == 2 and versions(c, one)["h1b"] == 1
+	# Registrations and calls go over both, whichever wrote what.
+	for p in phones:
+		p.register()
+	for n in (one, other):
+		c.wait(lambda n=n: len(n.registrations()) == 4, f"{n.name} has not all bindings")
+	rolled(c, phones, next_version)
+	assert set(versions(c, c.edges[0]).values()) == {2}
+	move(phones, c.edges[0])
+	rolled(c, phones)
+	assert set(versions(c, c.edges[0]).values()) == {1}
+
+
+def test_a_node_that_drains_says_so_and_a_second_signal_ends_it(cluster):
+	c = cluster(users=("alice", "bob"))
+	alice, bob = registered(c, "alice", "bob")
+	ringing = ring(alice, bob)
+	one, other = serving(c, "bob")
+	assert drain_file(one) == "0\n" and health(one) == 200
+	begin(c)
+	drain(one)
+	began = time.monotonic()
+	c.edges[0].wait_log(f"event=node-alive node={one.name} serves=no", since=c.edges[0].mark)
+	assert f"{one.name} home pair=h1 draining" in c.edges[0].ctl("cluster status")
+	assert health(one) == 503 and one.metric("cluster_serving") == 0
+	c.wait(lambda: drain_file(one) == "1\n", "the address is not released")
+	# What is new, and what the ringing phone says, goes to the other member.
+	message(bob, alice)
+	assert other.log_count("event=forked .*user=alice ") == 1
+	c.wait(lambda: time.monotonic() > began + 0.4, "time stands still")
+	one.process.send_signal(signal.SIGTERM)
+	ended(one)
+	assert time.monotonic() < began + DRAIN_S
+	hang_up(*pick_up(alice, bob, *ringing))
+	one.start()
+	one.wait_log("event=joining", since=one.mark)
+	one.wait_log("event=serving", since=one.mark)
+	assert drain_file(one) == "0\n"
+
+
+def test_calls_that_ring_longer_than_drain_s_are_left_to_the_other_home(cluster):
+	c = cluster(users=("alice", "bob"), config={"cluster": {"drain_s": 1}})
+	alice, bob = registered(c, "alice", "bob")
+	ringing = ring(alice, bob)
+	one, other = serving(c, "bob")
+	begin(c)
+	drain(one)
+	ended(one)
+	one.wait_log("event=requests-left requests=1", since=one.mark)
+	bob.reply(ringing[1], 486)
+	alice.ack(ringing[0], alice.expect(486))
+	bob.expect("ACK")
+	other.wait_log("event=rebuilt from=response status=486")
+
+
+def test_who_is_called_by_an_edge_that_drains_is_hung_up_on_first(cluster):
+	"""A phone on a stream learns at once that it is to go to the other edge, while the first one
+	still has the address; what comes meanwhile waits for it."""
+	c = cluster(edges=2, users=("alice", "bob"))
+	alice = c.phone("alice", edge=1)
+	bob = c.phone("bob", edge=0, transport="tcp")
+	alice.register()
+	device = {"contact": bob.contact + ';reg-id=1;+sip.instance="<urn:uuid:b0b>"',
+		"headers": [("Supported", "outbound, path")]}
+	bob.register(**device)
+	one, other = c.edges
+	c.wait(lambda: other.metric("bindings") == 2, "the other edge does not know bob")
+	begin(c)
+	drain(one)
+	bob.expect_closed()
+	m = alice.request("MESSAGE", "sip:bob@example.org", body="x")
+	m = alice.again(m, alice.expect(407))
+	c.wait(lambda: other.metric("deferred") >= 1, "the message does not wait for him")
+	bob.server = other.where["tcp"]
+	bob.connect()
+	r = bob.request("REGISTER", "sip:example.org", device["headers"], call_id=bob.call_id,
+		to=f"<{bob.aor}>", contact=bob.contact + ';reg-id=1;+sip.instance="<urn:uuid:b0b>"')
+	bob.again(r, bob.wait_for(401))
+	bob.reply(bob.wait_for("MESSAGE"), 200)
+	alice.expect(200)
+	ended(one)
+
+
+def test_a_home_alone_finishes_what_it_has(cluster):
+	"""Nobody else could: it waits for the answer."""
+	c = cluster(members=1, users=("alice", "bob"))
+	alice, bob = registered(c, "alice", "bob")
+	ringing = ring(alice, bob)
+	home = c.homes[0][0]
+	begin(c)
+	drain(home)
+	a, b = pick_up(alice, bob, *ringing)
+	ended(home)
+	assert not home.log_count("requests-abandoned|requests-left")
