@@ -18,7 +18,7 @@ $(B)/sim: $(SIM_OBJ) $(SIM_LIBS)
 SEEDS ?= 1000
 SEED ?= 1
 SIM_FAULTS := kill,restart,cut
-SIM_ALL := kill,restart,cut,off,reboot,stop,peers,deaf,dumb
+SIM_ALL := kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll
 SIM_CLUSTER := $(B)/sim --topology cluster --dir $(B)/sim-failed
 sim: $(B)/sim
 	$(SIM_CLUSTER) --faults $(SIM_ALL) --seeds $(SEEDS) --seed $(SEED) $(SIM)

@@ -39,6 +39,13 @@ def test_configuration_page_is_up_to_date():
 	assert text_of("configuration.md") == r.stdout, "make reference"
 
 
+def test_every_test_named_in_cluster_exists():
+	table = re.findall(r"^\|[^|]*\|([^|]*)\|$", text_of("cluster.md"), re.M)
+	named = {n for cell in table for n in re.findall(r"`(\w+_\w+_\w+_\w+)`", cell)}
+	assert len(named) > 10
+	assert sorted(named - names_of_tests()) == []
+
+
 def test_every_target_in_building_exists():
 	cells = re.findall(r"^\| (`make[^|]*)\|", text_of("building.md"), re.M)
 	targets = {t for c in cells for t in re.findall(r"`make ([a-z][\w/-]*)", c)}
