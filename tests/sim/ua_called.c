@@ -66,10 +66,14 @@ static void answer(struct call *c, struct server *s, const char *what)
 	repeat(c, s);
 }
 
+/* RFC 3262 3: not before our 180, which has a session description, is acknowledged. */
 static void on_answer(struct event *e)
 {
 	struct call *c = container_of(e, struct call, act);
 	struct server *s = c->invited;
+	c->answer_waits = c->rseq_open;
+	if (c->answer_waits)
+		return;
 	event_stop(&c->ring);
 	call_repeat_end(c);
 	call_set_state(c, CALL_ANSWERED);
@@ -93,7 +97,7 @@ static void on_reject(struct event *e)
 static void on_ring(struct event *e)
 {
 	struct call *c = container_of(e, struct call, ring);
-	char lines[URI_MAX + 128], contact[URI_MAX];
+	char lines[URI_MAX + 128], contact[URI_MAX], sdp[64];
 	bool reliable =
 		c->ua->c.policy.reliable &&
 		sip_msg_has_token(&c->invited->request->msg, SIP_HDR_SUPPORTED, SPAN("100rel"));
@@ -104,7 +108,8 @@ static void on_ring(struct event *e)
 		snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines),
 			 "Require: 100rel\r\nRSeq: %u\r\n", c->rseq);
 	}
-	server_answer(c->invited, 180, c->local_tag, lines, NULL);
+	call_sdp(c, sdp);
+	server_answer(c->invited, 180, c->local_tag, lines, reliable ? sdp : NULL);
 	if (reliable) {
 		c->rseq_open = true;
 		repeat(c, c->invited);
@@ -211,4 +216,6 @@ void called_prack(struct call *c, struct server *s, const struct sip_msg *m)
 		ua_fact(c->ua, "call %u: PRACK came", c->number);
 	}
 	server_answer(s, known ? 200 : 481, c->local_tag, "", NULL);
+	if (known && c->answer_waits)
+		on_answer(&c->act);
 }

@@ -131,7 +131,7 @@ struct call {
 	usec interval;
 	uint32_t rseq;	/* of our reliable 1xx, 0: none */
 	bool rseq_open; /* sent until it is acknowledged */
-	bool pracked;
+	bool pracked, answer_waits;
 	struct bytes *repeat; /* 1xx or 2xx that is sent until it is acknowledged */
 	struct addr repeat_to;
 };
