@@ -87,9 +87,12 @@ bool pull_look(struct peer *p, msec now)
 	}
 	if (l->failures > FAILURES_MAX)
 		give_up(p);
-	for (unsigned i = 0; i < RECORDS_PARTS; i++)
-		if (l->want[i])
-			return true;
+	for (unsigned i = 0; i < RECORDS_PARTS; i++) {
+		if (!l->want[i])
+			continue;
+		gate_post(p->c, WORK_STEP); /* also when memory was short */
+		return true;
+	}
 	return l->open > 0;
 }
 
@@ -212,7 +215,7 @@ static bool ask_one(struct peer *p)
 	c->have.n = 0;
 	records_scan_part(c->records, (unsigned)part, add_entry, &h);
 	if (h.full)
-		return false; /* memory: pull_look comes again */
+		return false; /* memory: the next look tries again */
 	size_t n = c->have.n / sizeof(struct entry);
 	struct entry *v = (struct entry *)(void *)c->have.p;
 	if (n)

@@ -4,6 +4,7 @@
 #ifndef EAVES_TESTS_CLUSTER_RIG_H
 #define EAVES_TESTS_CLUSTER_RIG_H
 
+#include "common/base/log.h"
 #include "tests/unit/common/cluster/net.h"
 #include "tests/unit/common/cluster/policy.h"
 
@@ -125,6 +126,7 @@ static inline void rig_kill(unsigned i)
 
 static inline void rig_begin(uint64_t seed)
 {
+	log_set_level(LOG_ERROR); /* what is refused is refused on purpose */
 	net_seed = seed;
 	net_clear();
 	for (unsigned i = 0; i < NODES; i++)

@@ -226,7 +226,7 @@ START_TEST(expired_records_remembered_in_a_group_are_bounded_too)
 	enum { N = RECORDS_TOMBSTONES_PER_GROUP + 8 };
 	struct records *r = records_new(NULL, 1, 1000, NULL);
 	struct text t = {{0}, 0, NULL};
-	char name[8];
+	char name[16];
 	for (int i = 0; i < N; i++) {
 		snprintf(name, sizeof(name), "n%02d", i);
 		ck_assert_int_eq(put(r, "alice", name, "x", T0 + 5), 0);
@@ -286,7 +286,7 @@ START_TEST(parts_are_the_whole_table_and_a_group_is_in_one)
 {
 	struct records *r = records_new(NULL, 1, 1000, NULL);
 	struct seen all = {0, 0};
-	char name[8];
+	char name[16];
 	for (int i = 0; i < 200; i++) {
 		snprintf(name, sizeof(name), "%d", i);
 		ck_assert_int_eq(put(r, i < 100 ? name : "bob", name, "x", 0), 0);
