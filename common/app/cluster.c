@@ -289,8 +289,10 @@ static void bus_from(struct bus_conf *b, const struct app_nodes *n, const struct
 		.n = n->conf.n,
 		.domain = c->domain,
 		.queue_messages = 10000,
-		.heartbeat_ms = c->cluster.heartbeat_ms,
-		.dead_ms = c->cluster.dead_ms,
+		/* Who is silent the cluster's own heartbeats tell, over the same connections.
+		 * ZeroMQ's only end those that would stay open for nothing. */
+		.heartbeat_ms = 4 * c->cluster.heartbeat_ms,
+		.dead_ms = 4 * c->cluster.heartbeat_ms + c->cluster.dead_ms,
 	};
 	for (unsigned i = 0; i < n->conf.n; i++) {
 		b->node[i] = (struct bus_node){.name = node_of(n, i)->name,

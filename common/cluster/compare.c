@@ -20,6 +20,7 @@ enum {
 	/* Records this close to being forgotten do not count: clocks differ. */
 	FORGOTTEN_MS = 300 * 1000,
 	ROWS_PER_MS = 5,   /* of our table, looked through all the time */
+	LOOK_ROWS = 4000,  /* at one go: less often woken, and not long at it */
 	TOKENS_MAX = 1024, /* parts a node may have us look through, and as many a second */
 };
 
@@ -208,22 +209,27 @@ static bool look_at_peer(struct peer *p, msec now)
 	return pulling || unsure;
 }
 
-/* A group after the other, for all nodes at once. */
+/* Some groups after the others, for all nodes at once. */
 static void look_slowly(struct cluster *c, msec now)
 {
-	uint64_t whole = records_counters(c->records).records / ROWS_PER_MS;
+	uint64_t rows = records_counters(c->records).records, nodes = 0;
+	uint64_t whole = rows / ROWS_PER_MS, groups = LOOK_ROWS / (rows / GROUPS + 1);
 
 	for (unsigned i = 0; i < c->conf.n; i++) {
 		struct peer *p = &c->peer[i];
-		if (p->open && p->greeted && begins(p)) {
-			c->compare_nodes[c->slow_group] |= bit(i);
-			gate_post(c, WORK_STEP);
-		}
+		nodes |= p->open && p->greeted && begins(p) ? bit(i) : 0;
 	}
+	if (groups < 1)
+		groups = 1;
+	if (groups > GROUPS)
+		groups = GROUPS;
+	for (uint64_t i = 0; i < groups; i++, c->slow_group = (c->slow_group + 1) % GROUPS)
+		c->compare_nodes[c->slow_group] |= nodes;
+	if (nodes)
+		gate_post(c, WORK_STEP);
 	if (whole < c->conf.compare_ms)
 		whole = c->conf.compare_ms;
-	c->slow_group = (c->slow_group + 1) % GROUPS;
-	c->slow_next = now + (whole + GROUPS - 1) / GROUPS;
+	c->slow_next = now + (whole * groups + GROUPS - 1) / GROUPS;
 }
 
 static void on_tick(struct wheel_timer *t, msec tick)

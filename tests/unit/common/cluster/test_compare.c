@@ -110,6 +110,36 @@ START_TEST(a_deletion_does_not_come_back_after_a_day)
 }
 END_TEST
 
+/* Of a large table a part at a time, so that nobody waits; of a small one all, so that the
+ * threads of quiet nodes sleep. */
+START_TEST(small_tables_are_compared_at_one_go)
+{
+	rig_begin(9);
+	rig_meet(4);
+	bind_some(A1, "u", 20);
+	rig_run(1000);
+	uint64_t from = counters_of(E1).compared, before = from;
+	unsigned times = 0;
+	for (unsigned ms = 0; ms < 20000; ms++) {
+		rig_run(1);
+		times += counters_of(E1).compared != before;
+		before = counters_of(E1).compared;
+	}
+	ck_assert_uint_eq(before - from, 10 * 3 * 16); /* each group with each of the others */
+	ck_assert_uint_le(times, 10 * 4);
+	bind_some(A1, "v", 40000);
+	RIG_UNTIL(all_equal() && all_same(), 5000);
+	times = 0;
+	for (unsigned ms = 0; ms < 4000; ms++) {
+		before = counters_of(E1).compared;
+		rig_run(1);
+		times += counters_of(E1).compared != before;
+	}
+	ck_assert_uint_ge(times, 14); /* 2500 rows each */
+	rig_end();
+}
+END_TEST
+
 START_TEST(what_expires_and_is_swept_at_different_times_does_not_differ)
 {
 	rig_begin(2);
@@ -345,7 +375,7 @@ START_TEST(a_hundred_thousand_records_are_there_in_seconds_and_starve_nobody)
 END_TEST
 
 UNIT_MAIN("common/cluster compare", a_partition_of_any_length_heals_within_five_seconds,
-	  a_deletion_does_not_come_back_after_a_day,
+	  a_deletion_does_not_come_back_after_a_day, small_tables_are_compared_at_one_go,
 	  what_expires_and_is_swept_at_different_times_does_not_differ,
 	  what_was_lost_without_a_trace_is_found_by_the_slow_comparison,
 	  what_is_not_for_a_node_any_more_is_taken_back,

@@ -261,7 +261,7 @@ START_TEST(a_short_silence_loses_nothing)
 	static struct promise p[N];
 	rig_begin(11);
 	rig_meet(4);
-	rig_run(1000);
+	rig_run(500);
 	rig_cut(1 << A1, 1 << A2 | 1 << E1 | 1 << E2, true, false);
 	bind_many(A1, 0, N, p);
 	rig_run(400);
