@@ -49,6 +49,8 @@ struct app_nodes {
 	/* As the roles were told; what was sent to it was sent to another. */
 	bool lives[CLUSTER_NODES_MAX], given_up[CLUSTER_NODES_MAX];
 	bool alone; /* the only member of its pair */
+	uint64_t edges;			  /* a bit each */
+	uint64_t pair[CLUSTER_NODES_MAX]; /* of each node: it and its other member */
 	const char *edge_pair;
 	struct cluster_conf conf;
 	struct stack_node node[CLUSTER_NODES_MAX];
@@ -125,8 +127,19 @@ int app_nodes_attach(struct app *a, char ret_error[APP_ERROR_MAX]);
 int app_nodes_start(struct app *a);
 void app_nodes_stop(struct app *a);
 void app_nodes_free(struct app *a);
+/* holders.c: who holds and who may write which records; what cluster_ops and cluster_below say
+ * of each. */
+void app_holders_find(struct app_nodes *n);
+uint64_t app_sharers(void *arg, const struct store_row *row);
+bool app_may_write(void *arg, unsigned node, const struct store_row *row);
+bool app_may_offer(void *arg, unsigned node, const struct store_row *row);
+bool app_kept_below(void *arg, const struct store_row *row);
 /* Do we and node i have something to say to each other? */
 bool app_nodes_speak(const struct app_nodes *n, unsigned i);
+static inline const struct cluster_node *app_node(const struct app_nodes *n, unsigned i)
+{
+	return &n->conf.node[i];
+}
 /* Of sip_flow.node: the first member of its pair; are two of one pair? */
 /* The other member of our pair while it lives, as sip_flow.node; 0: none. */
 uint16_t app_twin(const struct app *a);

@@ -1,7 +1,7 @@
 /*
  * A node of a cluster: from the configuration to the bus, the engine of the cluster and the
- * thread that both live in; and the rules of who holds and who may write which records.  Not
- * here: SIP between nodes (link.c).
+ * thread that both live in.  Not here: who holds and who may write which records (holders.c),
+ * SIP between nodes (hop.c).
  */
 #include "common/app/app_priv.h"
 
@@ -11,93 +11,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* ---- who holds what ---- */
-
-static bool is_directory(uint8_t kind)
-{
-	return kind == RECORD_USER || kind == RECORD_ALIAS;
-}
-
-static const struct cluster_node *node_of(const struct app_nodes *n, unsigned i)
-{
-	return &n->conf.node[i];
-}
-
-static bool same_pair(const struct app_nodes *n, unsigned i, unsigned k)
-{
-	return strcmp(node_of(n, i)->pair, node_of(n, k)->pair) == 0;
-}
-
-/* The node that wrote it: versions carry its number. */
-static int writer_of(const struct app_nodes *n, const struct store_row *row)
-{
-	return row->node >= 1 && row->node <= n->conf.n ? (int)row->node - 1 : -1;
-}
-
-/*
- * The directory is the same everywhere: every home knows who the others' users are, and starts
- * without an edge.  What calls and phones make belongs to the pair of homes that wrote it, and
- * is held by both members and by the edges; how far a fork has come is the pair's own affair.
- */
-static bool on_shares(void *arg, unsigned node, const struct store_row *row)
-{
-	const struct app_nodes *n = arg;
-	unsigned self = n->conf.self;
-	int writer = writer_of(n, row);
-	bool edge_here = node_of(n, self)->role == CLUSTER_EDGE;
-	bool edge_there = node_of(n, node)->role == CLUSTER_EDGE;
-
-	if (!edge_here && !edge_there && !same_pair(n, self, node))
-		return false;
-	if (is_directory(row->kind))
-		return true;
-	if (writer < 0 || node_of(n, (unsigned)writer)->role != CLUSTER_HOME)
-		return false;
-	if (row->kind == RECORD_FORK && (edge_here || edge_there))
-		return false;
-	return (edge_here || same_pair(n, self, (unsigned)writer)) &&
-	       (edge_there || same_pair(n, node, (unsigned)writer));
-}
-
-/* A home speaks for its own users alone, and as a member of its own pair. */
-static bool home_may_write(const struct app *a, unsigned node, const struct store_row *row)
-{
-	const struct app_nodes *n = a->nodes;
-	int writer = writer_of(n, row);
-	struct dir_user u;
-
-	if (writer < 0 || !same_pair(n, node, (unsigned)writer))
-		return false;
-	if (node_of(n, n->conf.self)->role == CLUSTER_HOME)
-		return true;
-	/* Of a user who is gone the traces may still be taken away. */
-	int r = dir_user_get(a->records, row->group, time_wall_ms(), &u);
-	return r < 0 ? row->deleted : strcmp(u.home, node_of(n, node)->pair) == 0;
-}
-
-static bool on_may_write(void *arg, unsigned node, const struct store_row *row)
-{
-	const struct app_nodes *n = arg;
-	const struct app *a = n->app;
-	unsigned self = n->conf.self;
-	bool edge_there = node_of(n, node)->role == CLUSTER_EDGE;
-
-	if (!edge_there && node_of(n, self)->role == CLUSTER_HOME && !same_pair(n, self, node))
-		return false;
-	if (is_directory(row->kind)) /* administered at the edges; between the members of a pair
-				      * of homes it may be handed on */
-		return edge_there || same_pair(n, self, node);
-	return edge_there ? on_shares(arg, node, row) : home_may_write(a, node, row);
-}
-
-/* A home hands on the directory to its other member alone. */
-static bool on_may_offer(void *arg, unsigned node, const struct store_row *row)
-{
-	const struct app_nodes *n = arg;
-	return !is_directory(row->kind) || node_of(n, n->conf.self)->role == CLUSTER_EDGE ||
-	       same_pair(n, n->conf.self, node);
-}
 
 /* ---- the engine's view of the rim ---- */
 
@@ -136,7 +49,7 @@ static void on_death(struct app_nodes *n, unsigned node)
 {
 	app_poison_look(n->app); /* what it may have died of, before others get it */
 	tell_roles(n->app, node);
-	log_event(LOG_WARN, "node-dead", LOG_STR("node", node_of(n, node)->name));
+	log_event(LOG_WARN, "node-dead", LOG_STR("node", app_node(n, node)->name));
 	give_up(n, node);
 }
 
@@ -145,14 +58,14 @@ static void on_death(struct app_nodes *n, unsigned node)
 static void on_life(struct app_nodes *n, unsigned node, bool is_new)
 {
 	bool serves = cluster_serving(n->cluster, node);
-	if (!is_new && !serves && node_of(n, node)->role == CLUSTER_EDGE)
+	if (!is_new && !serves && app_node(n, node)->role == CLUSTER_EDGE)
 		give_up(n, node);
 	if (is_new) {
 		n->given_up[node] = false;
 		tell_roles(n->app, node);
 		app_poison_tell(n->app, node);
 	}
-	log_event(LOG_INFO, "node-alive", LOG_STR("node", node_of(n, node)->name),
+	log_event(LOG_INFO, "node-alive", LOG_STR("node", app_node(n, node)->name),
 		  LOG_STR("serves", serves ? "yes" : "no"));
 }
 
@@ -218,6 +131,7 @@ static void cluster_from(struct app_nodes *n, const struct app *a)
 		if (to->role == CLUSTER_EDGE)
 			n->edge_pair = to->pair;
 	}
+	app_holders_find(n);
 	for (unsigned i = 0; i < c->listeners_count; i++)
 		if (c->listeners[i].policy == CONF_POLICY_CLUSTER)
 			n->link_listener = (uint16_t)i;
@@ -249,34 +163,12 @@ static int read_key(const char *path, char ret[BUS_KEY_CHARS + 1], char *ret_err
 	return r;
 }
 
-/* Homes of different pairs have nothing to say to each other. */
-bool app_nodes_speak(const struct app_nodes *n, unsigned i)
-{
-	unsigned self = n->conf.self;
-	return i != self && (node_of(n, i)->role == CLUSTER_EDGE ||
-			     node_of(n, self)->role == CLUSTER_EDGE || same_pair(n, self, i));
-}
-
-bool app_same_pair(const struct app *a, uint16_t x, uint16_t y)
-{
-	const struct app_nodes *n = a->nodes;
-	return n && x && y && x <= n->conf.n && y <= n->conf.n && same_pair(n, x - 1u, y - 1u);
-}
-
 uint16_t app_twin(const struct app *a)
 {
 	int twin = a->nodes ? cluster_partner(a->nodes->cluster, a->nodes->conf.self) : -1;
 	return twin >= 0 && cluster_alive(a->nodes->cluster, (unsigned)twin)
 		       ? (uint16_t)(twin + 1)
 		       : 0;
-}
-
-uint16_t app_first_of_pair(const struct app *a, uint16_t node)
-{
-	for (uint16_t i = 1; i < node; i++)
-		if (app_same_pair(a, i, node))
-			return i;
-	return node;
 }
 
 /* Of two nodes the later one in the list calls. */
@@ -295,7 +187,7 @@ static void bus_from(struct bus_conf *b, const struct app_nodes *n, const struct
 		.dead_ms = 4 * c->cluster.heartbeat_ms + c->cluster.dead_ms,
 	};
 	for (unsigned i = 0; i < n->conf.n; i++) {
-		b->node[i] = (struct bus_node){.name = node_of(n, i)->name,
+		b->node[i] = (struct bus_node){.name = app_node(n, i)->name,
 					       .addr = c->cluster.nodes[i].bus_addr,
 					       .dial = i < self && app_nodes_speak(n, i)};
 		snprintf(b->node[i].key, sizeof(b->node[i].key), "%s", c->cluster.nodes[i].key);
@@ -323,23 +215,6 @@ static int open_bus(struct app_nodes *n, const struct conf *c, char *ret_error)
 	return r;
 }
 
-static bool below_takes(void *arg, const struct store_row *row)
-{
-	const struct app_nodes *n = arg;
-	if (n->redis)
-		return row->kind != RECORD_FORK;
-	/* Without another member what is on the disk is all that there will be. */
-	return is_directory(row->kind) || n->alone;
-}
-
-static bool has_partner(const struct app_nodes *n)
-{
-	for (unsigned i = 0; i < n->conf.n; i++)
-		if (i != n->conf.self && same_pair(n, n->conf.self, i))
-			return true;
-	return false;
-}
-
 int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX])
 {
 	const struct conf *c = a->conf->conf;
@@ -352,22 +227,21 @@ int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX])
 	n->app = a;
 	loop_gather_wakes(n->loop);
 	cluster_from(n, a);
-	n->alone = !has_partner(n);
-	int r = node_of(n, n->conf.self)->role == CLUSTER_EDGE ? app_redis_open(a, ret_error)
-							       : 0;
+	int r = app_node(n, n->conf.self)->role == CLUSTER_EDGE ? app_redis_open(a, ret_error)
+								: 0;
 	if (r < 0)
 		return r;
 	const struct cluster_ops ops = {.send = on_send,
-					.shares = on_shares,
-					.may_write = on_may_write,
-					.may_offer = on_may_offer,
+					.sharers = app_sharers,
+					.may_write = app_may_write,
+					.may_offer = app_may_offer,
 					.changed = on_changed,
 					.notice = on_notice,
 					.admin = app_nodes_asked,
 					.arg = n};
 	struct store *store = n->redis ? n->redis : a->store;
 	const struct cluster_below below = {
-		.store = store, .takes = below_takes, .is_place = true, .arg = n};
+		.store = store, .takes = app_kept_below, .is_place = true, .arg = n};
 	n->cluster = cluster_new(n->loop, &n->conf, &ops, store ? &below : NULL);
 	if (!n->cluster) {
 		snprintf(ret_error, APP_ERROR_MAX, "out of memory");
@@ -440,7 +314,7 @@ struct cluster *app_cluster(const struct app *a)
 
 const char *app_pair(const struct app *a)
 {
-	return a->nodes ? node_of(a->nodes, a->nodes->conf.self)->pair : NULL;
+	return a->nodes ? app_node(a->nodes, a->nodes->conf.self)->pair : NULL;
 }
 
 const char *app_edge_pair(const struct app *a)
