@@ -82,14 +82,15 @@ static struct span path_of(const struct edge *e, const struct app_worker *w,
 {
 	const struct proxy_local *l = stack_local(w->stack, f->listener);
 	struct span token = app_flow_token(w, f, true);
+	struct span transport = span_str(sip_transport_uri(f->transport)), none = SPAN("");
 	bool udp = f->transport == SIP_TRANSPORT_UDP;
+	char port[SPAN_DEC_MAX];
 	if (!l || !token.n)
 		return SPAN("");
-	return arena_printf(
-		sip_arena(), "<sip:%.*s@%.*s:%u%s%s;lr;ob;m=%s;leg=%s>", SPAN_FMT(token),
-		SPAN_FMT(l->host), l->port,
-		udp ? "" : ";transport=", udp ? "" : sip_transport_uri(f->transport), e->self,
-		sip_transport_uri(f->transport));
+	return ARENA_JOIN(sip_arena(), SPAN("<sip:"), token, SPAN("@"), l->host, SPAN(":"),
+			  span_dec(l->port, port), udp ? none : SPAN(";transport="),
+			  udp ? none : transport, SPAN(";lr;ob;m="), span_str(e->self),
+			  SPAN(";leg="), transport, SPAN(">"));
 }
 
 /* What goes in with a request from outside: credentials are the home's to check. */

@@ -223,12 +223,14 @@ static enum sip_transport leg_of(const struct sip_flow *f)
 struct span app_link_line(const struct app_request *q, uint32_t marks)
 {
 	const struct sip_flow *f = &q->r->src;
-	char source[ADDR_TEXT_MAX];
+	char source[ADDR_TEXT_MAX], hex[16];
 	size_t n = addr_text(&f->remote, source);
-	return arena_printf(
-		sip_arena(), "Eaves-Link: m=%x;t=%s;s=%.*s;u=%.*s\r\n", marks & MARKS_TOLD,
-		sip_transport_uri(leg_of(f)), (int)n, source,
-		SPAN_FMT(marks & APP_MARK_AUTHENTICATED ? escaped(q->user) : SPAN("")));
+	mac_hex(marks & MARKS_TOLD, hex);
+	return ARENA_JOIN(sip_arena(), SPAN("Eaves-Link: m="), span_of(hex + 12, 4),
+			  SPAN(";t="), span_str(sip_transport_uri(leg_of(f))), SPAN(";s="),
+			  span_of(source, n), SPAN(";u="),
+			  marks & APP_MARK_AUTHENTICATED ? escaped(q->user) : SPAN(""),
+			  SPAN("\r\n"));
 }
 
 /* ---- to a pair ---- */
@@ -263,9 +265,7 @@ void app_to_pair(struct app_worker *w, const struct app_request *q, const char *
 		return;
 	}
 	struct span line = app_link_line(q, marks);
-	opts->lines = opts->lines.n ? arena_printf(sip_arena(), "%.*s%.*s",
-						   SPAN_FMT(opts->lines), SPAN_FMT(line))
-				    : line;
+	opts->lines = opts->lines.n ? ARENA_JOIN(sip_arena(), opts->lines, line) : line;
 	opts->strip |= (uint64_t)1 << SIP_HDR_EAVES_LINK;
 	opts->via_flow = app_via_token(w, &q->r->src);
 	if (sip_arena()->overflow) {

@@ -62,9 +62,8 @@ static bool has_credentials(const struct app_worker *w, const struct sip_msg *m,
 		    span_eq(c.realm, realm))
 			ours = true;
 		else
-			*ret_others =
-				arena_printf(sip_arena(), "%.*s%.*s", SPAN_FMT(*ret_others),
-					     (int)h->len, m->base + h->off);
+			*ret_others = ARENA_JOIN(sip_arena(), *ret_others,
+						 span_of(m->base + h->off, h->len));
 	}
 	return ours;
 }
@@ -114,8 +113,7 @@ void app_forward_opts(const struct app_worker *w, const struct app_request *q, b
 	ret_opts->strip |= asserted | bit(SIP_HDR_P_PREFERRED_IDENTITY);
 	if (!(q->marks & APP_MARK_AUTHENTICATED) || !shown)
 		return;
-	struct span user = escape_user(q->user);
-	ret_opts->lines =
-		arena_printf(sip_arena(), "%.*sP-Asserted-Identity: <sip:%.*s@%s>\r\n",
-			     SPAN_FMT(ret_opts->lines), SPAN_FMT(user), w->conf->domain);
+	ret_opts->lines = ARENA_JOIN(sip_arena(), ret_opts->lines,
+				     SPAN("P-Asserted-Identity: <sip:"), escape_user(q->user),
+				     SPAN("@"), span_str(w->conf->domain), SPAN(">\r\n"));
 }

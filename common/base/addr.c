@@ -91,20 +91,45 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 	return addr_host_equal(a, b) && addr_port(a) == addr_port(b);
 }
 
+static size_t put_number(char *out, unsigned v)
+{
+	char room[SPAN_DEC_MAX];
+	struct span digits = span_dec(v, room);
+	memcpy(out, digits.p, digits.n);
+	return digits.n;
+}
+
+/* Of every message that goes to another node: not by printf. */
+static size_t put_ipv4(char *out, struct in_addr a)
+{
+	const unsigned char *byte = (const unsigned char *)&a.s_addr;
+	size_t n = 0;
+	for (unsigned i = 0; i < 4; i++) {
+		if (i)
+			out[n++] = '.';
+		n += put_number(out + n, byte[i]);
+	}
+	out[n] = '\0';
+	return n;
+}
+
 size_t addr_host_text(const struct addr *a, char out[ADDR_TEXT_MAX])
 {
 	char text[INET6_ADDRSTRLEN];
-	bool six = a->sa.sa_family == AF_INET6;
-	const void *ip = six ? (const void *)&a->in6.sin6_addr : (const void *)&a->in4.sin_addr;
-	if (!inet_ntop(six ? AF_INET6 : AF_INET, ip, text, sizeof(text)))
+	if (a->sa.sa_family != AF_INET6)
+		return put_ipv4(out, a->in4.sin_addr);
+	if (!inet_ntop(AF_INET6, &a->in6.sin6_addr, text, sizeof(text)))
 		text[0] = '\0';
-	return (size_t)snprintf(out, ADDR_TEXT_MAX, six ? "[%s]" : "%s", text);
+	return (size_t)snprintf(out, ADDR_TEXT_MAX, "[%s]", text);
 }
 
 size_t addr_text(const struct addr *a, char out[ADDR_TEXT_MAX])
 {
 	size_t n = addr_host_text(a, out);
-	return n + (size_t)snprintf(out + n, ADDR_TEXT_MAX - n, ":%u", addr_port(a));
+	out[n++] = ':';
+	n += put_number(out + n, addr_port(a));
+	out[n] = '\0';
+	return n;
 }
 
 static inline uint64_t mix(uint64_t z)

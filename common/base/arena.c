@@ -55,6 +55,21 @@ struct span arena_dup(struct arena *a, struct span s)
 	return (struct span){p, s.n};
 }
 
+struct span arena_join(struct arena *a, const struct span *v, size_t n)
+{
+	size_t total = 0, at = 0;
+	for (size_t i = 0; i < n; i++)
+		total += v[i].n;
+	char *p = arena_alloc(a, total + 1);
+	if (!p)
+		return (struct span){NULL, 0};
+	for (size_t i = 0; i < n; at += v[i].n, i++)
+		if (v[i].n)
+			memcpy(p + at, v[i].p, v[i].n);
+	p[total] = '\0';
+	return (struct span){p, total};
+}
+
 struct span arena_printf(struct arena *a, const char *fmt, ...)
 {
 	va_list ap;

@@ -51,6 +51,12 @@ static inline void arena_leave(struct arena *a, struct arena_scope s)
 
 /* A copy of s with a NUL behind it (not counted), or the empty span on overflow. */
 struct span arena_dup(struct arena *a, struct span s);
+/* The spans one after the other, with a NUL behind them (not counted), or the empty span on
+ * overflow. */
+struct span arena_join(struct arena *a, const struct span *v, size_t n);
+#define ARENA_JOIN(a, ...)                                  \
+	arena_join((a), (const struct span[]){__VA_ARGS__}, \
+		   sizeof((const struct span[]){__VA_ARGS__}) / sizeof(struct span))
 /* Formatted text with a NUL behind it (not counted), or the empty span on overflow. */
 struct span arena_printf(struct arena *a, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

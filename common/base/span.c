@@ -50,6 +50,15 @@ ptrdiff_t span_chr(struct span s, char c, size_t from)
 	return at ? at - s.p : -1;
 }
 
+struct span span_dec(uint64_t v, char room[SPAN_DEC_MAX])
+{
+	size_t at = SPAN_DEC_MAX;
+	do
+		room[--at] = (char)('0' + v % 10);
+	while (v /= 10);
+	return span_of(room + at, SPAN_DEC_MAX - at);
+}
+
 int span_u64(struct span s, uint64_t max, uint64_t *ret_v)
 {
 	uint64_t v = 0;

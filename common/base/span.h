@@ -44,6 +44,9 @@ bool span_istarts(struct span a, struct span b);
 struct span span_trim(struct span s);
 /* Index of the first c at or after `from`, or -1. */
 ptrdiff_t span_chr(struct span s, char c, size_t from);
+/* In decimal, in room. */
+enum { SPAN_DEC_MAX = 20 };
+struct span span_dec(uint64_t v, char room[SPAN_DEC_MAX]);
 /* The whole span as a decimal number: 0 and *ret_v, -EINVAL for anything but 1 to 20 digits,
  * -ERANGE above max. */
 int span_u64(struct span s, uint64_t max, uint64_t *ret_v);

@@ -75,13 +75,8 @@ void proxy_text_add(struct proxy_text *t, struct span s)
 
 void proxy_text_dec(struct proxy_text *t, uint64_t v)
 {
-	char digits[20];
-	size_t i = sizeof(digits);
-	do {
-		digits[--i] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	proxy_text_add(t, span_of(digits + i, sizeof(digits) - i));
+	char room[SPAN_DEC_MAX];
+	proxy_text_add(t, span_dec(v, room));
 }
 
 void proxy_text_hex(struct proxy_text *t, uint64_t v)

@@ -129,6 +129,8 @@ static void keep(struct stack *s, const struct sip_flow *to, unsigned node,
 
 void stack_link_answered(struct stack *s, const struct sip_msg *m)
 {
+	if (s->links->n == 0)
+		return; /* of phones on UDP nothing is kept */
 	uint64_t key = key_of(s, m);
 	list_for_each_safe (it, &s->links->bucket[key % BUCKETS]) {
 		struct kept *k = container_of(it, struct kept, bucket);

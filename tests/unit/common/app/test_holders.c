@@ -32,8 +32,9 @@ static void set_up(unsigned self)
 
 static struct store_row row(uint8_t kind, unsigned writer)
 {
-	return (struct store_row){
-		.kind = kind, .group = SPAN("alice"), .node = writer == NOBODY ? 0 : writer + 1};
+	return (struct store_row){.kind = kind,
+				  .group = SPAN("alice"),
+				  .node = writer == NOBODY ? 0 : writer + 1};
 }
 
 static unsigned sharers(uint8_t kind, unsigned writer)
@@ -59,8 +60,7 @@ START_TEST(the_directory_is_everywhere)
 		unsigned own = self == A1 || self == A2 ? A : self == B1 ? B : 0;
 		ck_assert_uint_eq(sharers(RECORD_USER, E2), own ? EDGES | own : ALL);
 		ck_assert_uint_eq(sharers(RECORD_ALIAS, NOBODY), own ? EDGES | own : ALL);
-		ck_assert_uint_eq(writers(RECORD_USER, E2),
-				  (EDGES | own) & ~(1u << self));
+		ck_assert_uint_eq(writers(RECORD_USER, E2), (EDGES | own) & ~(1u << self));
 	}
 }
 END_TEST
@@ -100,9 +100,8 @@ START_TEST(at_an_edge_a_home_writes_for_its_own_users)
 	struct store_row gone = row(RECORD_BINDING, B1);
 	set_up(E1);
 	app.records = records_new(NULL, E1 + 1, 100, &key);
-	ck_assert_int_eq(dir_user_put(app.records, SPAN("alice"), &user, time_wall_ms(), NULL,
-				      NULL),
-			 0);
+	ck_assert_int_eq(
+		dir_user_put(app.records, SPAN("alice"), &user, time_wall_ms(), NULL, NULL), 0);
 	ck_assert_uint_eq(writers(RECORD_BINDING, A1), 1 << E2 | A);
 	ck_assert_uint_eq(writers(RECORD_BINDING, B1), 1 << E2);
 	/* What it says of one who is nobody's may be that he is gone. */

@@ -28,6 +28,30 @@ START_TEST(spans_compare_trim_and_count)
 }
 END_TEST
 
+START_TEST(a_number_is_written_in_decimal)
+{
+	char room[SPAN_DEC_MAX];
+	ck_assert(span_eq(span_dec(0, room), SPAN("0")));
+	ck_assert(span_eq(span_dec(65535, room), SPAN("65535")));
+	ck_assert(span_eq(span_dec(UINT64_MAX, room), SPAN("18446744073709551615")));
+}
+END_TEST
+
+START_TEST(spans_are_joined_with_a_nul_behind_them)
+{
+	struct arena a;
+	ck_assert_int_eq(arena_init(&a, 4096), 0);
+	struct span s = ARENA_JOIN(&a, SPAN("a"), SPAN(""), span_of(NULL, 0), SPAN("bc"));
+	ck_assert(span_eq(s, SPAN("abc")));
+	ck_assert_int_eq(s.p[3], 0);
+	ck_assert_uint_eq(arena_join(&a, NULL, 0).n, 0);
+	ck_assert(!a.overflow);
+	ck_assert_ptr_null(ARENA_JOIN(&a, span_of(a.base, 4000), span_of(a.base, 90)).p);
+	ck_assert(a.overflow);
+	arena_done(&a);
+}
+END_TEST
+
 START_TEST(arena_overflow_sticks_until_reset)
 {
 	struct arena a;
@@ -102,6 +126,7 @@ START_TEST(a_log_line_cannot_be_forged)
 }
 END_TEST
 
-UNIT_MAIN("base", spans_compare_trim_and_count, arena_overflow_sticks_until_reset,
+UNIT_MAIN("base", spans_compare_trim_and_count, a_number_is_written_in_decimal,
+	  spans_are_joined_with_a_nul_behind_them, arena_overflow_sticks_until_reset,
 	  addresses_read_and_write_both_families, networks_match_by_prefix,
 	  a_log_line_cannot_be_forged)
