@@ -51,6 +51,7 @@ class Cluster:
 			listeners=None, ca=None, **kw):
 		"""ca: an Authority; links are by TLS then."""
 		self.dir = pathlib.Path(tempfile.mkdtemp(prefix="eaves-cluster-"))
+		self.phones = []
 		secret = self.dir / "secret"
 		secret.write_bytes(secrets.token_bytes(32))
 		os.chmod(secret, 0o600)
@@ -101,7 +102,8 @@ class Cluster:
 
 	def phone(self, user, edge=0, **kw):
 		p = self.edges[edge].phone(user, **kw)
-		p.repeats = True
+		p.repeats, p.line = True, self.phones
+		self.phones.append(p)
 		return p
 
 	def close(self):

@@ -15,6 +15,7 @@ import time
 from sip import Message, build, challenges, credentials, reply_to, token, uri_of
 
 TIMEOUT = float(os.environ.get("EAVES_TIMEOUT", "5"))
+T1 = 0.5
 SDP = ("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
 	"m=audio 40000 RTP/AVP 0\r\n")
 REASON = {100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK", 302: "Moved",
@@ -68,7 +69,9 @@ class Phone:
 		self.call_id, self.cseq, self.tag = token() + "@reg", 0, token()
 		self.seen, self.log, self.inbox = set(), [], []
 		self.streams, self.listener, self.thread, self.wake = [], None, None, None
-		self.repeats, self.replies = False, {}  # repeats: answer a repeated request again
+		# repeats: over UDP it sends again what has no answer, while any phone of `line` waits,
+		# and answers what is sent to it again.
+		self.repeats, self.replies, self.owed, self.line = False, {}, {}, [self]
 		self.stopping, self.pongs, self.challenge, self.nc = False, 0, None, 0
 		self.family = socket.AF_INET6 if ":" in source else socket.AF_INET
 		if transport == "udp":
@@ -123,11 +126,48 @@ class Phone:
 			data = data.encode()
 		if self.sock:
 			self.sock.sendto(data, to or self.server)
+			if self.repeats:
+				self._owe(data, to or self.server)
 		else:
 			(conn or self.stream).sock.sendall(data)
 
+	def _owe(self, data, to):
+		"""RFC 3261 17.1.1.2, 17.1.2.2, 13.3.1.4, 17.2.1: until there is an answer."""
+		m = Message(data)
+		n, method = m.cseq
+		if method != "ACK" and (m.method or (m.status >= 200 and method == "INVITE")):
+			self.owed.setdefault(("answer" if m.method else "ACK", m.call_id, n, method),
+				[data, to, T1, time.monotonic() + T1])
+
+	def _settle(self, m):
+		n, method = m.cseq
+		if method == "ACK":
+			self.owed.pop(("ACK", m.call_id, n, "INVITE"), None)
+		elif m.status and (m.status >= 200 or method == "INVITE"):
+			self.owed.pop(("answer", m.call_id, n, method), None)
+
+	def _repeat(self):
+		for key, (data, to, interval, at) in list(self.owed.items()):
+			if time.monotonic() >= at:
+				self.sock.sendto(data, to)
+				interval = min(2 * interval, 8 * T1)
+				self.owed[key] = [data, to, interval, at + interval]
+
 	def _poll(self, wait):
-		"""What has come within `wait` seconds, into the inbox."""
+		"""What has come within `wait` seconds, into the inbox; nobody's owed repetitions wait."""
+		end = time.monotonic() + wait
+		while True:
+			left = end - time.monotonic()
+			owing = [p for p in self.line if p.owed and not p.thread and not p.stopping]
+			self._poll_once(min(left, T1 / 5) if owing and left > 0 else max(left, 0))
+			for p in owing:
+				if p is not self:
+					p._poll_once(0)
+				p._repeat()
+			if not owing or self.inbox or time.monotonic() >= end:
+				return
+
+	def _poll_once(self, wait):
 		files = {f.fileno(): f for f in (self.sock, self.listener) if f}
 		for s in self.streams:
 			if not s.ended:
@@ -169,6 +209,7 @@ class Phone:
 			return
 		m = Message(data, conn, source)
 		self.log.append(m)
+		self._settle(m)
 		key = data
 		if self.repeats and m.method and m.method != "ACK":
 			key = transaction(m)  # RFC 3261 17.2.3: another node may have sent it once more
