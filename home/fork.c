@@ -155,7 +155,8 @@ struct task {
 	struct home *home;
 	struct app_worker *worker;
 	struct bytes *body; /* to be adopted by whose call it is; NULL: */
-	uint64_t key;	    /* to be let go */
+	uint64_t key;	    /* to be let go; or all calls are */
+	bool all;
 };
 
 /* The worker that the call would be in: Call-ID decides. */
@@ -184,7 +185,9 @@ static void run_task(struct loop_work *work)
 {
 	struct task *t = container_of(work, struct task, work);
 	struct app_worker *w = t->worker;
-	if (!t->body)
+	if (t->all)
+		proxy_let_go_all(stack_proxy(w->stack));
+	else if (!t->body)
 		proxy_let_go(stack_proxy(w->stack), t->key);
 	else if (is_mine(w, bytes_span(t->body)))
 		adopt(t->home, w, bytes_span(t->body), NULL, loop_now(stack_loop(w->stack)));
@@ -192,20 +195,26 @@ static void run_task(struct loop_work *work)
 	free(t);
 }
 
-static void post(struct home *h, struct bytes *body, uint64_t key)
+static void post(struct home *h, const struct task *what)
 {
 	struct app_worker *w;
 	for (unsigned i = 0; (w = app_worker_at(h->app, i)); i++) {
 		struct task *t = malloc(sizeof(*t));
 		if (!t)
 			continue;
-		*t = (struct task){.work.run = run_task,
-				   .home = h,
-				   .worker = w,
-				   .body = body ? bytes_ref(body) : NULL,
-				   .key = key};
+		*t = *what;
+		t->work.run = run_task;
+		t->home = h;
+		t->worker = w;
+		if (t->body)
+			bytes_ref(t->body);
 		loop_post(stack_loop(w->stack), &t->work);
 	}
+}
+
+void home_let_go_all(struct home *h)
+{
+	post(h, &(struct task){.all = true});
 }
 
 struct orphans {
@@ -219,7 +228,7 @@ static bool gather(void *arg, const struct record *rec)
 	struct orphans *o = arg;
 	struct bytes *body = rec->version.node == o->node ? bytes_dup(rec->body) : NULL;
 	if (body)
-		post(o->h, body, 0);
+		post(o->h, &(struct task){.body = body});
 	bytes_unref(body);
 	return true;
 }
@@ -254,5 +263,5 @@ void home_fork_changed(void *arg, uint8_t kind, struct span group)
 	memcpy(&key, group.p, sizeof(key));
 	records_each(h->records, kind, group, time_wall_ms(), see, &l, NULL);
 	if (l.found && l.node != cluster_self(h->cluster) + 1)
-		post(h, NULL, key);
+		post(h, &(struct task){.key = key});
 }

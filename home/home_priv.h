@@ -26,6 +26,14 @@ struct home_journal {
 	struct stack *stack;
 };
 
+/* Calls of the other member, which is dead, until they are ours; the first worker's. */
+struct home_orphans {
+	struct wheel_timer timer;
+	bool waiting;
+	bool apart; /* nobody else is heard of either */
+	msec since;
+};
+
 struct home {
 	struct records *records;
 	struct cluster *cluster; /* NULL: the edge is in this process */
@@ -33,6 +41,7 @@ struct home {
 	struct app_dialog_counters dialog;
 	struct app *app;
 	struct home_journal journal[STACK_WORKERS_MAX];
+	struct home_orphans orphans;
 	struct auth *auth;
 	struct guard *guard;
 	struct reg *reg;
@@ -90,8 +99,10 @@ const struct proxy_journal *home_journal(struct home *h, struct app_worker *w);
  * (proxy_request_key); true: it is here now. */
 bool home_adopt_for(struct home *h, struct app_worker *w, uint64_t key,
 		    const struct sip_msg *why, msec now);
-/* With all calls of a node that is dead.  From the bus's thread. */
+/* With all calls of a node that is dead.  From any thread. */
 void home_adopt_all(struct home *h, unsigned node);
+/* Ends all calls without a word: they are the other member's.  From any thread. */
+void home_let_go_all(struct home *h);
 /* For records_watch(). */
 void home_fork_changed(void *arg, uint8_t kind, struct span group);
 

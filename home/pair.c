@@ -1,8 +1,17 @@
 /*
  * The other member of our pair: nonce counts in common (RFC 7616 5.5), so that neither takes
- * what was sent to the other.
+ * what was sent to the other; who of the two goes on with the calls when they do not hear of
+ * each other.
  */
 #include "home/home_priv.h"
+
+#include <stdlib.h>
+
+enum {
+	LOOK_MS = 20,
+	RETURN_MS = 5000, /* nodes that were cut off from us are heard again one by one: half a
+			   * second between two attempts of the bus, three for a handshake */
+};
 
 static void tell_use(void *arg, struct span use)
 {
@@ -12,22 +21,110 @@ static void tell_use(void *arg, struct span use)
 		cluster_tell(h->cluster, partner, APP_NOTICE_NONCE, use);
 }
 
-void home_pair_start(struct home *h)
+/* ---- which of the two is cut off? ---- */
+
+/* Who hears of an edge after it has lost the other member is not the one that is cut off: the
+ * calls are its. */
+static bool an_edge_was_heard(const struct home *h, msec since, msec now)
 {
-	if (h->cluster)
-		auth_share(h->auth, tell_use, h, time_wall_ms());
+	const struct cluster_node *v;
+	struct cluster_node_state state;
+	unsigned n = cluster_nodes(h->cluster, &v);
+	for (unsigned i = 0; i < n; i++) {
+		if (v[i].role != CLUSTER_EDGE)
+			continue;
+		cluster_node_state(h->cluster, i, &state);
+		if (state.alive && now > since && state.silent_ms < now - since)
+			return true;
+	}
+	return false;
 }
 
-/* What it could not tell us while it was away, it will not. */
+static void look(struct wheel_timer *t, msec now)
+{
+	struct home *h = container_of(t, struct home, orphans.timer);
+	struct loop *l = stack_loop(app_worker_at(h->app, 0)->stack);
+	int partner = cluster_partner(h->cluster, cluster_self(h->cluster));
+	if (!an_edge_was_heard(h, h->orphans.since, now)) {
+		wheel_arm(loop_wheel(l), t, now + LOOK_MS);
+		return;
+	}
+	h->orphans.waiting = false;
+	home_adopt_all(h, (unsigned)partner);
+}
+
+/* What a node's life or death has left: seen by the bus's thread, told to the first worker. */
+struct seen {
+	struct loop_work work;
+	struct home *home;
+	bool of_partner, partner_lives, any_lives;
+};
+
+static void note(struct home_orphans *o, const struct seen *s, msec now)
+{
+	if (s->partner_lives) {
+		o->waiting = o->apart = false;
+	} else if (s->of_partner) {
+		o->waiting = true;
+		o->since = now;
+	}
+	if (!s->any_lives)
+		o->apart = true;
+	else if (o->apart)
+		o->since = now + RETURN_MS; /* the other member may be the next */
+	o->apart &= !s->any_lives;
+}
+
+static void run_seen(struct loop_work *work)
+{
+	struct seen *s = container_of(work, struct seen, work);
+	struct home *h = s->home;
+	struct home_orphans *o = &h->orphans;
+	struct loop *l = stack_loop(app_worker_at(h->app, 0)->stack);
+	note(o, s, loop_now(l));
+	if (o->waiting && !o->apart)
+		wheel_arm(loop_wheel(l), &o->timer, loop_now(l) + LOOK_MS);
+	else
+		wheel_stop(loop_wheel(l), &o->timer);
+	free(s);
+}
+
+static bool any_lives(const struct home *h)
+{
+	const struct cluster_node *v;
+	unsigned n = cluster_nodes(h->cluster, &v);
+	for (unsigned i = 0; i < n; i++)
+		if (i != cluster_self(h->cluster) && cluster_alive(h->cluster, i))
+			return true;
+	return false;
+}
+
 void home_node_changed(void *state, unsigned node)
 {
 	struct home *h = state;
-	if (!h->cluster || (int)node != cluster_partner(h->cluster, cluster_self(h->cluster)))
-		return;
-	if (cluster_alive(h->cluster, node))
+	int partner = h->cluster ? cluster_partner(h->cluster, cluster_self(h->cluster)) : -1;
+	struct seen *s = partner >= 0 ? malloc(sizeof(*s)) : NULL;
+	if (!s)
+		return; /* what comes for a call of the partner's will lead to it */
+	*s = (struct seen){.work.run = run_seen,
+			   .home = h,
+			   .of_partner = (int)node == partner,
+			   .partner_lives = cluster_alive(h->cluster, (unsigned)partner),
+			   .any_lives = any_lives(h)};
+	if (s->of_partner && s->partner_lives)
+		/* What it could not tell us while it was away, it will not. */
 		auth_share_since(h->auth, time_wall_ms());
-	else
-		home_adopt_all(h, node);
+	/* The other member hears of the edges, and goes on with our calls. */
+	if (!s->any_lives)
+		home_let_go_all(h);
+	loop_post(stack_loop(app_worker_at(h->app, 0)->stack), &s->work);
+}
+
+void home_pair_start(struct home *h)
+{
+	wheel_timer_init(&h->orphans.timer, look);
+	if (h->cluster)
+		auth_share(h->auth, tell_use, h, time_wall_ms());
 }
 
 void home_notice(void *state, unsigned node, unsigned kind, struct span body)

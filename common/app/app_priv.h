@@ -79,7 +79,13 @@ struct app_service {
 	msec since;
 	uint64_t equal; /* a bit a node: its table was seen to be as ours */
 	int file;	/* data_dir/drain; -1: none */
+	bool shown;	/* there: it serves */
+	bool rejoins;	/* it has served before */
 	struct wheel_timer timer;
+	/* No other node lives, and some did; the bus's thread's. */
+	bool apart;
+	struct loop_work again; /* to the main thread: they live again */
+	atomic_bool again_posted;
 };
 
 struct app {
@@ -183,6 +189,10 @@ int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX]);
 void app_serve_end(struct app *a);     /* it drains */
 void app_serve_release(struct app *a); /* its service address may go */
 void app_serve_close(struct app *a);
+/* A node has come to life or died: does any other live?  From the bus's thread. */
+void app_serve_seen(struct app *a, bool any_lives);
+/* Does the other member of our pair? */
+bool app_other_serves(const struct app *a);
 enum app_phase app_phase(const struct app *a);
 const char *app_phase_name(enum app_phase p);
 /* end.c: as many descriptors as the system lets us have. */

@@ -50,6 +50,8 @@ static void on_death(struct app_nodes *n, unsigned node)
 	app_poison_look(n->app); /* what it may have died of, before others get it */
 	tell_roles(n->app, node);
 	log_event(LOG_WARN, "node-dead", LOG_STR("node", app_node(n, node)->name));
+	if (n->app->stacks)
+		stack_group_links_end(n->app->stacks, node);
 	give_up(n, node);
 }
 
@@ -74,6 +76,10 @@ static void on_changed(void *arg, unsigned node)
 	struct app_nodes *n = arg;
 	bool lives = cluster_alive(n->cluster, node), before = n->lives[node];
 	n->lives[node] = lives;
+	bool any = false;
+	for (unsigned i = 0; i < n->conf.n; i++)
+		any |= n->lives[i];
+	app_serve_seen(n->app, any);
 	if (lives)
 		on_life(n, node, !before);
 	else
@@ -300,6 +306,7 @@ void app_nodes_free(struct app *a)
 	app_poison_unlisten(a);
 	bus_free(n->bus);
 	cluster_free(n->cluster);
+	loop_finish(n->loop); /* what it had still posted holds its gate */
 	if (n->redis)
 		n->redis->ops->free(n->redis);
 	loop_free(n->loop);

@@ -40,16 +40,9 @@ static uint64_t under_way(const struct app *a)
 	return n;
 }
 
-static bool other_member_serves(const struct app *a)
-{
-	struct cluster *c = app_cluster(a);
-	int other = c ? cluster_partner(c, cluster_self(c)) : -1;
-	return other >= 0 && cluster_serving(c, (unsigned)other);
-}
-
 static void log_left(const struct app *a, uint64_t n)
 {
-	if (other_member_serves(a))
+	if (app_other_serves(a))
 		log_event(LOG_INFO, "requests-left", LOG_N("requests", n));
 	else
 		log_event(LOG_WARN, "requests-abandoned", LOG_N("requests", n));

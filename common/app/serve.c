@@ -33,6 +33,24 @@ static void write_file(const struct app_service *s, bool serves)
 		log_event(LOG_ERROR, "drain-not-written", LOG_STR("error", strerror(errno)));
 }
 
+bool app_other_serves(const struct app *a)
+{
+	struct cluster *c = app_cluster(a);
+	int other = c ? cluster_partner(c, cluster_self(c)) : -1;
+	return other >= 0 && cluster_serving(c, (unsigned)other);
+}
+
+/* May the service address be here?  Who joins once more keeps it where nobody else could take
+ * it, as when all were cut off from each other. */
+static void show_address(struct app *a)
+{
+	struct app_service *s = &a->service;
+	bool may = app_phase(a) == APP_SERVING || (s->rejoins && !app_other_serves(a));
+	if (may != s->shown)
+		write_file(s, may);
+	s->shown = may;
+}
+
 static void set_phase(struct app *a, enum app_phase p)
 {
 	struct app_service *s = &a->service;
@@ -41,7 +59,7 @@ static void set_phase(struct app *a, enum app_phase p)
 	if (!a->nodes)
 		return;
 	if (p != APP_DRAINING)
-		write_file(s, p == APP_SERVING);
+		show_address(a);
 	cluster_set_draining(a->nodes->cluster, p != APP_SERVING);
 	log_event(LOG_INFO, app_phase_name(p));
 }
@@ -75,8 +93,34 @@ static void look(struct wheel_timer *t, msec now)
 		log_event(LOG_WARN, "joined-unequal");
 		set_phase(a, APP_SERVING);
 	} else {
+		show_address(a);
 		wheel_arm(loop_wheel(a->loop), t, now + LOOK_MS);
 	}
+}
+
+/* Who was cut off from all others was taken for dead.  It comes back as if it had just started:
+ * what it is asked for may have changed meanwhile.  They hear so with its first word. */
+void app_serve_seen(struct app *a, bool any_lives)
+{
+	struct app_service *s = &a->service;
+	if (!any_lives && !s->apart)
+		cluster_set_draining(a->nodes->cluster, true);
+	else if (any_lives && s->apart && !atomic_exchange(&s->again_posted, true))
+		loop_post(a->loop, &s->again);
+	s->apart = !any_lives;
+}
+
+static void join_again(struct loop_work *w)
+{
+	struct app *a = container_of(w, struct app, service.again);
+	struct app_service *s = &a->service;
+	atomic_store(&s->again_posted, false);
+	s->equal = 0;
+	if (app_phase(a) != APP_SERVING)
+		return;
+	s->rejoins = true;
+	set_phase(a, APP_JOINING);
+	wheel_arm(loop_wheel(a->loop), &s->timer, s->since + LOOK_MS);
 }
 
 int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX])
@@ -95,6 +139,8 @@ int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX])
 		}
 	}
 	wheel_timer_init(&a->service.timer, look);
+	a->service.again.run = join_again;
+	a->service.shown = true; /* whatever a process before us has left there */
 	set_phase(a, APP_JOINING);
 	wheel_arm(loop_wheel(a->loop), &a->service.timer, a->service.since + LOOK_MS);
 	return 0;

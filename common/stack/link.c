@@ -193,6 +193,18 @@ struct node_lost {
 	unsigned node;
 };
 
+/* A link with the node: opened by us, or by it. */
+static bool is_link(void *arg, const struct sip_flow *f, const struct net_peer *peer)
+{
+	const struct node_lost *x = arg;
+	const struct stack_group *g = x->s->group;
+	struct sip_flow seen = *f;
+	if (net_opened(x->s->net, f))
+		return addr_equal(&f->remote, &g->conf.node[x->node].addr);
+	g->user.classify(x->s->user_arg, &seen, false, peer);
+	return seen.node == x->node + 1;
+}
+
 static bool went_to(void *arg, const struct sip_flow *to)
 {
 	return to->node == *(const unsigned *)arg + 1;
@@ -237,13 +249,30 @@ static void run_lost(struct loop_work *w)
 	free(x);
 }
 
-void stack_group_node_lost(struct stack_group *g, unsigned node)
+static void run_end(struct loop_work *w)
+{
+	struct node_lost *x = container_of(w, struct node_lost, work);
+	net_abort(x->s->net, x->s->group->conf.link_listener, is_link, x);
+	free(x);
+}
+
+static void post_all(struct stack_group *g, unsigned node, void (*run)(struct loop_work *w))
 {
 	for (unsigned i = 0; i < g->n; i++) {
 		struct node_lost *x = g->worker[i]->links ? malloc(sizeof(*x)) : NULL;
 		if (!x)
 			continue;
-		*x = (struct node_lost){.work.run = run_lost, .s = g->worker[i], .node = node};
+		*x = (struct node_lost){.work.run = run, .s = g->worker[i], .node = node};
 		loop_post(g->worker[i]->loop, &x->work);
 	}
+}
+
+void stack_group_node_lost(struct stack_group *g, unsigned node)
+{
+	post_all(g, node, run_lost);
+}
+
+void stack_group_links_end(struct stack_group *g, unsigned node)
+{
+	post_all(g, node, run_end);
 }

@@ -126,9 +126,13 @@ unsigned stack_group_finish(struct stack_group *g);
 void stack_group_free(struct stack_group *g);
 /* Can something still be sent over the connection?  From any thread. */
 bool stack_flow_alive(const struct stack_group *g, const struct sip_flow *f);
-/* A node of the cluster is dead: what was sent to it a moment ago, and will not be repeated by
- * whoever sent it, goes to the other member of its pair.  From any thread. */
+/* A node of the cluster is dead, or has hung up on its phones: what was sent to it a moment
+ * ago, and will not be repeated by whoever sent it, goes to the other member of its pair.  From
+ * any thread. */
 void stack_group_node_lost(struct stack_group *g, unsigned node);
+/* A node was found dead: the links with it end, so that if it was only cut off nothing arrives
+ * that has waited.  From any thread. */
+void stack_group_links_end(struct stack_group *g, unsigned node);
 struct stack *stack_group_worker(struct stack_group *g, unsigned i);
 
 /* ---- of one worker ---- */

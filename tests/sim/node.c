@@ -117,7 +117,7 @@ void node_start(struct node *n)
 	a->conf = app_conf_new(c);
 	choose_roles(n, a);
 	current = n;
-	if (app_setup(a, error) < 0)
+	if (app_setup(a, error) < 0 || app_serve_start(a, error) < 0)
 		refuse(n, error);
 	if (a->nodes)
 		cluster_start(a->nodes->cluster); /* as its thread begins */

@@ -39,6 +39,14 @@ static void conn_kill(struct conn *c, int error)
 	list_append(&n->dead, &c->dirty);
 }
 
+void conn_abort(struct conn *c)
+{
+	if (c->end)
+		stream_drop(c->end);
+	c->end = NULL;
+	conn_kill(c, -ECONNABORTED);
+}
+
 static msec due(const struct conn *c)
 {
 	const struct net_conf *conf = &c->net->conf;

@@ -53,6 +53,10 @@ int __wrap_open(const char *path, int flags, ...)
 		for (unsigned i = 0; i < nfiles; i++)
 			if (strcmp(files[i].path, path) == 0)
 				return FD_FIRST + (int)i;
+		if ((flags & (O_CREAT | O_EXCL)) == O_CREAT) {
+			files_add(path, "", 0);
+			return FD_FIRST + (int)nfiles - 1;
+		}
 		errno = flags & O_CREAT ? EROFS : ENOENT;
 		return -1;
 	}
@@ -83,6 +87,13 @@ ssize_t __wrap_read(int fd, void *p, size_t n)
 	n = n < f->n ? n : f->n;
 	memcpy(p, f->bytes, n);
 	return (ssize_t)n;
+}
+
+ssize_t __real_pwrite(int fd, const void *p, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	return file_of(fd) ? (ssize_t)n : __real_pwrite(fd, p, n, at);
 }
 
 int __real_close(int fd);

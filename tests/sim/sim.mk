@@ -4,7 +4,7 @@
 SIM_RIM := common/net common/dns common/loop common/bus common/store common/admin
 SIM_LIBS := $(foreach a,$(filter-out $(SIM_RIM),$(AREAS)),$(call lib_of,$(a)))
 SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c))
-SIM_WRAP := mac_random getifaddrs freeifaddrs pthread_self mallopt open fstat read close mkdir
+SIM_WRAP := mac_random getifaddrs freeifaddrs pthread_self mallopt open fstat read pwrite close mkdir
 SIM_LDLIBS := -losipparser2 -lcrypto -lcyaml -lyaml -lprotobuf-c -lm
 
 $(B)/sim: $(SIM_OBJ) $(SIM_LIBS)

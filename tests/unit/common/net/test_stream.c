@@ -407,6 +407,42 @@ START_TEST(draining_keeps_connections_and_refuses_new_ones)
 }
 END_TEST
 
+static bool is_that(void *arg, const struct sip_flow *f, const struct net_peer *peer)
+{
+	ck_assert_ptr_null(peer);
+	return f->conn == *(const uint64_t *)arg;
+}
+
+/* Were it closed, the system would still send what it has when the far end is back. */
+START_TEST(what_is_aborted_is_reset_and_what_waits_is_told_of)
+{
+	char buf[8];
+	int fd[2];
+
+	start();
+	for (unsigned i = 0; i < 2; i++) {
+		fd[i] = dial_b();
+		put(fd[i], ping, strlen(ping));
+		rig_until(l, b.nheard == i + 1);
+	}
+	uint64_t first = b.heard[0].flow.conn;
+	ck_assert_int_eq(send_text(&b, &b.heard[0].flow, "late", NULL, 7), 0);
+	net_abort(b.net, 1, is_that, &first); /* of no listener */
+	net_abort(b.net, 0, is_that, &first);
+	rig_until(l, b.nclosed == 1);
+	ck_assert_uint_eq(b.nfailed, 1);
+	ck_assert_uint_eq(b.failed[0], 7);
+	ck_assert_int_eq(recv(fd[0], buf, sizeof(buf), MSG_WAITALL), -1);
+	ck_assert_int_eq(errno, ECONNRESET);
+	ck_assert_int_eq(send_text(&b, &b.heard[0].flow, "late", NULL, 0), -ENOTCONN);
+	ck_assert_int_eq(send_text(&b, &b.heard[1].flow, "bye", NULL, 0), 0);
+	ck_assert_int_eq(get(l, fd[1], buf, sizeof(buf)), 3);
+	close(fd[0]);
+	close(fd[1]);
+	stop();
+}
+END_TEST
+
 UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer_over_ipv6,
 	  a_message_split_at_each_byte_is_whole, a_message_byte_by_byte_is_whole,
 	  messages_in_one_segment_survive_a_callee_that_writes_behind_each,
@@ -421,4 +457,5 @@ UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer
 	  an_identity_finds_its_connection_and_never_another,
 	  identities_of_connections_never_come_again,
 	  close_writes_what_is_queued_and_reads_no_more,
-	  draining_keeps_connections_and_refuses_new_ones)
+	  draining_keeps_connections_and_refuses_new_ones,
+	  what_is_aborted_is_reset_and_what_waits_is_told_of)
