@@ -50,9 +50,9 @@ static void on_death(struct app_nodes *n, unsigned node)
 	app_poison_look(n->app); /* what it may have died of, before others get it */
 	tell_roles(n->app, node);
 	log_event(LOG_WARN, "node-dead", LOG_STR("node", app_node(n, node)->name));
-	if (n->app->stacks)
-		stack_group_links_end(n->app->stacks, node);
 	give_up(n, node);
+	if (n->app->stacks)
+		stack_group_sever(n->app->stacks, node);
 }
 
 /* It lives, and may begin to serve, or to drain.  An edge that drains has hung up: what was for

@@ -248,18 +248,12 @@ void net_hang_up(struct net *n, unsigned stays)
 	}
 }
 
-void net_abort(struct net *n, unsigned listener,
-	       bool (*is)(void *arg, const struct sip_flow *f, const struct net_peer *peer),
-	       void *arg)
+void net_sever(struct net *n, const struct addr *to)
 {
-	const struct linger reset = {.l_onoff = 1};
-
 	list_for_each_safe (it, &n->all) {
 		struct conn *c = container_of(it, struct conn, all);
-		if (c->flow.listener != listener || !is(arg, &c->flow, c->peer))
-			continue;
-		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-		conn_kill(c, -ECONNABORTED);
+		if (c->ours && addr_equal(&c->flow.remote, to))
+			conn_reset(c);
 	}
 }
 

@@ -125,12 +125,9 @@ void net_stop_listening(struct net *n);
 /* The same, but for the listener with that index, whose connections (those opened from its
  * address too) live on: all others are closed, as by net_close(). */
 void net_hang_up(struct net *n, unsigned stays);
-/* Ends connections of that listener (those opened from its address too) of which `is` says so,
- * at once and with nothing more sent: their far end is dead or cut off, and what waits for it,
- * in the system too, is not to arrive when it is back.  ops->failed and ops->closed tell. */
-void net_abort(struct net *n, unsigned listener,
-	       bool (*is)(void *arg, const struct sip_flow *f, const struct net_peer *peer),
-	       void *arg);
+/* Resets the connections that we opened to this address: what has not arrived there by now will
+ * not. ops->failed tells of what was not written yet. */
+void net_sever(struct net *n, const struct addr *to);
 const struct net_counters *net_counters(const struct net *n);
 
 #endif

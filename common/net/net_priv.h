@@ -177,6 +177,7 @@ int conn_open(struct net *n, const struct sip_flow *f, const char *tls_host,
 	      struct conn **ret_conn);
 void conn_kill(struct conn *c, int error);
 void conn_close(struct conn *c); /* after what is queued */
+void conn_reset(struct conn *c); /* without what is queued, here and in the system */
 /* (Re)arms the deadline that the state asks for. */
 void conn_deadline(struct conn *c);
 void conn_set_state(struct conn *c, enum conn_state state);

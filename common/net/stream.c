@@ -271,6 +271,14 @@ void conn_kill(struct conn *c, int error)
 	list_append(&n->dead, &c->dirty);
 }
 
+void conn_reset(struct conn *c)
+{
+	const struct linger none = {.l_onoff = 1};
+
+	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	conn_kill(c, -ECONNRESET);
+}
+
 void conn_close(struct conn *c)
 {
 	if (c->state == CONN_CLOSING || c->state == CONN_LINGER)

@@ -193,18 +193,6 @@ struct node_lost {
 	unsigned node;
 };
 
-/* A link with the node: opened by us, or by it. */
-static bool is_link(void *arg, const struct sip_flow *f, const struct net_peer *peer)
-{
-	const struct node_lost *x = arg;
-	const struct stack_group *g = x->s->group;
-	struct sip_flow seen = *f;
-	if (net_opened(x->s->net, f))
-		return addr_equal(&f->remote, &g->conf.node[x->node].addr);
-	g->user.classify(x->s->user_arg, &seen, false, peer);
-	return seen.node == x->node + 1;
-}
-
 static bool went_to(void *arg, const struct sip_flow *to)
 {
 	return to->node == *(const unsigned *)arg + 1;
@@ -249,14 +237,14 @@ static void run_lost(struct loop_work *w)
 	free(x);
 }
 
-static void run_end(struct loop_work *w)
+static void run_sever(struct loop_work *w)
 {
 	struct node_lost *x = container_of(w, struct node_lost, work);
-	net_abort(x->s->net, x->s->group->conf.link_listener, is_link, x);
+	net_sever(x->s->net, &x->s->group->conf.node[x->node].addr);
 	free(x);
 }
 
-static void post_all(struct stack_group *g, unsigned node, void (*run)(struct loop_work *w))
+static void post(struct stack_group *g, unsigned node, void (*run)(struct loop_work *w))
 {
 	for (unsigned i = 0; i < g->n; i++) {
 		struct node_lost *x = g->worker[i]->links ? malloc(sizeof(*x)) : NULL;
@@ -269,10 +257,10 @@ static void post_all(struct stack_group *g, unsigned node, void (*run)(struct lo
 
 void stack_group_node_lost(struct stack_group *g, unsigned node)
 {
-	post_all(g, node, run_lost);
+	post(g, node, run_lost);
 }
 
-void stack_group_links_end(struct stack_group *g, unsigned node)
+void stack_group_sever(struct stack_group *g, unsigned node)
 {
-	post_all(g, node, run_end);
+	post(g, node, run_sever);
 }

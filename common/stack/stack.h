@@ -130,9 +130,9 @@ bool stack_flow_alive(const struct stack_group *g, const struct sip_flow *f);
  * ago, and will not be repeated by whoever sent it, goes to the other member of its pair.  From
  * any thread. */
 void stack_group_node_lost(struct stack_group *g, unsigned node);
-/* A node was found dead: the links with it end, so that if it was only cut off nothing arrives
- * that has waited.  From any thread. */
-void stack_group_links_end(struct stack_group *g, unsigned node);
+/* It has died, not only begun to drain: what is still on the way to it must not arrive when it
+ * is back, for another has got it.  From any thread. */
+void stack_group_sever(struct stack_group *g, unsigned node);
 struct stack *stack_group_worker(struct stack_group *g, unsigned i);
 
 /* ---- of one worker ---- */

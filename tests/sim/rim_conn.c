@@ -39,14 +39,6 @@ static void conn_kill(struct conn *c, int error)
 	list_append(&n->dead, &c->dirty);
 }
 
-void conn_abort(struct conn *c)
-{
-	if (c->end)
-		stream_drop(c->end);
-	c->end = NULL;
-	conn_kill(c, -ECONNABORTED);
-}
-
 static msec due(const struct conn *c)
 {
 	const struct net_conf *conf = &c->net->conf;
@@ -377,6 +369,19 @@ void net_close(struct net *n, const struct sip_flow *f)
 		list_append(&n->dirty, &c->dirty);
 	if (c->state != CONN_OPEN)
 		conn_kill(c, -ECONNABORTED);
+}
+
+void net_sever(struct net *n, const struct addr *to)
+{
+	list_for_each_safe (it, &n->all) {
+		struct conn *c = container_of(it, struct conn, all);
+		if (!c->ours || !addr_equal(&c->flow.remote, to))
+			continue;
+		if (c->end)
+			stream_reset(c->end);
+		c->end = NULL;
+		conn_kill(c, -ECONNRESET);
+	}
 }
 
 bool net_opened(const struct net *n, const struct sip_flow *f)

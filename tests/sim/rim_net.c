@@ -346,17 +346,6 @@ void net_stop_listening(struct net *n)
 	stop_listening(n, NET_LISTENERS_MAX);
 }
 
-void net_abort(struct net *n, unsigned listener,
-	       bool (*is)(void *arg, const struct sip_flow *f, const struct net_peer *peer),
-	       void *arg)
-{
-	list_for_each_safe (it, &n->all) {
-		struct conn *c = container_of(it, struct conn, all);
-		if (c->flow.listener == listener && is(arg, &c->flow, c->peer))
-			conn_abort(c);
-	}
-}
-
 void net_hang_up(struct net *n, unsigned stays)
 {
 	stop_listening(n, stays);

@@ -295,6 +295,19 @@ void stream_close(struct stream_end *e)
 	end_gone(e);
 }
 
+void stream_reset(struct stream_end *e)
+{
+	if (stream_reaches(e)) {
+		struct segment *g = segment(e, 0);
+		if (e->pending)
+			g->seq = e->pending->seq;
+		g->fin = true;
+		g->error = -ECONNRESET;
+		launch(e, g);
+	}
+	end_gone(e);
+}
+
 void stream_drop(struct stream_end *e)
 {
 	end_gone(e);
