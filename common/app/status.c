@@ -196,6 +196,8 @@ static const struct row net_rows[] = {
 	    "Messages sent on connections"),
 	ROW(net_counters, accepted, "connections_accepted_total", METRICS_COUNTER,
 	    "Connections accepted"),
+	ROW(net_counters, knocks, "connections_knocked_total", METRICS_COUNTER,
+	    "Peers told that their connection went with another node"),
 	ROW(net_counters, connected, "connections_opened_total", METRICS_COUNTER,
 	    "Connections opened"),
 	ROW(net_counters, refused_source, "connections_refused_source_total", METRICS_COUNTER,

@@ -109,7 +109,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 			return;
 }
 
-static int set_options(int fd, int family)
+int stream_options(int fd, int family)
 {
 	int on = 1;
 
@@ -130,7 +130,7 @@ int stream_listen(struct listener *l)
 
 	if (fd < 0)
 		return -errno;
-	r = set_options(fd, family);
+	r = stream_options(fd, family);
 	if (r == 0 && (bind(fd, &l->addr.sa, addr_len(&l->addr)) < 0 ||
 		       listen(fd, BACKLOG) < 0 || getsockname(fd, &l->addr.sa, &len) < 0))
 		r = -errno;

@@ -169,6 +169,7 @@ struct net *net_new(struct loop *l, uint16_t worker, const struct net_conf *c,
 	list_init(&n->dirty);
 	list_init(&n->dead);
 	list_init(&n->fresh);
+	list_init(&n->knocks);
 	r = set_up(n, ret_listener);
 	if (r < 0) {
 		net_free(n);
@@ -189,6 +190,7 @@ void net_free(struct net *n)
 		else
 			stream_stop_listening(&n->listener[i]);
 	}
+	knocks_free(n);
 	conns_free_all(n);
 	table_done(n);
 	udp_done(n);
@@ -253,6 +255,15 @@ void net_sever(struct net *n, const struct addr *to)
 	list_for_each_safe (it, &n->all) {
 		struct conn *c = container_of(it, struct conn, all);
 		if (c->ours && addr_equal(&c->flow.remote, to))
+			conn_reset(c);
+	}
+}
+
+void net_abandon(struct net *n, unsigned listener)
+{
+	list_for_each_safe (it, &n->all) {
+		struct conn *c = container_of(it, struct conn, all);
+		if (c->flow.listener == listener)
 			conn_reset(c);
 	}
 }

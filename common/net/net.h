@@ -77,7 +77,8 @@ struct net_ops {
 struct net_counters {
 	uint64_t rx_udp, tx_udp, rx_stream, tx_stream, rx_bytes, tx_bytes, udp_tx_dropped,
 		accepted, connected, refused_source, refused_full, closed_idle, closed_slow,
-		closed_broken, closed_out_full, handshake_failed, keepalives, tls_reused;
+		closed_broken, closed_out_full, handshake_failed, keepalives, tls_reused,
+		knocks;
 	uint64_t udp_rx_dropped;  /* longer than the limit, or no message (keep-alives) */
 	uint64_t lost_unreported; /* sends that failed faster than ops->failed could be told */
 	uint64_t conns;		  /* now */
@@ -128,6 +129,13 @@ void net_hang_up(struct net *n, unsigned stays);
 /* Resets the connections that we opened to this address: what has not arrived there by now will
  * not. ops->failed tells of what was not written yet. */
 void net_sever(struct net *n, const struct addr *to);
+/* The same of all connections of the listener with that index, of those opened from its address
+ * too: the address has gone from this machine, and whatever is sent by them is for nobody. */
+void net_abandon(struct net *n, unsigned listener);
+/* A peer that was connected to this listener's address while another machine had it is made to
+ * find out that the connection is gone.  0: it is under way; -errno: it could not be sent, most
+ * often because the address is not here (yet), or because the connection is here and lives. */
+int net_knock(struct net *n, unsigned listener, const struct addr *peer);
 const struct net_counters *net_counters(const struct net *n);
 
 #endif

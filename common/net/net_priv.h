@@ -89,7 +89,9 @@ struct net {
 	struct live live;
 	struct list all, dirty, dead;
 	struct list fresh; /* accepted, no message yet, oldest first */
-	char *scratch;	   /* where streams are read */
+	struct list knocks;
+	unsigned nknocks;
+	char *scratch; /* where streams are read */
 	size_t scratch_bytes;
 	unsigned nspare;
 	char *spare[SPARE_MAX];
@@ -172,6 +174,7 @@ struct conn {
 /* accept.c */
 int stream_listen(struct listener *l);
 void stream_stop_listening(struct listener *l);
+int stream_options(int fd, int family); /* its address is shared with ours */
 struct conn *conn_new(struct net *n, int fd, const struct sip_flow *f);
 int conn_open(struct net *n, const struct sip_flow *f, const char *tls_host,
 	      struct conn **ret_conn);
@@ -220,6 +223,8 @@ struct conn *table_reuse(struct net *n, enum sip_transport t, const struct addr 
 /* Counts one more of this source: 0, -EMFILE at its cap, -ENOMEM. */
 int source_take(struct net *n, const struct addr *a, struct source **ret_source);
 void source_give(struct net *n, struct source *s);
+
+void knocks_free(struct net *n); /* knock.c */
 
 /* ---- live.c ---- */
 

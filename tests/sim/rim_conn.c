@@ -371,17 +371,41 @@ void net_close(struct net *n, const struct sip_flow *f)
 		conn_kill(c, -ECONNABORTED);
 }
 
+static void conn_reset(struct conn *c)
+{
+	if (c->end)
+		stream_reset(c->end);
+	c->end = NULL;
+	conn_kill(c, -ECONNRESET);
+}
+
 void net_sever(struct net *n, const struct addr *to)
 {
 	list_for_each_safe (it, &n->all) {
 		struct conn *c = container_of(it, struct conn, all);
-		if (!c->ours || !addr_equal(&c->flow.remote, to))
-			continue;
-		if (c->end)
-			stream_reset(c->end);
-		c->end = NULL;
-		conn_kill(c, -ECONNRESET);
+		if (c->ours && addr_equal(&c->flow.remote, to))
+			conn_reset(c);
 	}
+}
+
+void net_abandon(struct net *n, unsigned listener)
+{
+	list_for_each_safe (it, &n->all) {
+		struct conn *c = container_of(it, struct conn, all);
+		if (c->flow.listener == listener)
+			conn_reset(c);
+	}
+}
+
+int net_knock(struct net *n, unsigned listener, const struct addr *peer)
+{
+	struct host *h = loop_node(n->loop)->host;
+	const struct addr *local = &n->listener[listener].addr;
+	if (!host_has(h, local))
+		return -ENETUNREACH;
+	n->count.knocks++;
+	stream_knock(h, local, peer);
+	return 0;
 }
 
 bool net_opened(const struct net *n, const struct sip_flow *f)

@@ -313,6 +313,25 @@ void stream_drop(struct stream_end *e)
 	end_gone(e);
 }
 
+/* ---- half-open ---- */
+
+void stream_knock(struct host *h, const struct addr *local, const struct addr *peer)
+{
+	struct addr inner = *peer;
+	struct host *at = host_at(peer);
+	if (!at)
+		at = nat_in(local, peer, &inner);
+	if (!at || !both_ways(h, at))
+		return;
+	list_for_each (it, &at->ends) {
+		struct stream_end *e = container_of(it, struct stream_end, link), *o = other(e);
+		/* SYN, ACK, reset. */
+		if (addr_equal(&e->local, &inner) && addr_equal(&e->remote, local) &&
+		    (!o->alive || o->host != h))
+			doom(e, -ECONNRESET, 2 * path_delay(h, at) + path_delay(at, h));
+	}
+}
+
 /* ---- opening ---- */
 
 static void on_hand(struct event *ev);

@@ -40,6 +40,10 @@ void stream_close(struct stream_end *e);
 void stream_reset(struct stream_end *e);
 /* The same without a word to the far end: the machine is gone. */
 void stream_drop(struct stream_end *e);
+/* What a SYN from local, which the host has, does to a connection that the peer believes to
+ * have with that address, and which is no connection of this host's.  Without effect, it is
+ * lost. */
+void stream_knock(struct host *h, const struct addr *local, const struct addr *peer);
 /* Could something be carried to the far end and back now? */
 bool stream_reaches(const struct stream_end *e);
 struct host *stream_peer(const struct stream_end *e);

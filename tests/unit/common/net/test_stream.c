@@ -448,6 +448,42 @@ START_TEST(what_is_severed_is_reset_with_all_that_has_not_arrived)
 }
 END_TEST
 
+START_TEST(connections_of_a_listener_whose_address_is_gone_are_ended)
+{
+	struct sip_flow gone, stays;
+	struct loop *own = loop_new(0);
+	struct net_conf two = conf_with(SIP_TRANSPORT_TCP, "127.0.0.1");
+	struct side s;
+	char buf[8];
+	int fd, other;
+
+	two.listener[two.nlisteners++] = two.listener[0];
+	side_start(&s, own, &two, NULL);
+	fd = dial(SOCK_STREAM, net_listener_addr(s.net, 0));
+	put(fd, ping, strlen(ping));
+	rig_until(own, s.nheard == 1);
+	other = dial(SOCK_STREAM, net_listener_addr(s.net, 1));
+	put(other, ping, strlen(ping));
+	rig_until(own, s.nheard == 2);
+	gone = s.heard[0].flow;
+	stays = s.heard[1].flow;
+	net_abandon(s.net, 0);
+	ck_assert(!net_flow_alive(s.net, &gone));
+	ck_assert(net_flow_alive(s.net, &stays));
+	ck_assert_int_eq(send_text(&s, &gone, ping, NULL, 1), -ENOTCONN);
+	ck_assert_int_eq(get(own, fd, buf, sizeof(buf)), -1);
+	ck_assert_uint_eq(s.nclosed, 1);
+	close(fd);
+	fd = dial(SOCK_STREAM, net_listener_addr(s.net, 0)); /* it may be back one day */
+	put(fd, ping, strlen(ping));
+	rig_until(own, s.nheard == 3);
+	close(fd);
+	close(other);
+	side_stop(&s);
+	loop_free(own);
+}
+END_TEST
+
 UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer_over_ipv6,
 	  a_message_split_at_each_byte_is_whole, a_message_byte_by_byte_is_whole,
 	  messages_in_one_segment_survive_a_callee_that_writes_behind_each,
@@ -463,4 +499,5 @@ UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer
 	  identities_of_connections_never_come_again,
 	  close_writes_what_is_queued_and_reads_no_more,
 	  draining_keeps_connections_and_refuses_new_ones,
-	  what_is_severed_is_reset_with_all_that_has_not_arrived)
+	  what_is_severed_is_reset_with_all_that_has_not_arrived,
+	  connections_of_a_listener_whose_address_is_gone_are_ended)
