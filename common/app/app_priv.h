@@ -88,6 +88,15 @@ struct app_service {
 	atomic_bool again_posted;
 };
 
+/* address.c: the service address, by listener. */
+enum { APP_KNOCKS = 1024 };
+struct app_addresses {
+	bool seen[NET_LISTENERS_MAX];
+	atomic_bool left[NET_LISTENERS_MAX];
+	_Atomic uint64_t knocked[APP_KNOCKS]; /* whom and when, in short */
+	struct wheel_timer timer;
+};
+
 struct app {
 	const char *program;
 	char *conf_path;
@@ -113,6 +122,7 @@ struct app {
 	uint64_t reloads, reload_errors;
 	uint64_t started_wall_ms;
 	struct app_service service;
+	struct app_addresses addresses;
 	msec drain_until;
 	bool released;
 	struct wheel_timer sweep, drain;
@@ -195,6 +205,16 @@ void app_serve_seen(struct app *a, bool any_lives);
 bool app_other_serves(const struct app *a);
 enum app_phase app_phase(const struct app *a);
 const char *app_phase_name(enum app_phase p);
+/* address.c: from the start on, in the main thread. */
+void app_addresses_start(struct app *a);
+/* The listener's address was here and is not any more.  From any thread. */
+bool app_address_left(const struct app *a, unsigned listener);
+/* There is something for the phone that had this connection: it is to find out that it is gone,
+ * now and not by its next keep-alive.  From any thread; not more than twice a second a phone.
+ */
+void app_knock(struct app *a, const struct sip_flow *f);
+/* In the bus's thread: the other member has no address to knock from. */
+void app_knock_notice(struct app *a, unsigned node, struct span body);
 /* end.c: as many descriptors as the system lets us have. */
 void app_raise_limits(void);
 /* The loop stops when every request under way has its answer, after two seconds (a node of a

@@ -25,6 +25,8 @@ static void on_notice(void *arg, unsigned node, unsigned kind, struct span body)
 	struct app *a = ((struct app_nodes *)arg)->app;
 	if (kind == APP_NOTICE_POISON)
 		app_poison_notice(a, node, body);
+	if (kind == APP_NOTICE_KNOCK)
+		app_knock_notice(a, node, body);
 	for (int k = 0; k < APP_ROLE_COUNT; k++)
 		if (a->role[k] && a->role[k]->notice && a->role_state[k])
 			a->role[k]->notice(a->role_state[k], node, kind, body);

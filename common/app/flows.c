@@ -103,13 +103,20 @@ int app_token_here(const struct app *a, struct span token, struct sip_flow *ret,
 	return rc;
 }
 
-int app_token_read(const struct app *a, struct span token, struct sip_flow *ret)
+/* Whom we hung up on, he will call again at once; else when he likes. */
+static bool have_hung_up(const struct app *a, unsigned listener)
+{
+	return app_phase(a) == APP_DRAINING || app_address_left(a, listener);
+}
+
+static int token_read(const struct app *a, struct span token, struct sip_flow *ret)
 {
 	const struct app_role *r = a->role[APP_EDGE];
 	uint64_t id;
 	int rc = app_token_here(a, token, ret, &id);
 	if (rc != -ESTALE && rc != -ENOTCONN)
 		return rc;
+	bool we = have_hung_up(a, ret->listener);
 	int moved = r && r->moved ? r->moved(a->role_state[APP_EDGE], a, id, ret) : -ENOENT;
 	if (moved == -ENOENT && rc == -ESTALE && app_twin(a)) { /* who was there may know */
 		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP, .node = app_twin(a)};
@@ -119,9 +126,15 @@ int app_token_read(const struct app *a, struct span token, struct sip_flow *ret)
 	if (moved == -ENOENT && rc == -ESTALE && a->nodes &&
 	    time_wall_ms() < a->started_wall_ms + JOINING_MS)
 		return -ESTALE;
-	/* Who hung up on us will call again when he likes; whom we hung up on, at once. */
-	bool we = app_phase(a) == APP_DRAINING;
 	return moved == -ESTALE && rc == -ENOTCONN && !we ? -ENOENT : moved;
+}
+
+int app_token_read(struct app *a, struct span token, struct sip_flow *ret)
+{
+	int r = token_read(a, token, ret);
+	if (r == -ESTALE)
+		app_knock(a, ret);
+	return r;
 }
 
 struct span app_caller_token(const struct app_worker *w, const struct app_request *q)

@@ -23,6 +23,8 @@ enum app_notice {
 	APP_NOTICE_NONCE =
 		1, /* a nonce count was used: AUTH_USE_BYTES each, to the other member */
 	APP_NOTICE_POISON = 2, /* messages that have crashed a node: POISON_ITEM_BYTES each */
+	APP_NOTICE_KNOCK = 3,  /* flow tokens, a space behind each: of phones that are to find
+				* out that their connection is gone; to the other member */
 };
 
 /* What is known of a request besides its bytes; set by who decided it, believed by the other
@@ -166,8 +168,9 @@ struct span app_caller_token(const struct app_worker *w, const struct app_reques
 /* The token of the flow that a request came over, for proxy_opts.via_flow; in the arena. */
 struct span app_via_token(const struct app_worker *w, const struct sip_flow *f);
 /* What a token of ours names: 0; -ESTALE: a connection that is gone, of a phone that is
- * expected back by another; -ENOENT: one that is gone; -EINVAL, -EPERM: none. */
-int app_token_read(const struct app *a, struct span token, struct sip_flow *ret);
+ * expected back by another, and has been knocked at; -ENOENT: one that is gone; -EINVAL,
+ * -EPERM: none. */
+int app_token_read(struct app *a, struct span token, struct sip_flow *ret);
 /* The same of this process alone: 0; -ENOTCONN: a connection of ours that is closed; -ESTALE:
  * one of another process.  *ret_id: its identity (0: none). */
 int app_token_here(const struct app *a, struct span token, struct sip_flow *ret,

@@ -425,6 +425,7 @@ int app_start(struct app *a, char ret_error[APP_ERROR_MAX])
 		return r;
 	if ((r = app_serve_start(a, ret_error)) < 0)
 		return r;
+	app_addresses_start(a);
 	if ((r = app_nodes_start(a)) == 0)
 		r = stack_group_start(a->stacks);
 	if (r < 0)

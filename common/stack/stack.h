@@ -133,6 +133,10 @@ void stack_group_node_lost(struct stack_group *g, unsigned node);
 /* It has died, not only begun to drain: what is still on the way to it must not arrive when it
  * is back, for another has got it.  From any thread. */
 void stack_group_sever(struct stack_group *g, unsigned node);
+/* The address of a listener has gone from this machine: net_abandon().  From any thread. */
+void stack_group_abandon(struct stack_group *g, unsigned listener);
+/* net_knock() at the far end of a connection that another process had.  From any thread. */
+void stack_group_knock(struct stack_group *g, const struct sip_flow *f);
 struct stack *stack_group_worker(struct stack_group *g, unsigned i);
 
 /* ---- of one worker ---- */

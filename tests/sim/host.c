@@ -114,6 +114,16 @@ struct host *host_at(const struct addr *a)
 	return NULL;
 }
 
+unsigned host_addrs(const struct host *h, struct addr ret[HOST_ADDRS_MAX])
+{
+	unsigned n = 0;
+	ret[n++] = h->addr;
+	for (unsigned i = 0; i < nvips && n < HOST_ADDRS_MAX; i++)
+		if (vip[i].holder == h)
+			ret[n++] = vip[i].addr;
+	return n;
+}
+
 bool host_has(const struct host *h, const struct addr *a)
 {
 	return h->nat ? addr_host_equal(&h->addr, a) : host_at(a) == h;

@@ -9,7 +9,7 @@
 #include "common/base/list.h"
 #include "tests/sim/event.h"
 
-enum { HOSTS_MAX = 48, HOST_NAME_BYTES = 16 };
+enum { HOSTS_MAX = 48, HOST_NAME_BYTES = 16, HOST_ADDRS_MAX = 8 };
 
 enum host_kind { HOST_NODE, HOST_PHONE, HOST_FAR };
 
@@ -46,6 +46,8 @@ unsigned hosts_count(void);
 struct host *host_of(unsigned index);
 /* Who has the address now; NULL: nobody. */
 struct host *host_at(const struct addr *a);
+/* Its own address and the service addresses that it has now: how many. */
+unsigned host_addrs(const struct host *h, struct addr ret[HOST_ADDRS_MAX]);
 /* Nothing goes from one to the other any more (one way). */
 void host_block(const struct host *from, const struct host *to, bool blocked);
 /* Can something leave `from` and reach `to` now? */

@@ -122,6 +122,7 @@ void node_start(struct node *n)
 	if (a->nodes)
 		cluster_start(a->nodes->cluster); /* as its thread begins */
 	give_arenas(a);
+	app_addresses_start(a);
 	n->app = a;
 	current = NULL;
 	sip_values_use_arena(before);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { WALL_S = 1700000000 };
 
@@ -38,17 +39,34 @@ void __wrap_mac_random(void *p, size_t n)
 		out[i] = (unsigned char)rng_next(node ? &node->rng : hosts_rng());
 }
 
+struct interface {
+	struct ifaddrs ifa;
+	struct addr a;
+};
+
 int __wrap_getifaddrs(struct ifaddrs **ret);
 int __wrap_getifaddrs(struct ifaddrs **ret)
 {
-	*ret = NULL;
+	struct node *node = node_current();
+	struct interface *v = sim_alloc(HOST_ADDRS_MAX * sizeof(*v));
+	struct addr at[HOST_ADDRS_MAX];
+	unsigned n = node ? host_addrs(node->host, at) : 0;
+	for (unsigned i = 0; i < n; i++) {
+		v[i].a = at[i];
+		v[i].ifa.ifa_addr = &v[i].a.sa;
+		v[i].ifa.ifa_next = i + 1 < n ? &v[i + 1].ifa : NULL;
+	}
+	*ret = n ? &v->ifa : NULL;
+	if (!n)
+		free(v);
 	return 0;
 }
 
 void __wrap_freeifaddrs(struct ifaddrs *all);
 void __wrap_freeifaddrs(struct ifaddrs *all)
 {
-	(void)all;
+	if (all)
+		free(container_of(all, struct interface, ifa));
 }
 
 /* What suits one server with a busy heap does not suit many small ones, forked by thousands. */

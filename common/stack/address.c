@@ -1,0 +1,52 @@
+/*
+ * The service address of a pair moves: with it go the connections of phones, silently, and
+ * neither end has heard of it.
+ */
+#include "common/stack/stack_priv.h"
+
+#include <stdlib.h>
+
+struct moved {
+	struct loop_work work;
+	struct stack *s;
+	unsigned listener;
+	struct addr peer;
+};
+
+static void run_abandon(struct loop_work *w)
+{
+	struct moved *m = container_of(w, struct moved, work);
+	net_abandon(m->s->net, m->listener);
+	free(m);
+}
+
+/* The address is not here yet, or never will be: who waits for the peer has it tried again. */
+static void run_knock(struct loop_work *w)
+{
+	struct moved *m = container_of(w, struct moved, work);
+	net_knock(m->s->net, m->listener, &m->peer);
+	free(m);
+}
+
+static void post(struct stack *s, unsigned listener, const struct addr *peer,
+		 void (*run)(struct loop_work *w))
+{
+	struct moved *m = malloc(sizeof(*m));
+	if (!m)
+		return;
+	*m = (struct moved){.work.run = run, .s = s, .listener = listener};
+	if (peer)
+		m->peer = *peer;
+	loop_post(s->loop, &m->work);
+}
+
+void stack_group_abandon(struct stack_group *g, unsigned listener)
+{
+	for (unsigned i = 0; i < g->n; i++)
+		post(g->worker[i], listener, NULL, run_abandon);
+}
+
+void stack_group_knock(struct stack_group *g, const struct sip_flow *f)
+{
+	post(g->worker[f->worker % g->n], f->listener, &f->remote, run_knock);
+}
