@@ -60,6 +60,15 @@ static const struct addr *first_of(const struct app_names *n, int family)
 	return NULL;
 }
 
+/* A name, or an address that is perhaps not the machine's (behind a translator). */
+static void add_advertised(struct app_names *n, unsigned listener, const char *text)
+{
+	struct addr a;
+	snprintf(n->text[listener], sizeof(n->text[listener]), "%s", text);
+	if (addr_parse(&a, span_str(text), 0) == 0 && n->naddrs < APP_ADDRS_MAX)
+		n->addrs[n->naddrs++] = a;
+}
+
 int app_names_find(struct app_names *n, const struct conf *c)
 {
 	int r = find_interfaces(n);
@@ -83,7 +92,7 @@ int app_names_find(struct app_names *n, const struct conf *c)
 		if (!a && !l->advertise)
 			return -EADDRNOTAVAIL;
 		if (l->advertise)
-			snprintf(n->text[i], sizeof(n->text[i]), "%s", l->advertise);
+			add_advertised(n, i, l->advertise);
 		else
 			addr_host_text(a, n->text[i]);
 		n->hosts[i] = span_str(n->text[i]);

@@ -416,3 +416,14 @@ def test_the_advertised_name_is_in_via_and_record_route_whole(start):
 	invite = bob.expect("INVITE")
 	assert f" {name}:" in invite.list("via")[0]
 	assert f":{name}:" in invite.list("record-route")[0]
+
+
+def test_the_advertised_address_is_known_again_in_route(start):
+	"""As with 1:1 NAT: it is none of the machine's."""
+	server = start(users=("alice", "bob"), listeners=[("udp", None, {"advertise": "192.0.2.7"})])
+	alice, bob = server.phone("alice"), server.phone("bob")
+	alice.register()
+	bob.register()
+	a, b = talk(alice, bob)
+	assert "192.0.2.7" in a.routes[0]
+	hang_up(a, b)
