@@ -307,6 +307,9 @@ static void home_metrics(void *state, struct metrics_out *o)
 	metrics_counter(o, "forks_adopted_total",
 			"Calls to several devices taken over from the other member",
 			c->forks_adopted);
+	metrics_counter(o, "responses_handed_total",
+			"Responses given to the other member, which has sent their request",
+			c->handed);
 	metrics_counter(o, "registers_total", "REGISTER requests that were authenticated",
 			c->registers);
 	metrics_counter(o, "registered_total", "Bindings made", r.registered);

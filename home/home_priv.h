@@ -16,7 +16,7 @@
 struct home_counters {
 	_Atomic uint64_t challenged, auth_failed, auth_locked, identity_refused,
 		outbound_denied, not_found, unavailable, redirected, forked, registers,
-		forks_written, forks_adopted;
+		forks_written, forks_adopted, handed;
 };
 
 /* Of one worker. */

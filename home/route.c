@@ -303,6 +303,20 @@ static enum stack_found answer_of_one(struct home *h, uint64_t tag)
 	return reg_devices_beside(h->reg, tag, time_wall_ms()) > 1 ? STACK_DONE : STACK_UNKNOWN;
 }
 
+/* What a device answers goes to our service address, and whoever moves that does not ask where
+ * the transaction is: while the other member serves it is there, or is made there.  What a node
+ * sends us is for us. */
+static bool hand_over(struct home *h, struct app_worker *w, const struct sip_msg *m,
+		      const struct sip_flow *src)
+{
+	int other = cluster_partner(h->cluster, cluster_self(h->cluster));
+	if (src->node || other < 0 || !cluster_serving(h->cluster, (unsigned)other))
+		return false;
+	app_hand_to_node(w, m, src, (unsigned)other);
+	home_count(&h->counters.handed);
+	return true;
+}
+
 /* To no device (tag 0): it was forwarded without a transaction. */
 enum stack_found home_response(void *state, struct app_worker *w, const struct sip_msg *m,
 			       const struct sip_via *top, const struct sip_flow *src,
@@ -316,6 +330,8 @@ enum stack_found home_response(void *state, struct app_worker *w, const struct s
 	struct reg_target found;
 	if (!h->cluster || !proxy_response_is_ours(p, m, top, &origin) || !origin.tag)
 		return STACK_UNKNOWN;
+	if (!again && hand_over(h, w, m, src))
+		return STACK_DONE;
 	if (m->method != SIP_INVITE)
 		return answer_of_one(h, origin.tag);
 	if (!again && home_adopt_for(h, w, origin.key, m, now))

@@ -274,3 +274,11 @@ void app_to_pair(struct app_worker *w, const struct app_request *q, const char *
 	}
 	proxy_forward_stateless(stack_proxy(w->stack), q->r, &t, opts, now);
 }
+
+void app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struct sip_flow *src,
+		      unsigned node)
+{
+	const struct sip_flow to = {.node = (uint16_t)(node + 1), .leg = leg_of(src)};
+	struct iovec iov = {(char *)(uintptr_t)m->base, m->len};
+	stack_send(w->stack, &to, &iov, 1, 0);
+}

@@ -132,6 +132,10 @@ struct span app_link_line(const struct app_request *q, uint32_t marks);
 void app_to_pair(struct app_worker *w, const struct app_request *q, const char *pair,
 		 int prefer, uint32_t marks, struct proxy_opts *opts, msec now);
 
+/* A message as it came from src, to a node: that one is to deal with it. */
+void app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struct sip_flow *src,
+		      unsigned node);
+
 /* Is the host (domain, alias, listener, own address) one of ours?  Thread-safe. */
 bool app_is_local(const struct app_worker *w, struct span host, uint16_t port);
 /* One of this node's own names: a listener, or an address of the machine? */

@@ -16,9 +16,9 @@ from eaves import BIN, DOMAIN, TIMEOUT, Server, free_port, merged, own_address, 
 
 
 class Node(Server):
-	def __init__(self, cluster, name, role, pair, listeners=None, ca=None, **kw):
+	def __init__(self, cluster, name, role, pair, listeners=None, ca=None, address=None, **kw):
 		self.cluster, self.name, self.role, self.pair = cluster, name, role, pair
-		address = own_address()
+		address = address or own_address()
 		self.link = (address, free_port(address))
 		self.bus = (address, free_port(address))
 		self.key_file = cluster.dir / f"{name}.key"
@@ -48,8 +48,9 @@ class Cluster:
 	"""homes: how many pairs; members: nodes in each pair of homes; edges: nodes of the edge pair."""
 
 	def __init__(self, homes=1, members=2, edges=1, users=(), config=None, start=True,
-			listeners=None, ca=None, **kw):
-		"""ca: an Authority; links are by TLS then."""
+			listeners=None, ca=None, one_address=False, **kw):
+		"""ca: an Authority; links are by TLS then.  one_address: both members of a pair of homes say
+		that the first one's is theirs, as with a service address."""
 		self.dir = pathlib.Path(tempfile.mkdtemp(prefix="eaves-cluster-"))
 		self.phones = []
 		secret = self.dir / "secret"
@@ -60,8 +61,7 @@ class Cluster:
 			listeners = listeners or [("udp", None, name), ("tcp", None, name)]
 		self.edges = [Node(self, f"e{i + 1}", "edge", "edge", listeners=listeners, ca=ca,
 			**{"store": "sqlite", **kw}) for i in range(edges)]
-		self.homes = [[Node(self, f"h{i + 1}{'ab'[k]}", "home", f"h{i + 1}", ca=ca, **kw)
-			for k in range(members)] for i in range(homes)]
+		self.homes = [self._homes(f"h{i + 1}", members, one_address, ca=ca, **kw) for i in range(homes)]
 		self.nodes = self.edges + [n for pair in self.homes for n in pair]
 		rows = [n.row() for n in self.nodes]
 		for n in self.nodes:
@@ -73,6 +73,14 @@ class Cluster:
 			self.start()
 			self.edges[0].add_users(users)
 			self.wait_users(len(list(users)))
+
+	def _homes(self, pair, members, one_address, **kw):
+		first = own_address()
+		name = {"advertise": first, "port": 5060}
+		if one_address:
+			kw["listeners"] = [("udp", None, name), ("tcp", None, name)]
+		return [Node(self, pair + "ab"[k], "home", pair, address=None if k else first, **kw)
+			for k in range(members)]
 
 	def start(self):
 		for n in self.nodes:

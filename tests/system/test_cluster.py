@@ -413,6 +413,80 @@ def test_a_serial_search_goes_on_at_the_other_home(cluster):
 	hang_up(a, Dialog(second, m2, answer, False))
 
 
+# ---- the service address of a pair is at the member that does not serve the call ----
+
+def called_straight(c, devices):
+	"""alice behind the edge calls bob, whose devices are straight at the home: who serves the call,
+	and the other member, where the service address is said to be."""
+	home = c.homes[0][0]
+	alice, *bobs = c.phone("alice"), *[home.phone("bob") for _ in range(devices)]
+	for p in (alice, *bobs):
+		p.register()
+	c.wait(lambda: all(len(n.registrations()) == devices + 1 for n in c.homes[0]), "not all bound")
+	invite = alice.invite("bob")
+	incoming = [b.expect("INVITE") for b in bobs]
+	one, other = serving(c, "bob")
+	for m in incoming:
+		m.source = other.where["udp"]
+	return alice, bobs, invite, incoming, other
+
+
+def untouched(other):
+	return other.metric("responses_handed_total") and not other.log_count("event=(rebuilt|adopted)")
+
+
+def test_an_answer_to_the_members_address_reaches_the_call_at_the_other_one(cluster):
+	c = cluster(users=("alice", "bob"), one_address=True)
+	alice, bobs, invite, incoming, other = called_straight(c, 3)
+	for b, m in zip(bobs, incoming):
+		b.reply(m, 180)
+		alice.expect(180)
+	answer = bobs[1].reply(incoming[1], 200)
+	ok = alice.expect(200)
+	for i in (0, 2):
+		bobs[i].reply(bobs[i].expect("CANCEL"), 200)
+		bobs[i].reply(incoming[i], 487)
+		bobs[i].expect("ACK")
+	a = Dialog(alice, invite, ok, True)
+	a.ack()
+	bobs[1].expect("ACK")
+	assert untouched(other)
+	hang_up(a, Dialog(bobs[1], incoming[1], answer, False))
+
+
+def test_a_call_that_rings_by_way_of_the_other_member_is_cancelled(cluster):
+	c = cluster(users=("alice", "bob"), one_address=True)
+	alice, (bob,), invite, (incoming,), other = called_straight(c, 1)
+	bob.reply(incoming, 180)
+	alice.expect(180)
+	alice.cancel(invite)
+	alice.expect(200)
+	cancel = bob.expect("CANCEL")
+	cancel.source = other.where["udp"]
+	bob.reply(cancel, 200)
+	bob.reply(incoming, 487)
+	bob.expect("ACK")
+	alice.ack(invite, alice.expect(487))
+	assert untouched(other)
+
+
+def test_a_message_to_several_devices_is_answered_by_way_of_the_other_member(cluster):
+	c = cluster(users=("alice", "bob"), one_address=True)
+	alice, bobs, invite, incoming, other = called_straight(c, 2)
+	for b, m in zip(bobs, incoming):
+		b.reply(m, 603)
+		b.expect("ACK")
+	alice.ack(invite, alice.expect(603))
+	m = alice.request("MESSAGE", "sip:bob@example.org", body="hello")
+	alice.again(m, alice.expect(407))
+	for b in bobs:
+		m = b.expect("MESSAGE")
+		m.source = other.where["udp"]
+		b.reply(m, 200)
+	alice.expect(200)
+	assert untouched(other)
+
+
 # ---- with little left ----
 
 def test_a_home_starts_and_serves_without_any_edge(cluster):
