@@ -24,8 +24,9 @@ struct app_conf {
 
 /* Our own addresses, found once at the start. */
 struct app_names {
-	struct addr addrs[APP_ADDRS_MAX];
-	unsigned naddrs;
+	struct addr addrs[APP_ADDRS_MAX]; /* the machine's, then the listeners' */
+	unsigned naddrs, nmachine;
+	bool everywhere; /* a listener takes what comes to any address of the machine */
 	struct span hosts[NET_LISTENERS_MAX]; /* as advertised */
 	uint16_t ports[NET_LISTENERS_MAX];
 	unsigned nlisteners;

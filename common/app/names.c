@@ -74,6 +74,7 @@ int app_names_find(struct app_names *n, const struct conf *c)
 	int r = find_interfaces(n);
 	if (r < 0)
 		return r;
+	n->nmachine = n->naddrs;
 	n->nlisteners = c->listeners_count;
 	for (unsigned i = 0; i < c->listeners_count; i++) {
 		const struct conf_listener *l = &c->listeners[i];
@@ -87,6 +88,7 @@ int app_names_find(struct app_names *n, const struct conf *c)
 			n->ports[i] = 0;
 			continue;
 		}
+		n->everywhere |= is_any(a);
 		if (is_any(a))
 			a = first_of(n, a->sa.sa_family);
 		if (!a && !l->advertise)
@@ -125,14 +127,14 @@ static bool is_port(const struct app_names *n, uint16_t port)
 	return false;
 }
 
-bool app_is_self(const struct app_worker *w, struct span host, uint16_t port)
+/* from: of addrs, those before it do not count. */
+static bool is_named(const struct app_names *n, struct span host, uint16_t port, unsigned from)
 {
-	const struct app_names *n = &w->app->names;
 	struct addr a;
 	if (!is_port(n, port))
 		return false;
 	if (addr_parse(&a, host, port) == 0) {
-		for (unsigned i = 0; i < n->naddrs; i++)
+		for (unsigned i = from; i < n->naddrs; i++)
 			if (addr_host_equal(&n->addrs[i], &a))
 				return is_port(n, port ? port : 5060);
 		return false;
@@ -143,12 +145,19 @@ bool app_is_self(const struct app_worker *w, struct span host, uint16_t port)
 	return false;
 }
 
+/* Other nodes may live at other addresses of the machine. */
+bool app_is_self(const struct app_worker *w, struct span host, uint16_t port)
+{
+	const struct app_names *n = &w->app->names;
+	return is_named(n, host, port, n->everywhere ? 0 : n->nmachine);
+}
+
 bool app_is_local(const struct app_worker *w, struct span host, uint16_t port)
 {
 	/* Phones may name a port of the edge, which a home does not have. */
 	if ((is_port(&w->app->names, port) || w->app->nodes) && app_is_domain(w->conf, host))
 		return true;
-	return app_is_self(w, host, port);
+	return is_named(&w->app->names, host, port, 0);
 }
 
 enum app_caller app_caller(const struct app_worker *w, const struct sip_msg *m)

@@ -138,7 +138,7 @@ void app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struc
 
 /* Is the host (domain, alias, listener, own address) one of ours?  Thread-safe. */
 bool app_is_local(const struct app_worker *w, struct span host, uint16_t port);
-/* One of this node's own names: a listener, or an address of the machine? */
+/* One of this node's own names, that it has written into Record-Route: a listener's? */
 bool app_is_self(const struct app_worker *w, struct span host, uint16_t port);
 /* Whom From claims the caller to be; anonymous: RFC 3323 4.1.1.3. */
 enum app_caller { APP_CALLER_FOREIGN, APP_CALLER_OURS, APP_CALLER_ANONYMOUS };
