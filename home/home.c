@@ -88,8 +88,7 @@ static int wire(struct home *h, const struct app_services *sv)
 	h->app = sv->app;
 	records_watch(h->records, RECORD_USER, user_changed, h);
 	records_watch(h->records, RECORD_FORK, home_fork_changed, h);
-	home_pair_start(h);
-	return 0;
+	return home_pair_start(h);
 }
 
 static int home_start(const struct app_services *sv, void **ret_state, char *ret_error)

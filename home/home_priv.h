@@ -106,8 +106,8 @@ void home_let_go_all(struct home *h);
 /* For records_watch(). */
 void home_fork_changed(void *arg, uint8_t kind, struct span group);
 
-/* pair.c: the other member. */
-void home_pair_start(struct home *h);
+/* pair.c: the other member.  0 or -ENOMEM. */
+int home_pair_start(struct home *h);
 void home_node_changed(void *state, unsigned node);
 void home_notice(void *state, unsigned node, unsigned kind, struct span body);
 

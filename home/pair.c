@@ -120,11 +120,10 @@ void home_node_changed(void *state, unsigned node)
 	loop_post(stack_loop(app_worker_at(h->app, 0)->stack), &s->work);
 }
 
-void home_pair_start(struct home *h)
+int home_pair_start(struct home *h)
 {
 	wheel_timer_init(&h->orphans.timer, look);
-	if (h->cluster)
-		auth_share(h->auth, tell_use, h, time_wall_ms());
+	return h->cluster ? auth_share(h->auth, tell_use, h, time_wall_ms()) : 0;
 }
 
 void home_notice(void *state, unsigned node, unsigned kind, struct span body)

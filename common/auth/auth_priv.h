@@ -66,11 +66,14 @@ struct replay_use {
 /* NULL: out of memory.  nonces: how many are remembered, rounded up to a power of 2. */
 struct replay *replay_new(uint32_t nonces);
 void replay_free(struct replay *r);
+/* From now on any request that was let through is known when it is repeated, not only the
+ * latest of each nonce.  0 or -ENOMEM. */
+int replay_share(struct replay *r);
 /*
  * Marks a count of nonce n as used.  REPEAT: the latest use once more, by the same request to
- * the byte, within the time that a client retransmits.  SEEN: used before, or below the window.
- * FORGOTTEN: the nonce had to make room for newer ones (or was, without qop, used before): it
- * must not be accepted any more.
+ * the byte, within the time that a client retransmits (replay_share: any use).  SEEN: used
+ * before, or below the window. FORGOTTEN: the nonce had to make room for newer ones (or was,
+ * without qop, used before): it must not be accepted any more.
  */
 enum replay_result replay_mark(struct replay *r, const struct nonce *n,
 			       const struct replay_use *use);

@@ -57,11 +57,11 @@ void auth_free(struct auth *a);
  * every use (told: from any thread, not to call back), which is handed to auth_use_of_other()
  * there. auth_share_since(): uses of nonces made before that time (wall clock) may be unknown,
  * since the other could not tell us: such nonces of others are stale.  Call auth_share() before
- * any thread.
+ * any thread: 0 or -ENOMEM.
  */
 enum { AUTH_USE_BYTES = 36 };
-void auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *arg,
-		uint64_t wall_ms);
+int auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *arg,
+	       uint64_t wall_ms);
 void auth_share_since(struct auth *a, uint64_t wall_ms);
 /* 0 or -EINVAL. */
 int auth_use_of_other(struct auth *a, struct span use);

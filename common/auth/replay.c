@@ -4,13 +4,18 @@
  * bucket, and a bucket remembers how new the newest forgotten one was: whatever is not newer
  * and not in the bucket is refused.  So pressure shortens the life of nonces but never lets a
  * replay through, and a new nonce always finds room.
+ *
+ * Of a pair the member that a request is repeated to has no transaction of it, and its sender
+ * may have used the nonce for others meanwhile: there each of the requests that were let
+ * through lately is told from a replay, not only the latest of its nonce.
  */
 #include "common/auth/auth_priv.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { BUCKET = 8, LOCKS = 64, WINDOW = 64, NC_ALL = UINT32_MAX };
+enum { BUCKET = 8, LOCKS = 64, WINDOW = 64, WAYS = 4, NC_ALL = UINT32_MAX };
 
 /* 64*T1: so long a client repeats a request without an answer (RFC 3261 17.1.2.2, timer F). */
 enum { REPEAT_MS = 32000 };
@@ -29,9 +34,19 @@ struct bucket {
 	struct window w[BUCKET];
 };
 
+/* A request that was let through; it has nonce and count in it. */
+struct passed {
+	uint64_t digest, wall_ms; /* 0: none */
+};
+
+struct passed_set {
+	struct passed v[WAYS];
+};
+
 struct replay {
-	uint32_t mask;
-	pthread_mutex_t lock[LOCKS];
+	uint32_t mask, passed_mask;
+	pthread_mutex_t lock[LOCKS], passed_lock[LOCKS];
+	struct passed_set *passed; /* NULL: the latest of each nonce is enough */
 	struct bucket bucket[];
 };
 
@@ -46,25 +61,45 @@ struct replay *replay_new(uint32_t nonces)
 	if (!r)
 		return NULL;
 	r->mask = buckets - 1;
-	for (unsigned i = 0; i < LOCKS; i++)
+	for (unsigned i = 0; i < LOCKS; i++) {
 		pthread_mutex_init(&r->lock[i], NULL);
+		pthread_mutex_init(&r->passed_lock[i], NULL);
+	}
 	return r;
+}
+
+int replay_share(struct replay *r)
+{
+	uint32_t sets = (r->mask + 1) * (BUCKET / WAYS);
+	if (!r->passed && !(r->passed = calloc(sets, sizeof(*r->passed))))
+		return -ENOMEM;
+	r->passed_mask = sets - 1;
+	return 0;
 }
 
 void replay_free(struct replay *r)
 {
 	if (!r)
 		return;
-	for (unsigned i = 0; i < LOCKS; i++)
+	for (unsigned i = 0; i < LOCKS; i++) {
 		pthread_mutex_destroy(&r->lock[i]);
+		pthread_mutex_destroy(&r->passed_lock[i]);
+	}
+	free(r->passed);
 	free(r);
+}
+
+/* The clocks of two members are not quite the same. */
+static bool is_recent(uint64_t then_ms, uint64_t now_ms)
+{
+	return now_ms <= then_ms + REPEAT_MS && then_ms <= now_ms + REPEAT_MS;
 }
 
 /* A retransmission: nothing else than what was let through last, and not long ago. */
 static bool is_repeat(const struct window *w, const struct replay_use *use)
 {
 	return use->nc == w->latest.nc && use->digest == w->latest.digest &&
-	       use->wall_ms - w->latest.wall_ms <= REPEAT_MS;
+	       is_recent(w->latest.wall_ms, use->wall_ms);
 }
 
 static enum replay_result window_mark(struct window *w, const struct replay_use *use)
@@ -122,6 +157,26 @@ static enum replay_result bucket_mark(struct bucket *b, const struct nonce *n,
 	return REPLAY_NEW;
 }
 
+/* fresh: it is let through now, and remembered in the place of the oldest; else was it? */
+static bool passed_before(struct replay *r, const struct replay_use *use, bool fresh)
+{
+	uint32_t i = (uint32_t)use->digest & r->passed_mask;
+	struct passed *v = r->passed[i].v, *oldest = v;
+	bool found = false;
+
+	pthread_mutex_lock(&r->passed_lock[i % LOCKS]);
+	for (unsigned k = 0; k < WAYS; k++) {
+		found |= v[k].wall_ms && v[k].digest == use->digest &&
+			 is_recent(v[k].wall_ms, use->wall_ms);
+		if (v[k].wall_ms < oldest->wall_ms)
+			oldest = &v[k];
+	}
+	if (fresh)
+		*oldest = (struct passed){use->digest, use->wall_ms};
+	pthread_mutex_unlock(&r->passed_lock[i % LOCKS]);
+	return found;
+}
+
 enum replay_result replay_mark(struct replay *r, const struct nonce *n,
 			       const struct replay_use *use)
 {
@@ -136,5 +191,8 @@ enum replay_result replay_mark(struct replay *r, const struct nonce *n,
 	pthread_mutex_lock(lock);
 	res = bucket_mark(&r->bucket[i], n, use);
 	pthread_mutex_unlock(lock);
-	return res;
+	if (!r->passed || res == REPLAY_REPEAT)
+		return res;
+	return passed_before(r, use, res == REPLAY_NEW) && res == REPLAY_SEEN ? REPLAY_REPEAT
+									      : res;
 }

@@ -22,12 +22,16 @@ static uint64_t take(const unsigned char **p, unsigned bytes)
 	return v;
 }
 
-void auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *arg,
-		uint64_t wall_ms)
+int auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *arg,
+	       uint64_t wall_ms)
 {
+	int r = a->replay ? replay_share(a->replay) : 0;
+	if (r < 0)
+		return r;
 	a->told = told;
 	a->told_arg = arg;
 	auth_share_since(a, wall_ms);
+	return 0;
 }
 
 void auth_share_since(struct auth *a, uint64_t wall_ms)

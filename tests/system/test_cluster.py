@@ -6,7 +6,7 @@ import pytest
 
 from certs import Authority
 from cluster import registered
-from phone import SDP, Dialog, hang_up, talk
+from phone import SDP, Dialog, hang_up, talk, transaction
 from sip import param
 
 
@@ -214,6 +214,33 @@ def test_registrations_and_nonces_are_good_at_the_other_member(cluster, transpor
 	alice.expect(401)
 	a, b = talk(bob, alice)
 	hang_up(b, a)
+
+
+def test_an_invite_is_repeated_to_the_other_home_after_its_nonce_was_used_again(cluster):
+	"""What the dead member let through is no replay at the other one, though it was not the nonce's
+	latest use."""
+	c = cluster(users=("alice", "bob"))
+	alice, bob = registered(c, "alice", "bob")
+	invite = alice.invite("bob")
+	bob.repeats = False
+	first = bob.expect("INVITE")
+	uri = "sip:bob@example.org"
+	alice.request("MESSAGE", uri, [("Proxy-" + n, v) for n, v in [alice.credentials_again("MESSAGE", uri)]],
+		body="hello")
+	bob.reply(bob.wait_for("MESSAGE"), 200)
+	alice.expect(200)
+	one, other = serving(c, "bob")
+	alice.register(contact=alice.contact.replace("alice", "again"))
+	c.wait(lambda: len(other.registrations()) == 3, "the other member has not been told")
+	one.kill9()
+	c.edges[0].wait_log("event=node-dead")
+	challenges = other.metric("challenges_total")
+	alice.send(invite.raw)
+	repeated = bob.wait_for(lambda m: m.method == "INVITE" and m.raw != first.raw)
+	assert transaction(repeated) == transaction(first)
+	bob.reply(repeated, 486)
+	alice.ack(invite, alice.expect(486))
+	assert other.metric("challenges_total") == challenges
 
 
 def test_a_request_of_a_stream_that_died_with_its_home_reaches_the_other(cluster):

@@ -21,7 +21,7 @@ static void setup_pair(void)
 		member[i] = auth;
 	}
 	for (unsigned i = 0; i < 2; i++)
-		auth_share(member[i], tell, member[1 - i], start_ms);
+		ck_assert_int_eq(auth_share(member[i], tell, member[1 - i], start_ms), 0);
 	auth = member[0];
 }
 
@@ -71,6 +71,39 @@ START_TEST(a_retransmission_to_the_other_member_is_a_repeat)
 }
 END_TEST
 
+/* A phone with a call, a message and a registration under way uses one nonce for all. */
+START_TEST(a_retransmission_is_a_repeat_though_the_nonce_was_used_since)
+{
+	setup_pair();
+	struct client c = {.nonce = nonce_at(start_ms + 1)};
+	unsigned first = message;
+	for (c.nc = 1; c.nc <= 20; c.nc++)
+		ck_assert_int_eq(check(&c, start_ms + 5 * c.nc), AUTH_OK);
+	auth = member[1];
+	for (c.nc = 1, message = first; c.nc <= 20; c.nc++)
+		ck_assert_int_eq(check(&c, start_ms + 500), AUTH_REPEAT);
+	c.nc = 1; /* the same credentials on another request */
+	message = first + 30;
+	ck_assert_int_eq(check(&c, start_ms + 500), AUTH_WRONG);
+	message = first; /* no client repeats for so long */
+	ck_assert_int_eq(check(&c, start_ms + 5 + 32001), AUTH_WRONG);
+	done_pair();
+}
+END_TEST
+
+START_TEST(a_retransmission_is_a_repeat_to_a_member_whose_clock_is_behind)
+{
+	setup_pair();
+	struct client c = {.nonce = nonce_at(start_ms + 1)};
+	unsigned same = message;
+	ck_assert_int_eq(check(&c, start_ms + 1500), AUTH_OK);
+	auth = member[1];
+	message = same;
+	ck_assert_int_eq(check(&c, start_ms + 1000), AUTH_REPEAT);
+	done_pair();
+}
+END_TEST
+
 START_TEST(a_nonce_from_before_the_other_could_be_heard_is_stale)
 {
 	setup_pair();
@@ -100,4 +133,6 @@ END_TEST
 UNIT_MAIN("common/auth shared", a_nonce_of_the_other_member_is_taken,
 	  what_one_member_took_the_other_does_not,
 	  a_retransmission_to_the_other_member_is_a_repeat,
+	  a_retransmission_is_a_repeat_though_the_nonce_was_used_since,
+	  a_retransmission_is_a_repeat_to_a_member_whose_clock_is_behind,
 	  a_nonce_from_before_the_other_could_be_heard_is_stale, what_is_no_use_is_refused)
