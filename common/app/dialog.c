@@ -109,6 +109,15 @@ static struct span loose(const char *uri)
 	return arena_printf(sip_arena(), "<%s%s>", uri, says ? "" : ";lr");
 }
 
+/* In a dialog there is one way to go.  Its next proxy may have died and its address be on its
+ * way to another machine: who repeats what he sends is not to be told of a failure that the
+ * next repeat does not find any more.  A CANCEL finds its INVITE's transaction. */
+static bool goes_with_its_repeats(const struct app_worker *w, const struct app_request *q)
+{
+	return app_cluster(w->app) && (q->marks & APP_MARK_IN_DIALOG) &&
+	       q->r->msg->method != SIP_INVITE && !sip_flow_reliable(&q->r->src);
+}
+
 void app_forward(struct app_worker *w, const struct app_request *q, const char *route, msec now)
 {
 	struct proxy_target t = {
@@ -119,5 +128,8 @@ void app_forward(struct app_worker *w, const struct app_request *q, const char *
 		t.route = loose(route);
 	if (q->r->src.node)
 		opts.via_flow = app_via_token(w, &q->r->src);
+	if (!route && goes_with_its_repeats(w, q) &&
+	    proxy_forward_stateless(stack_proxy(w->stack), q->r, NULL, &opts, now) == 0)
+		return;
 	proxy_forward(stack_proxy(w->stack), q->r, &t, route ? 1 : 0, &opts, now);
 }

@@ -540,6 +540,26 @@ def test_phones_at_the_home_and_behind_the_edge_call_each_other(cluster):
 	hang_up(b, a)
 
 
+def test_a_request_in_a_dialog_outlives_the_death_of_the_next_proxy(cluster):
+	"""The port of a dead edge is unreachable until another machine has its address: no failure to one who
+	repeats himself."""
+	c = cluster(users=("alice", "bob"))
+	alice, bob = c.homes[0][0].phone("alice"), c.phone("bob")
+	alice.register()
+	bob.register(contact=bob.contact.replace(">", ";ob>"))
+	a, b = talk(alice, bob)
+	edge = c.edges[0]
+	edge.kill9()
+	info = a.request("INFO")
+	alice.expect_nothing()
+	edge.start()
+	c.wait_alive()
+	alice.send(info.raw)
+	bob.reply(bob.expect("INFO"), 200)
+	alice.expect(200)
+	hang_up(a, b)
+
+
 def test_the_edge_delivers_alone_where_it_is_told_to(cluster):
 	c = cluster(homes=2, config={"edge": {"deliver_alone": True}})
 	e = c.edges[0]
