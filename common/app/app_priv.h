@@ -49,6 +49,8 @@ struct app_nodes {
 	bool running;
 	/* As the roles were told; what was sent to it was sent to another. */
 	bool lives[CLUSTER_NODES_MAX], given_up[CLUSTER_NODES_MAX];
+	struct wheel_timer doubt;	  /* armed: we were stopped a moment ago */
+	uint64_t doubted;		  /* who seemed dead since; a bit each */
 	bool alone;			  /* the only member of its pair */
 	uint64_t edges;			  /* a bit each */
 	uint64_t pair[CLUSTER_NODES_MAX]; /* of each node: it and its other member */

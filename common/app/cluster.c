@@ -47,8 +47,20 @@ static void give_up(struct app_nodes *n, unsigned node)
 	n->given_up[node] = true;
 }
 
+/* We were stopped, and our connections may have ended meanwhile: that nobody is there says
+ * nothing yet.  Who does not come back is dead. */
+static bool doubted(struct app_nodes *n, unsigned node)
+{
+	if (!wheel_armed(&n->doubt))
+		return false;
+	n->doubted |= UINT64_C(1) << node;
+	return true;
+}
+
 static void on_death(struct app_nodes *n, unsigned node)
 {
+	if (doubted(n, node))
+		return;
 	app_poison_look(n->app); /* what it may have died of, before others get it */
 	tell_roles(n->app, node);
 	log_event(LOG_WARN, "node-dead", LOG_STR("node", app_node(n, node)->name));
@@ -86,6 +98,24 @@ static void on_changed(void *arg, unsigned node)
 		on_life(n, node, !before);
 	else
 		on_death(n, node);
+}
+
+static void end_doubt(struct wheel_timer *t, msec now)
+{
+	struct app_nodes *n = container_of(t, struct app_nodes, doubt);
+	uint64_t nodes = n->doubted;
+	(void)now;
+	n->doubted = 0;
+	for (unsigned i = 0; i < n->conf.n; i++)
+		if (nodes >> i & 1 && !cluster_alive(n->cluster, i))
+			on_death(n, i);
+}
+
+static void on_gap(void *arg, msec gap)
+{
+	struct app_nodes *n = arg;
+	(void)gap;
+	wheel_arm(loop_wheel(n->loop), &n->doubt, loop_now(n->loop) + n->conf.dead_ms);
 }
 
 static void on_message(void *arg, unsigned node, struct span bytes)
@@ -235,6 +265,8 @@ int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX])
 	n->app = a;
 	loop_gather_wakes(n->loop);
 	cluster_from(n, a);
+	wheel_timer_init(&n->doubt, end_doubt);
+	loop_on_gap(n->loop, n->conf.dead_ms, on_gap, n);
 	int r = app_node(n, n->conf.self)->role == CLUSTER_EDGE ? app_redis_open(a, ret_error)
 								: 0;
 	if (r < 0)

@@ -148,6 +148,20 @@ static int on_member(void *arg, unsigned node, bool ends)
 	return member == (int)n->conf.self ? -1 : member;
 }
 
+/* Who lived when we were stopped: the bus's thread may not have heard of anything yet, or have
+ * lost its connections meanwhile. */
+static bool on_taken_over(void *arg, msec gap)
+{
+	const struct app_worker *w = arg;
+	const struct app_nodes *n = w->app->nodes;
+	struct cluster_node_state other;
+	int twin = cluster_partner(n->cluster, n->conf.self);
+	if (twin < 0)
+		return false;
+	cluster_node_state(n->cluster, (unsigned)twin, &other);
+	return other.version && other.silent_ms <= gap + n->conf.dead_ms;
+}
+
 static void on_link_failed(void *arg, unsigned node)
 {
 	const struct app_worker *w = arg;
@@ -181,6 +195,7 @@ static const struct stack_user stack_user = {
 	.read_flow = on_read_flow,
 	.from_node = on_from_node,
 	.member = on_member,
+	.taken_over = on_taken_over,
 	.link_failed = on_link_failed,
 	.flow_closed = on_flow_closed,
 	.is_local = on_is_local,
@@ -245,6 +260,7 @@ static void stack_from(struct stack_conf *s, const struct app *a)
 		s->node = a->nodes->node;
 		s->nnodes = a->nodes->conf.n;
 		s->link_listener = a->nodes->link_listener;
+		s->dead_ms = c->cluster.dead_ms;
 	}
 	s->timers.t1 = c->timers.t1_ms;
 	s->timers.t2 = c->timers.t2_ms;

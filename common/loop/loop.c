@@ -57,6 +57,10 @@ struct loop {
 	struct loop *owed[OWED_MAX]; /* posted to in this round, and not woken yet */
 	unsigned nowed, owed_posts;
 	bool gathers;
+	msec gap_ms; /* 0: nobody asks */
+	void (*on_gap)(void *arg, msec gap);
+	void *gap_arg;
+	struct wheel_timer beat;
 	struct moderation moderation;
 	struct wheel wheel;
 };
@@ -153,13 +157,32 @@ struct wheel *loop_wheel(struct loop *l)
 msec loop_now(const struct loop *l)
 {
 	struct loop *own = (struct loop *)l;
+	msec before = own->now;
 
-	if (own->now_is_old) {
-		own->now_is_old = false;
-		own->now = time_now();
-		atomic_store_explicit(&own->asleep, false, memory_order_relaxed);
-	}
+	if (!own->now_is_old)
+		return own->now;
+	own->now_is_old = false;
+	own->now = time_now();
+	atomic_store_explicit(&own->asleep, false, memory_order_relaxed);
+	if (own->gap_ms && own->now > before + own->gap_ms)
+		own->on_gap(own->gap_arg, own->now - before);
 	return own->now;
+}
+
+static void on_beat(struct wheel_timer *t, msec now)
+{
+	struct loop *l = container_of(t, struct loop, beat);
+
+	wheel_arm(&l->wheel, t, now + l->gap_ms / 3);
+}
+
+void loop_on_gap(struct loop *l, msec ms, void (*fn)(void *arg, msec gap), void *arg)
+{
+	l->gap_ms = ms;
+	l->on_gap = fn;
+	l->gap_arg = arg;
+	wheel_timer_init(&l->beat, on_beat);
+	wheel_arm(&l->wheel, &l->beat, l->now + ms / 3);
 }
 
 void loop_served(struct loop *l, unsigned n)

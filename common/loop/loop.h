@@ -32,6 +32,11 @@ void loop_off_round(struct loop *l, void (*fn)(void *arg), void *arg);
 /* Tells the loop that n messages were served in this round: what moderation goes by. */
 void loop_served(struct loop *l, unsigned n);
 
+/* fn is called when more than ms have passed between two rounds, before what has come meanwhile
+ * is served (callbacks of descriptors ask loop_now() first): the process was stopped, or its
+ * machine was.  The loop wakes often enough to tell that from sleep.  One of a loop. */
+void loop_on_gap(struct loop *l, msec ms, void (*fn)(void *arg, msec gap), void *arg);
+
 /* A descriptor of somebody else's (a library's socket) in this loop: fn is called in its
  * thread, level-triggered, while one of the wanted events is there. */
 enum loop_event { LOOP_READ = 1, LOOP_WRITE = 2 };

@@ -268,6 +268,14 @@ void net_abandon(struct net *n, unsigned listener)
 	}
 }
 
+void net_pass_over(struct net *n, unsigned listener)
+{
+	for (unsigned i = 0; i < n->nlisteners; i++)
+		if (n->listener[i].transport == SIP_TRANSPORT_UDP)
+			udp_pass_over(&n->listener[i]);
+	net_abandon(n, listener);
+}
+
 static struct conn *conn_of(struct net *n, const struct sip_flow *f)
 {
 	return f->conn && f->worker == n->worker ? table_find(n, f->conn) : NULL;

@@ -79,7 +79,7 @@ struct net_counters {
 		accepted, connected, refused_source, refused_full, closed_idle, closed_slow,
 		closed_broken, closed_out_full, handshake_failed, keepalives, tls_reused,
 		knocks;
-	uint64_t udp_rx_dropped;  /* longer than the limit, or no message (keep-alives) */
+	uint64_t udp_rx_dropped;  /* too long, no message (keep-alives), or passed over */
 	uint64_t lost_unreported; /* sends that failed faster than ops->failed could be told */
 	uint64_t conns;		  /* now */
 };
@@ -136,6 +136,10 @@ void net_abandon(struct net *n, unsigned listener);
  * find out that the connection is gone.  0: it is under way; -errno: it could not be sent, most
  * often because the address is not here (yet), or because the connection is here and lives. */
 int net_knock(struct net *n, unsigned listener, const struct addr *peer);
+/* Nobody waits any more for what has come and was not read: UDP sockets are emptied, and the
+ * connections of the listener with that index (those opened from its address too) end at once.
+ */
+void net_pass_over(struct net *n, unsigned listener);
 const struct net_counters *net_counters(const struct net *n);
 
 #endif

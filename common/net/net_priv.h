@@ -110,6 +110,7 @@ void udp_done(struct net *n);
 int udp_send(struct listener *l, const struct addr *to, const struct iovec *iov, int niov,
 	     uint64_t id);
 void udp_flush(struct listener *l);
+void udp_pass_over(struct listener *l); /* what has come and was not read */
 
 /* ---- udp_error.c ---- */
 
@@ -223,7 +224,6 @@ struct conn *table_reuse(struct net *n, enum sip_transport t, const struct addr 
 /* Counts one more of this source: 0, -EMFILE at its cap, -ENOMEM. */
 int source_take(struct net *n, const struct addr *a, struct source **ret_source);
 void source_give(struct net *n, struct source *s);
-
 void knocks_free(struct net *n); /* knock.c */
 
 /* ---- live.c ---- */

@@ -105,6 +105,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	loop_now(c->net->loop); /* may end it */
 	if (c->state == CONN_HANDSHAKE)
 		conn_tls_handshake(c);
 	else if (c->state == CONN_OPEN)

@@ -15,6 +15,7 @@ enum {
 	TX_SLOTS = 4 * UDP_BATCH,
 	TX_BYTES = 256 * 1024,
 	DATAGRAM_MAX = 65507,
+	PASSED_MAX = 100000,
 };
 
 struct udp_rx {
@@ -119,6 +120,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	loop_now(l->net->loop);
 	for (int i = 0; i < BATCHES_A_ROUND && l->fd >= 0; i++) {
 		int r = receive(l);
 
@@ -132,6 +134,18 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		if (r == -EAGAIN)
 			return;
 	}
+}
+
+void udp_pass_over(struct listener *l)
+{
+	char byte;
+
+	/* More than fit into a socket's buffer are new. */
+	for (unsigned i = 0; i < PASSED_MAX; i++)
+		if (recv(l->fd, &byte, 1, MSG_DONTWAIT) >= 0)
+			counter_inc(&l->net->count.udp_rx_dropped);
+		else if (errno == EAGAIN)
+			return;
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)

@@ -185,7 +185,11 @@ static int wire(struct stack *s, char *ret_error)
 	if (!s->locate || !s->txns || (c->nnodes && !(s->links = stack_links_new())))
 		return -ENOMEM;
 	s->proxy = proxy_new(&c->proxy, &proxy_ops, s->txns, loop_wheel(s->loop), &branch_key);
-	return s->proxy ? 0 : -ENOMEM;
+	if (!s->proxy)
+		return -ENOMEM;
+	if (s->links)
+		stack_links_start(s);
+	return 0;
 }
 
 static struct stack *stack_new(struct stack_group *g, unsigned index, void *user_arg,

@@ -8,6 +8,7 @@
 #include "common/stack/stack_priv.h"
 
 #include "common/base/log.h"
+#include "common/proxy/journal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -185,6 +186,25 @@ void stack_link_send(struct stack *s, const struct sip_flow *to, const struct io
 	counter_inc(&s->counters.link_down);
 	if (r != -EHOSTUNREACH)
 		s->group->user.link_failed(s->user_arg, node);
+}
+
+/* The other member has gone on with our calls and got what was sent to us, from the nodes or
+ * from phones that repeat themselves: it would be served twice.  What a phone has sent by a
+ * connection has reached nobody else. */
+static void on_gap(void *arg, msec gap)
+{
+	struct stack *s = arg;
+	if (!s->group->user.taken_over(s->user_arg, gap))
+		return;
+	log_event(LOG_WARN, "was-stopped", LOG_N("ms", gap));
+	proxy_let_go_all(s->proxy);
+	net_pass_over(s->net, s->group->conf.link_listener);
+}
+
+void stack_links_start(struct stack *s)
+{
+	if (s->group->conf.dead_ms)
+		loop_on_gap(s->loop, s->group->conf.dead_ms, on_gap, s);
 }
 
 struct node_lost {

@@ -69,6 +69,9 @@ struct stack_user {
 	 * the other member of its pair; -1: none lives.  ends: it answers a request other than
 	 * INVITE, and is of use for that node alone as long as it lives. */
 	int (*member)(void *arg, unsigned node, bool ends);
+	/* This process was stopped for gap ms, so long that it was taken for dead: has another
+	 * member gone on with its calls? */
+	bool (*taken_over)(void *arg, msec gap);
 	/* The link with a node has broken. */
 	void (*link_failed)(void *arg, unsigned node);
 };
@@ -96,6 +99,7 @@ struct stack_conf {
 	const struct stack_node *node;
 	unsigned nnodes;
 	uint16_t link_listener;	     /* of policy cluster */
+	uint32_t dead_ms;	     /* who is silent for so long is taken for dead */
 	const struct poison *poison; /* what is refused; NULL: nothing */
 };
 

@@ -80,6 +80,8 @@ void stack_unreachable(struct stack *s, const struct addr *to, int error);
 /* link.c: what goes to nodes of the cluster. */
 struct stack_links *stack_links_new(void);
 struct stack_links *stack_links_free(struct stack_links *l);
+/* Once the rest of the stack is there. */
+void stack_links_start(struct stack *s);
 void stack_link_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov,
 		     int n);
 /* A response from a node: the request that it answers has arrived there. */

@@ -162,6 +162,7 @@ void node_pause(struct node *n)
 	assert(current != n);
 	trace_note(n->host, "STOPPED");
 	n->paused = true;
+	n->paused_at = sim_now();
 }
 
 void node_resume(struct node *n)

@@ -27,6 +27,7 @@ struct node {
 	bool has_role[APP_ROLE_COUNT];
 	struct app *app; /* NULL: not running */
 	bool paused;
+	usec paused_at;
 	bool ended;	  /* its main loop was stopped: the process ends with this round */
 	bool mute;	  /* it dies at the end of this round: nothing leaves it any more */
 	bool mute_silent; /* and its machine with it */

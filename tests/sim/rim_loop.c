@@ -25,6 +25,9 @@ struct loop {
 	struct list waiting; /* while paused */
 	bool abandoned;
 	msec now;
+	msec gap_ms; /* 0: nobody asks */
+	void (*on_gap)(void *arg, msec gap);
+	void *gap_arg;
 	struct wheel wheel;
 };
 
@@ -218,6 +221,9 @@ void loop_wake(struct loop *l)
 {
 	if (!loop_enter(l))
 		return;
+	msec gap = (sim_now() - l->node->paused_at) / 1000;
+	if (l->gap_ms && gap > l->gap_ms)
+		l->on_gap(l->gap_arg, gap);
 	list_for_each_safe (it, &l->waiting) {
 		struct loop_in *in = container_of(it, struct loop_in, link);
 		list_remove(it);
@@ -295,6 +301,13 @@ int loop_watch_set(struct loop_watch *w, unsigned events)
 struct loop_watch *loop_watch_free(struct loop_watch *w)
 {
 	return w;
+}
+
+void loop_on_gap(struct loop *l, msec ms, void (*fn)(void *arg, msec gap), void *arg)
+{
+	l->gap_ms = ms;
+	l->on_gap = fn;
+	l->gap_arg = arg;
 }
 
 void loop_gather_wakes(struct loop *l)

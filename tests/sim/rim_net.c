@@ -76,7 +76,8 @@ static void deliver(struct listener *l, const struct addr *from, struct span byt
 static void run_late(struct loop_in *in)
 {
 	struct late *d = container_of(in, struct late, in);
-	deliver(d->l, &d->from, span_of(d->bytes, d->n));
+	if (!d->l->net->passes_over)
+		deliver(d->l, &d->from, span_of(d->bytes, d->n));
 	free(d);
 }
 
@@ -168,6 +169,7 @@ static void end_round(void *arg)
 {
 	enum { TURNS = 64 };
 	struct net *n = arg;
+	n->passes_over = false;
 	for (int turn = 0; turn < TURNS; turn++) {
 		flush_udp(n);
 		list_for_each_safe (it, &n->dirty) {
@@ -344,6 +346,12 @@ static void stop_listening(struct net *n, unsigned stays)
 void net_stop_listening(struct net *n)
 {
 	stop_listening(n, NET_LISTENERS_MAX);
+}
+
+void net_pass_over(struct net *n, unsigned listener)
+{
+	n->passes_over = true;
+	net_abandon(n, listener);
 }
 
 void net_hang_up(struct net *n, unsigned stays)

@@ -50,6 +50,7 @@ struct net {
 	unsigned nlost;
 	struct lost lost[LOST_MAX];
 	struct list all, dirty, dead;
+	bool passes_over; /* what has come while the process was paused; in this round */
 	char *scratch;
 };
 
@@ -88,6 +89,7 @@ void conn_on_accept(struct stream_listener *l, struct stream_end *e, const struc
 int conn_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, int niov,
 	      const char *tls_host, uint64_t id);
 void conn_flush(struct conn *c);
+/* Those of one listener. */
 void conns_reap(struct net *n);
 void conns_kill_all(struct net *n, bool silent);
 

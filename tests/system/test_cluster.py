@@ -263,6 +263,32 @@ def test_a_request_of_a_stream_that_died_with_its_home_reaches_the_other(cluster
 	alice.expect(603)
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_home_that_was_stopped_does_not_go_on_with_what_is_over(cluster, devices):
+	"""What came for it meanwhile was served by the other member, and its own calls too."""
+	c = cluster(users=("alice", "bob"))
+	alice, *bobs = registered(c, "alice", *["bob"] * devices)
+	invite = alice.invite("bob")
+	incoming = [b.expect("INVITE") for b in bobs]
+	one, other = serving(c, "bob")
+	one.process.send_signal(signal.SIGSTOP)
+	c.edges[0].wait_log("event=node-dead node=" + one.name)
+	other.wait_log("event=node-dead node=" + one.name)
+	for b, m in zip(bobs, incoming):
+		b.reply(m, 486)
+		b.wait_for("ACK")
+	alice.ack(invite, alice.wait_for(486))
+	since = len(alice.log), [len(b.log) for b in bobs]
+	one.process.send_signal(signal.SIGCONT)
+	one.wait_log("event=was-stopped")
+	c.wait_alive()
+	hang_up(*talk(bobs[0], alice))
+	for b in bobs:
+		b.expect_nothing(1.0)
+	late = [m for b, n in zip(bobs, since[1]) for m in b.log[n:] if m.method == "INVITE"]
+	assert not late, late
+
+
 def test_a_restarted_home_has_all_registrations(cluster):
 	c = cluster(users=[f"u{i}" for i in range(20)])
 	registered(c, *[f"u{i}" for i in range(20)])

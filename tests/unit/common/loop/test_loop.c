@@ -402,6 +402,56 @@ START_TEST(a_descriptor_is_served_by_a_round)
 }
 END_TEST
 
+static unsigned ngaps, served_since;
+static msec last_gap;
+
+static void on_gap(void *arg, msec gap)
+{
+	(void)arg;
+	ngaps++;
+	last_gap = gap;
+	ck_assert_uint_eq(served_since, 0);
+}
+
+static void serve(void *arg, unsigned events)
+{
+	char c;
+
+	(void)events;
+	ck_assert_int_eq(read(*(int *)arg, &c, 1), 1);
+	served_since++;
+}
+
+START_TEST(a_stop_of_the_process_is_told_before_what_came_meanwhile_is_served)
+{
+	enum { GAP_MS = 300 };
+	const struct timespec stop = {.tv_nsec = (GAP_MS + 100) * 1000000};
+	struct loop *l = loop_new(0);
+	int s[2];
+
+	ngaps = served_since = 0;
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	struct loop_watch *w = loop_watch_new(l, s[0], serve, &s[0]);
+	ck_assert_int_eq(loop_watch_set(w, LOOP_READ), 0);
+	loop_on_gap(l, GAP_MS, on_gap, NULL);
+	loop_round(l, 0);
+	ck_assert_int_eq(write(s[1], "x", 1), 1);
+	nanosleep(&stop, NULL); /* as if stopped */
+	loop_round(l, WAIT_MS);
+	ck_assert_uint_eq(ngaps, 1);
+	ck_assert_uint_gt(last_gap, GAP_MS);
+	ck_assert_uint_eq(served_since, 1);
+	/* With nothing to do it wakes all the same: sleep is no gap. */
+	msec before = time_now();
+	loop_round(l, WAIT_MS);
+	ck_assert_uint_lt(time_now() - before, WAIT_MS);
+	loop_watch_free(w);
+	close(s[0]);
+	close(s[1]);
+	loop_free(l);
+}
+END_TEST
+
 UNIT_MAIN("loop", posted_work_runs_once_and_in_each_posters_order,
 	  posted_work_is_not_lost_while_wake_ups_are_moderated,
 	  work_posted_before_the_loop_runs_is_served_in_order, a_signal_is_told_in_the_loop,
@@ -411,4 +461,5 @@ UNIT_MAIN("loop", posted_work_runs_once_and_in_each_posters_order,
 	  stop_from_another_thread_ends_a_sleeping_loop,
 	  hooks_run_before_the_sleep_and_the_newest_first, a_ninth_hook_is_refused,
 	  a_wheel_timer_wakes_the_loop_when_due_and_not_before,
-	  an_earlier_timer_armed_later_is_served_first, a_descriptor_is_served_by_a_round)
+	  an_earlier_timer_armed_later_is_served_first, a_descriptor_is_served_by_a_round,
+	  a_stop_of_the_process_is_told_before_what_came_meanwhile_is_served)

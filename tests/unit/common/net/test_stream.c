@@ -484,6 +484,28 @@ START_TEST(connections_of_a_listener_whose_address_is_gone_are_ended)
 }
 END_TEST
 
+START_TEST(connections_that_are_passed_over_end_unread)
+{
+	start();
+	int fd = dial_b(), other;
+	put(fd, ping, strlen(ping));
+	rig_until(l, b.nheard == 1);
+	put(fd, ping, strlen(ping));
+	net_pass_over(b.net, b.heard[0].flow.listener + 1u); /* another's are none of these */
+	rig_until(l, b.nheard == 2);
+	put(fd, ping, strlen(ping));
+	net_pass_over(b.net, b.heard[0].flow.listener);
+	rig_until(l, b.nclosed == 1);
+	ck_assert_uint_eq(b.nheard, 2);
+	other = dial_b();
+	put(other, ping, strlen(ping));
+	rig_until(l, b.nheard == 3);
+	close(fd);
+	close(other);
+	stop();
+}
+END_TEST
+
 UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer_over_ipv6,
 	  a_message_split_at_each_byte_is_whole, a_message_byte_by_byte_is_whole,
 	  messages_in_one_segment_survive_a_callee_that_writes_behind_each,
@@ -500,4 +522,5 @@ UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer
 	  close_writes_what_is_queued_and_reads_no_more,
 	  draining_keeps_connections_and_refuses_new_ones,
 	  what_is_severed_is_reset_with_all_that_has_not_arrived,
-	  connections_of_a_listener_whose_address_is_gone_are_ended)
+	  connections_of_a_listener_whose_address_is_gone_are_ended,
+	  connections_that_are_passed_over_end_unread)

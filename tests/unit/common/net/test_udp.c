@@ -324,6 +324,26 @@ START_TEST(a_datagram_leaves_from_the_listener_that_the_flow_names)
 }
 END_TEST
 
+START_TEST(what_has_come_is_passed_over_and_what_comes_later_is_not)
+{
+	const struct addr *at;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	start("127.0.0.1");
+	at = net_listener_addr(b.net, 0);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_gt(sendto(fd, ping, strlen(ping), 0, &at->sa, addr_len(at)), 0);
+	net_pass_over(b.net, 7);
+	ck_assert_uint_eq(net_counters(b.net)->udp_rx_dropped, 3);
+	rig_settle(l);
+	ck_assert_uint_eq(b.nheard, 0);
+	ck_assert_int_gt(sendto(fd, ping, strlen(ping), 0, &at->sa, addr_len(at)), 0);
+	rig_until(l, b.nheard == 1);
+	close(fd);
+	stop();
+}
+END_TEST
+
 START_TEST(two_workers_share_a_listener)
 {
 	struct net_conf c = conf_with(SIP_TRANSPORT_UDP, "127.0.0.1");
@@ -396,6 +416,8 @@ UNIT_MAIN("udp", a_datagram_and_its_answer_over_ipv4, a_datagram_and_its_answer_
 	  an_error_at_once_is_told_after_the_send_not_in_it,
 	  a_service_address_that_is_elsewhere_is_no_fault_of_the_target,
 	  what_cannot_be_sent_is_refused,
-	  a_datagram_leaves_from_the_listener_that_the_flow_names, two_workers_share_a_listener,
+	  a_datagram_leaves_from_the_listener_that_the_flow_names,
+	  what_has_come_is_passed_over_and_what_comes_later_is_not,
+	  two_workers_share_a_listener,
 	  a_port_of_another_server_is_taken_though_it_could_be_shared,
 	  a_listener_that_cannot_be_opened_is_named)
