@@ -49,6 +49,8 @@ struct app_nodes {
 	bool running;
 	/* As the roles were told; what was sent to it was sent to another. */
 	bool lives[CLUSTER_NODES_MAX], given_up[CLUSTER_NODES_MAX];
+	/* When the bus's thread last had a message, and when it last went on after a stop. */
+	_Atomic uint64_t heard_ms, stopped_ms;
 	struct wheel_timer doubt;	  /* armed: we were stopped a moment ago */
 	uint64_t doubted;		  /* who seemed dead since; a bit each */
 	bool alone;			  /* the only member of its pair */

@@ -115,12 +115,14 @@ static void on_gap(void *arg, msec gap)
 {
 	struct app_nodes *n = arg;
 	(void)gap;
+	atomic_store(&n->stopped_ms, loop_now(n->loop));
 	wheel_arm(loop_wheel(n->loop), &n->doubt, loop_now(n->loop) + n->conf.dead_ms);
 }
 
 static void on_message(void *arg, unsigned node, struct span bytes)
 {
 	struct app_nodes *n = arg;
+	atomic_store(&n->heard_ms, loop_now(n->loop));
 	cluster_receive(n->cluster, node, bytes);
 }
 

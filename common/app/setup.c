@@ -148,6 +148,14 @@ static int on_member(void *arg, unsigned node, bool ends)
 	return member == (int)n->conf.self ? -1 : member;
 }
 
+/* Only a worker was late, and the bus's thread was not: the others have heard of us. */
+static bool bus_went_on(const struct app_nodes *n, msec gap)
+{
+	msec now = time_now();
+	return now < atomic_load(&n->heard_ms) + gap / 2 &&
+	       now > atomic_load(&n->stopped_ms) + n->conf.dead_ms;
+}
+
 /* Who lived when we were stopped: the bus's thread may not have heard of anything yet, or have
  * lost its connections meanwhile. */
 static bool on_taken_over(void *arg, msec gap)
@@ -156,7 +164,7 @@ static bool on_taken_over(void *arg, msec gap)
 	const struct app_nodes *n = w->app->nodes;
 	struct cluster_node_state other;
 	int twin = cluster_partner(n->cluster, n->conf.self);
-	if (twin < 0)
+	if (twin < 0 || bus_went_on(n, gap))
 		return false;
 	cluster_node_state(n->cluster, (unsigned)twin, &other);
 	return other.version && other.silent_ms <= gap + n->conf.dead_ms;
