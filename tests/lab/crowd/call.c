@@ -51,6 +51,7 @@ static void send_request(struct crowd *c, struct call *x, const char *method, co
 			       .to = to,
 			       .to_tag = dialog || method[0] == 'A' ? x->to_tag : "",
 			       .cseq = x->cseq,
+			       .port = what[0] == 'i' ? x->port : 0,
 			       .routes = span_of(x->routes.p, dialog ? x->routes.n : 0)});
 	if (invite) {
 		write_credentials(&o, x->caller, true, method, to);
@@ -76,6 +77,7 @@ static void invite(struct crowd *c, struct call *x)
 {
 	x->invite_cseq = ++x->cseq;
 	x->tries++;
+	x->port = ntohs(x->caller->at.sin_port);
 	send_request(c, x, "INVITE", "i", &x->invite);
 }
 

@@ -104,6 +104,7 @@ struct call {
 	bool cancelled, answered, failed, callee_ends;
 	uint32_t cseq, invite_cseq;
 	unsigned ring_ms, tries;
+	unsigned port; /* in the INVITE's Via: that of CANCEL and ACK too (9.1, 17.1.1.3) */
 	msec started, deadline, cancel_due, cancelled_at, final_at, hold_due, done_at;
 	struct request invite, cancel_request, bye;
 	struct kept ack;

@@ -72,7 +72,7 @@ void write_head(struct out *o, const struct outgoing *g)
 	put_str(o, " SIP/2.0\r\nVia: SIP/2.0/");
 	put_str(o, via_name[g->c->opt.transport]);
 	put_str(o, " ");
-	put_at(o, g->phone, ntohs(g->phone->at.sin_port));
+	put_at(o, g->phone, g->port ? g->port : ntohs(g->phone->at.sin_port));
 	put_str(o, ";rport;branch=z9hG4bK");
 	put_str(o, g->branch);
 	put_str(o, "\r\nMax-Forwards: 70\r\n");

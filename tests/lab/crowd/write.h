@@ -21,6 +21,7 @@ struct outgoing {
 	const struct phone *phone;
 	const char *method, *uri, *branch, *call_id, *from, *from_tag, *to, *to_tag;
 	uint32_t cseq;
+	unsigned port; /* in Via; 0: the one that it has now */
 	struct span routes;
 };
 void write_head(struct out *o, const struct outgoing *g);
