@@ -116,18 +116,33 @@ static bool gather(void *arg, const struct record *rec)
 	return f->n < FOUND_MAX;
 }
 
+static void note_all(struct phones *p, const struct found *f)
+{
+	struct sip_flow flow;
+	uint64_t id;
+	for (unsigned i = 0; i < f->n; i++) {
+		app_token_here(p->app, span_of(f->v[i].token, f->v[i].n), &flow, &id);
+		if (id)
+			note(p, id, f->v[i].tag);
+	}
+}
+
 static void changed(void *arg, uint8_t kind, struct span user)
 {
 	struct phones *p = arg;
 	struct found f = {.records = p->records, .cluster = app_cluster(p->app)};
-	struct sip_flow flow;
-	uint64_t id;
 	records_each(p->records, kind, user, time_wall_ms(), gather, &f, NULL);
-	for (unsigned i = 0; i < f.n; i++) {
-		app_token_here(p->app, span_of(f.v[i].token, f.v[i].n), &flow, &id);
-		if (id)
-			note(p, id, f.v[i].tag);
-	}
+	note_all(p, &f);
+}
+
+/* What was read from the store before anybody watched. */
+static bool loaded(void *arg, const struct record *rec)
+{
+	struct phones *p = arg;
+	struct found f = {.records = p->records, .cluster = app_cluster(p->app)};
+	gather(&f, rec);
+	note_all(p, &f);
+	return true;
 }
 
 struct phones *phones_new(struct records *r, const struct app *a)
@@ -139,6 +154,7 @@ struct phones *phones_new(struct records *r, const struct app *a)
 	p->app = a;
 	pthread_mutex_init(&p->lock, NULL);
 	records_watch(r, RECORD_BINDING, changed, p);
+	records_scan(r, RECORD_BINDING, time_wall_ms(), loaded, p);
 	return p;
 }
 
