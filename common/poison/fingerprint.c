@@ -6,6 +6,8 @@
  */
 #include "common/poison/poison_priv.h"
 
+#include <errno.h>
+
 enum { LENGTH_MAX = 1 << 24 };
 
 enum field { VIA, FROM, TO, CALL_ID, CSEQ, LENGTH, FIELDS };
@@ -168,12 +170,15 @@ uint64_t poison_fingerprint(const struct mac_key *k, struct span message)
 	return v ? v : 1;
 }
 
-size_t poison_extent(struct span bytes)
+ssize_t poison_extent(struct span bytes)
 {
 	struct reading r;
-	if (!read_message(bytes, &r) || !r.whole)
-		return 0;
-	return (size_t)(r.body.p - bytes.p) + number_in(r.value[LENGTH]);
+	bool good = read_message(bytes, &r);
+	if (!r.what.n && upto(bytes, '\n') < bytes.n)
+		return 0; /* no start line */
+	if (!r.whole)
+		return -EAGAIN;
+	return good ? (ssize_t)(r.body.p - bytes.p) + (ssize_t)number_in(r.value[LENGTH]) : 0;
 }
 
 struct span poison_call_id(struct span message)

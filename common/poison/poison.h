@@ -9,6 +9,8 @@
 
 #include "common/base/mac.h"
 
+#include <sys/types.h>
+
 enum {
 	POISON_LIFE_MS = 3600 * 1000, /* from the crash */
 	POISON_MAX = 512,	      /* refused at a time; the oldest make room */
@@ -54,8 +56,8 @@ struct poison_stack *poison_stack_free(struct poison_stack *s);
  */
 uint64_t poison_fingerprint(const struct mac_key *k, struct span message);
 /* Where the message ends that stands first in a stream, by the same reading: the bytes of it,
- * which may not all be there.  0: its head is not whole, or it is none. */
-size_t poison_extent(struct span bytes);
+ * which may not all be there.  -EAGAIN: its head has no end yet.  0: it is none. */
+ssize_t poison_extent(struct span bytes);
 /* The answer to a request that is refused, made of copies of its fields: 403, with the
  * fingerprint as To tag where there is none.  Its length; 0: none is to be given (ACK, a
  * response), or it has not what an answer needs, or not the room. */

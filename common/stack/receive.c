@@ -263,12 +263,13 @@ static ssize_t on_unread(void *arg, const struct sip_flow *from, struct span byt
 	struct sip_flow own = *from;
 	if (!poison_count(s->group->conf.poison) || bytes.p[0] == '\r' || bytes.p[0] == '\n')
 		return 0;
-	size_t n = poison_extent(bytes);
-	if (!n || n > limits(s)->stream_bytes)
+	ssize_t n = poison_extent(bytes);
+	/* What is too long, or none, is the framer's to refuse. */
+	if (n == 0 || n > (ssize_t)limits(s)->stream_bytes || bytes.n > limits(s)->stream_bytes)
 		return 0;
-	if (n > bytes.n)
+	if (n < 0 || (size_t)n > bytes.n)
 		return -EAGAIN;
-	return refused(s, &own, span_of(bytes.p, n), peer) ? (ssize_t)n : 0;
+	return refused(s, &own, span_of(bytes.p, (size_t)n), peer) ? n : 0;
 }
 
 static void take(struct stack *s, struct sip_flow *f, char *buf, size_t n, size_t cap,

@@ -71,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	must(span_eq(poison_call_id(span_of(buf, size)), m.call_id));
 	if (sip_msg_first(&m, SIP_HDR_CONTENT_LENGTH))
-		must(poison_extent(span_of(buf, size)) == m.len);
+		must(poison_extent(span_of(buf, size)) == (ssize_t)m.len);
 	if (m.is_request) {
 		check_refusal(&m);
 		check_stamp(&m);

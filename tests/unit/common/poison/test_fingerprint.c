@@ -5,6 +5,7 @@
 
 #include "tests/unit/unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 static const struct mac_key key = {1, 2};
@@ -208,10 +209,12 @@ START_TEST(the_extent_is_head_and_length)
 		"A b SIP/2.0\r\ni: x\r\ncseq: 1 A\r\nf: y\r\nl: 3\r\n\r\nabcA b";
 	const size_t len = strlen(two) - 3;
 	for (size_t n = len - 3; n <= len + 3; n++)
-		ck_assert_uint_eq(poison_extent(span_of(two, n)), len);
+		ck_assert_int_eq(poison_extent(span_of(two, n)), (ssize_t)len);
 	for (size_t n = 0; n < len - 3; n++)
-		ck_assert_uint_eq(poison_extent(span_of(two, n)), 0);
-	ck_assert_uint_eq(
+		ck_assert_int_eq(poison_extent(span_of(two, n)), -EAGAIN);
+	ck_assert_int_eq(poison_extent(SPAN("rubbish\r\n")), 0);
+	ck_assert_int_eq(poison_extent(SPAN("A b SIP/2.0\r\ni: x\r\n\r\n")), 0);
+	ck_assert_int_eq(
 		poison_extent(SPAN("A b SIP/2.0\r\ni: x\r\ncseq: 1 A\r\nf: y\r\n\r\nz")),
 		strlen("A b SIP/2.0\r\ni: x\r\ncseq: 1 A\r\nf: y\r\n\r\n"));
 }
