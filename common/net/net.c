@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -268,8 +269,21 @@ void net_abandon(struct net *n, unsigned listener)
 	}
 }
 
+static bool is_hung_up(const struct conn *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+
+	return c->state == CONN_OPEN && poll(&p, 1, 0) > 0 &&
+	       p.revents & (POLLRDHUP | POLLHUP | POLLERR);
+}
+
 void net_pass_over(struct net *n, unsigned listener)
 {
+	list_for_each_safe (it, &n->all) {
+		struct conn *c = container_of(it, struct conn, all);
+		if (is_hung_up(c))
+			conn_reset(c);
+	}
 	for (unsigned i = 0; i < n->nlisteners; i++)
 		if (n->listener[i].transport == SIP_TRANSPORT_UDP)
 			udp_pass_over(&n->listener[i]);

@@ -136,9 +136,9 @@ void net_abandon(struct net *n, unsigned listener);
  * find out that the connection is gone.  0: it is under way; -errno: it could not be sent, most
  * often because the address is not here (yet), or because the connection is here and lives. */
 int net_knock(struct net *n, unsigned listener, const struct addr *peer);
-/* Nobody waits any more for what has come and was not read: UDP sockets are emptied, and the
- * connections of the listener with that index (those opened from its address too) end at once.
- */
+/* Nobody waits any more for what has come and was not read: UDP sockets are emptied, and
+ * connections end at once that their far end has ended since, and those of the listener with
+ * that index (those opened from its address too). */
 void net_pass_over(struct net *n, unsigned listener);
 const struct net_counters *net_counters(const struct net *n);
 

@@ -408,6 +408,15 @@ int net_knock(struct net *n, unsigned listener, const struct addr *peer)
 	return 0;
 }
 
+void conns_pass_over(struct net *n)
+{
+	list_for_each_safe (it, &n->all) {
+		struct conn *c = container_of(it, struct conn, all);
+		if (!c->end)
+			conn_kill(c, -ECONNRESET);
+	}
+}
+
 bool net_opened(const struct net *n, const struct sip_flow *f)
 {
 	const struct conn *c = f->conn ? conn_find(n, f->conn) : NULL;

@@ -351,6 +351,7 @@ void net_stop_listening(struct net *n)
 void net_pass_over(struct net *n, unsigned listener)
 {
 	n->passes_over = true;
+	conns_pass_over(n);
 	net_abandon(n, listener);
 }
 

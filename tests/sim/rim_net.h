@@ -89,6 +89,8 @@ void conn_on_accept(struct stream_listener *l, struct stream_end *e, const struc
 int conn_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, int niov,
 	      const char *tls_host, uint64_t id);
 void conn_flush(struct conn *c);
+/* Ends those that their far end has ended. */
+void conns_pass_over(struct net *n);
 /* Those of one listener. */
 void conns_reap(struct net *n);
 void conns_kill_all(struct net *n, bool silent);

@@ -484,6 +484,26 @@ START_TEST(connections_of_a_listener_whose_address_is_gone_are_ended)
 }
 END_TEST
 
+START_TEST(what_waits_of_a_peer_that_has_hung_up_is_passed_over)
+{
+	start();
+	int fd = dial_b(), gone = dial_b();
+	put(fd, ping, strlen(ping));
+	put(gone, ping, strlen(ping));
+	rig_until(l, b.nheard == 2);
+	put(fd, ping, strlen(ping));
+	put(gone, ping, strlen(ping));
+	close(gone);
+	net_pass_over(b.net, b.heard[0].flow.listener + 1u); /* a listener of no connections */
+	rig_until(l, b.nclosed == 1 && b.nheard == 3);
+	rig_settle(l);
+	ck_assert_uint_eq(b.nheard, 3);
+	ck_assert_uint_eq(net_counters(b.net)->conns, 1);
+	close(fd);
+	stop();
+}
+END_TEST
+
 START_TEST(connections_that_are_passed_over_end_unread)
 {
 	start();
@@ -523,4 +543,5 @@ UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer
 	  draining_keeps_connections_and_refuses_new_ones,
 	  what_is_severed_is_reset_with_all_that_has_not_arrived,
 	  connections_of_a_listener_whose_address_is_gone_are_ended,
+	  what_waits_of_a_peer_that_has_hung_up_is_passed_over,
 	  connections_that_are_passed_over_end_unread)
