@@ -134,6 +134,7 @@ void cluster_attach(struct cluster *c, struct records *r)
 void cluster_start(struct cluster *c)
 {
 	c->started = true;
+	cluster_stand_back(c);
 	live_start(c);
 	compare_start(c);
 }

@@ -139,14 +139,16 @@ int cluster_partner(const struct cluster *c, unsigned node);
 /* By name: -1 without one. */
 int cluster_node_by_name(const struct cluster *c, struct span name);
 /*
- * The member of a pair that gets what is for the pair: the same one as long as it serves, so
- * that a transaction stays where it is; prefer (a node of the pair, or -1) goes first when it
- * serves.  When none serves, one that lives, in the same order.  -1: none lives, or there is no
- * such pair.
+ * The member of a pair that gets what is for the pair: the one that has served longer, so that
+ * a transaction stays where it is and all nodes say the same; prefer (a node of the pair, or
+ * -1) goes first when it serves.  When none serves, one that lives, in the same order.  -1:
+ * none lives, or there is no such pair.
  */
 int cluster_member(struct cluster *c, struct span pair, int prefer);
 /* This node wants no new calls (and back): all are told at once. */
 void cluster_set_draining(struct cluster *c, bool draining);
+/* It has been away, and its other member was chosen: it serves from now on. */
+void cluster_stand_back(struct cluster *c);
 /* What goes with heartbeats: calls under way, CPU use in thousandths. */
 void cluster_set_load(struct cluster *c, uint32_t calls, uint32_t cpu_permille);
 

@@ -48,10 +48,9 @@ struct unit {
 	char data[]; /* n times: uint32_t length, Row */
 };
 
-/* Two members, or one.  chosen: an index of a node. */
+/* Two members, or one and -1. */
 struct pair {
 	int member[2];
-	atomic_int chosen;
 };
 
 enum log_what { LOG_BAD, LOG_REFUSED, LOG_FULL, LOG_ALONE, LOG_STRANGER, LOG_WHATS };
@@ -74,6 +73,7 @@ struct cluster {
 	struct pair pair[CLUSTER_NODES_MAX];
 	unsigned npairs;
 	atomic_uint calls, cpu_permille;
+	_Atomic uint64_t serving_ms; /* wall clock: since when */
 	atomic_bool draining;
 	struct wheel_timer heartbeat;
 

@@ -43,6 +43,7 @@ static void say_hello(struct peer *p)
 	h.role = (uint32_t)self->role + 1;
 	h.domain = p->c->identity;
 	h.draining = atomic_load_explicit(&p->c->draining, memory_order_relaxed);
+	h.serving_ms = atomic_load(&p->c->serving_ms);
 	e.body_case = EAVES__ENVELOPE__BODY_HELLO;
 	e.hello = &h;
 	wire_send(p, &e);
@@ -57,6 +58,7 @@ static void say_heartbeat(struct peer *p)
 	h.calls = atomic_load_explicit(&c->calls, memory_order_relaxed);
 	h.cpu_permille = atomic_load_explicit(&c->cpu_permille, memory_order_relaxed);
 	h.draining = atomic_load_explicit(&c->draining, memory_order_relaxed);
+	h.serving_ms = atomic_load(&c->serving_ms);
 	h.waiting = counter_get(&c->counters.waiting);
 	h.unsure = p->sweep.unsure;
 	e.body_case = EAVES__ENVELOPE__BODY_HEARTBEAT;
@@ -125,6 +127,7 @@ static void tell(struct peer *p)
 static void close_peer(struct peer *p)
 {
 	atomic_fetch_and(&p->bits, ~(unsigned)PEER_ALIVE);
+	atomic_store(&p->serving_ms, 0);
 	if (p->open) {
 		p->open = false;
 		wheel_stop(loop_wheel(p->c->loop), &p->silent);
@@ -266,6 +269,7 @@ bool live_hello(struct peer *p, uint64_t boot, const Eaves__Hello *h)
 		change_boot(p, boot);
 		if (h->draining)
 			atomic_fetch_or(&p->bits, PEER_DRAINING);
+		atomic_store(&p->serving_ms, h->serving_ms);
 		live_speak(p);
 	}
 	return true;
@@ -290,6 +294,7 @@ void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h)
 {
 	atomic_store_explicit(&p->calls, h->calls, memory_order_relaxed);
 	atomic_store_explicit(&p->cpu_permille, h->cpu_permille, memory_order_relaxed);
+	atomic_store(&p->serving_ms, h->serving_ms);
 	note_draining(p, h->draining);
 	compare_theirs(p, h->unsure);
 }

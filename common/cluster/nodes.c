@@ -57,7 +57,6 @@ bool pair_add(struct cluster *c, unsigned node)
 		p = &c->pair[c->npairs++];
 		p->member[0] = (int)node;
 		p->member[1] = -1;
-		atomic_init(&p->chosen, (int)node);
 		return true;
 	}
 	if (p->member[1] >= 0 || c->conf.node[p->member[0]].role != n->role)
@@ -80,38 +79,64 @@ int cluster_partner(const struct cluster *c, unsigned node)
 		(int)node);
 }
 
+/* Since when it serves; who has not told yet has just come. */
+static uint64_t serving_ms(const struct cluster *c, int node)
+{
+	const _Atomic uint64_t *v =
+		node == (int)c->conf.self ? &c->serving_ms : &c->peer[node].serving_ms;
+	uint64_t ms = atomic_load(v);
+	return ms ? ms : UINT64_MAX;
+}
+
+/* All nodes take the same one, whenever they started themselves. */
+static int elder_of(const struct cluster *c, const struct pair *p)
+{
+	int a = p->member[0], b = p->member[1];
+	return b >= 0 && serving_ms(c, b) < serving_ms(c, a) ? b : a;
+}
+
 int cluster_member(struct cluster *c, struct span pair, int prefer)
 {
 	struct pair *p = pair_by_name(c, pair);
 	if (!p)
 		return -1;
-	int chosen = atomic_load(&p->chosen), other = other_member(p, chosen);
+	int elder = elder_of(c, p), other = other_member(p, elder);
 	const int in_order[] = {
-		prefer == chosen || prefer == other ? prefer : -1,
-		chosen,
+		prefer == elder || prefer == other ? prefer : -1,
+		elder,
 		other,
 	};
 
-	for (unsigned i = 0; i < 3; i++) {
-		if (in_order[i] < 0 || !cluster_serving(c, (unsigned)in_order[i]))
-			continue;
-		/* It stays with the other one until that serves no more. */
-		if (i == 2)
-			atomic_compare_exchange_strong(&p->chosen, &chosen, other);
-		return in_order[i];
-	}
+	for (unsigned i = 0; i < 3; i++)
+		if (in_order[i] >= 0 && cluster_serving(c, (unsigned)in_order[i]))
+			return in_order[i];
 	for (unsigned i = 0; i < 3; i++)
 		if (in_order[i] >= 0 && cluster_alive(c, (unsigned)in_order[i]))
 			return in_order[i];
 	return -1;
 }
 
+void cluster_stand_back(struct cluster *c)
+{
+	int partner = cluster_partner(c, c->conf.self);
+	uint64_t ms = time_wall_ms();
+
+	/* Its clock may be ahead of ours. */
+	if (partner >= 0 && atomic_load(&c->peer[partner].serving_ms) >= ms)
+		ms = atomic_load(&c->peer[partner].serving_ms) + 1;
+	atomic_store(&c->serving_ms, ms);
+}
+
 /* ---- figures ---- */
 
 void cluster_set_draining(struct cluster *c, bool draining)
 {
-	if (atomic_exchange(&c->draining, draining) != draining)
-		gate_post(c, WORK_SPEAK);
+	if (atomic_load(&c->draining) == draining)
+		return;
+	if (!draining)
+		cluster_stand_back(c); /* before anybody can hear that it serves */
+	atomic_store(&c->draining, draining);
+	gate_post(c, WORK_SPEAK);
 }
 
 void cluster_set_load(struct cluster *c, uint32_t calls, uint32_t cpu_permille)

@@ -105,6 +105,7 @@ struct peer {
 	unsigned index;
 	/* Read by any thread. */
 	atomic_uint bits, calls, cpu_permille, version;
+	_Atomic uint64_t serving_ms; /* as it says; 0: not yet */
 	atomic_bool equal;
 	_Atomic uint64_t heard, queued_bytes, unpersisted;
 

@@ -189,11 +189,50 @@ START_TEST(the_member_of_a_pair_stays_until_it_no_longer_serves)
 	ck_assert_int_eq(cluster_member(c, SPAN("a"), A2), A1);
 	cluster_set_draining(rig[A1].c, true);
 	RIG_UNTIL(!cluster_serving(c, A1), 10);
-	ck_assert_int_eq(cluster_member(c, SPAN("a"), -1), A1); /* better than nobody */
-	ck_assert_int_eq(cluster_member(c, SPAN("a"), A2), A2);
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), -1), A2); /* better than nobody */
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), A1), A1);
 	rig_kill(A1);
 	rig_kill(A2);
 	ck_assert_int_eq(cluster_member(c, SPAN("a"), A1), -1);
+	rig_end();
+}
+END_TEST
+
+/* What e1 sends on for a call, e2 sends on to the same home. */
+START_TEST(who_starts_later_takes_the_same_member_as_the_others)
+{
+	rig_begin(14);
+	rig_meet(NODES);
+	rig_kill(A1);
+	rig_run(10);
+	rig_start(A1);
+	RIG_UNTIL(ALIVE(E1, A1), 10);
+	rig_kill(E2);
+	rig_start(E2);
+	RIG_UNTIL(ALIVE(E2, A1) && ALIVE(E2, A2), 2000);
+	ck_assert_int_eq(cluster_member(rig[E1].c, SPAN("a"), -1), A2);
+	ck_assert_int_eq(cluster_member(rig[E2].c, SPAN("a"), -1), A2);
+	rig_cut(1 << E1, 1 << A2, true, true); /* it alone lost sight of it for a while */
+	RIG_UNTIL(!ALIVE(E1, A2), 2000);
+	ck_assert_int_eq(cluster_member(rig[E1].c, SPAN("a"), -1), A1);
+	rig_cut(1 << E1, 1 << A2, false, true);
+	RIG_UNTIL(ALIVE(E1, A2), 2000);
+	RIG_UNTIL(cluster_member(rig[E1].c, SPAN("a"), -1) == A2, 300);
+	rig_end();
+}
+END_TEST
+
+START_TEST(who_was_away_stands_back_for_the_other_member)
+{
+	rig_begin(15);
+	rig_meet(NODES);
+	ck_assert_int_eq(cluster_member(rig[E1].c, SPAN("a"), -1), A1);
+	rig_run(10);
+	cluster_stand_back(rig[A1].c);
+	RIG_UNTIL(cluster_member(rig[E1].c, SPAN("a"), -1) == A2, 300);
+	net_wall_ms -= 3600 * 1000; /* a clock that is behind makes nobody older */
+	cluster_stand_back(rig[A2].c);
+	RIG_UNTIL(cluster_member(rig[E1].c, SPAN("a"), -1) == A1, 300);
 	rig_end();
 }
 END_TEST
@@ -285,5 +324,7 @@ UNIT_MAIN("common/cluster live", nodes_that_are_connected_are_alive_after_their_
 	  a_broken_connection_is_a_death_at_once, a_suspect_is_dead_until_it_is_heard_anew,
 	  a_restart_is_a_death_and_a_life,
 	  what_a_process_said_before_it_died_makes_nobody_alive, draining_and_load_are_told,
-	  the_member_of_a_pair_stays_until_it_no_longer_serves, names_and_partners_are_known,
+	  the_member_of_a_pair_stays_until_it_no_longer_serves,
+	  who_starts_later_takes_the_same_member_as_the_others,
+	  who_was_away_stands_back_for_the_other_member, names_and_partners_are_known,
 	  a_bad_configuration_is_none, a_node_of_another_domain_key_or_name_stays_a_stranger)
