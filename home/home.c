@@ -63,6 +63,7 @@ static int wire(struct home *h, const struct app_services *sv)
 	struct guard_conf gc = guard_conf_default;
 	struct reg_ops ops = {.flow_alive = flow_alive, .arg = sv->app};
 	h->records = sv->records;
+	h->dead_ms = c->cluster.dead_ms;
 	if (!app_has_role(sv->app, APP_EDGE)) {
 		h->cluster = sv->cluster;
 		h->pair = app_pair(sv->app);
@@ -330,6 +331,7 @@ static const struct app_role home_role = {
 	.cancel = home_cancel,
 	.response = home_response,
 	.node_changed = home_node_changed,
+	.serving = home_serving,
 	.notice = home_notice,
 	.commands = home_commands,
 	.ncommands = HOME_COMMANDS,

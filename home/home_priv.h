@@ -42,6 +42,8 @@ struct home {
 	struct app *app;
 	struct home_journal journal[STACK_WORKERS_MAX];
 	struct home_orphans orphans;
+	msec dead_ms;
+	msec partner_lost; /* when; the bus's thread's */
 	struct auth *auth;
 	struct guard *guard;
 	struct reg *reg;
@@ -109,6 +111,7 @@ void home_fork_changed(void *arg, uint8_t kind, struct span group);
 /* pair.c: the other member.  0 or -ENOMEM. */
 int home_pair_start(struct home *h);
 void home_node_changed(void *state, unsigned node);
+void home_serving(void *state);
 void home_notice(void *state, unsigned node, unsigned kind, struct span body);
 
 /* commands.c */

@@ -9,6 +9,7 @@
 
 enum {
 	LOOK_MS = 20,
+	LATE_MS = 250,	  /* how long a node is silent is told with the bus's last event */
 	RETURN_MS = 5000, /* nodes that were cut off from us are heard again one by one: half a
 			   * second between two attempts of the bus, three for a handshake */
 };
@@ -66,7 +67,7 @@ static void note(struct home_orphans *o, const struct seen *s, msec now)
 		o->waiting = o->apart = false;
 	} else if (s->of_partner) {
 		o->waiting = true;
-		o->since = now;
+		o->since = now + LATE_MS;
 	}
 	if (!s->any_lives)
 		o->apart = true;
@@ -99,25 +100,46 @@ static bool any_lives(const struct home *h)
 	return false;
 }
 
+/* Who loses all in one cut, the other member too, is the one that is cut off: the other one
+ * hears of the edges and goes on with the calls.  Whose partner has long been dead has them. */
+static void note_loss(struct home *h, bool of_partner, bool partner_lives, bool any)
+{
+	msec now = time_now();
+	if (of_partner && partner_lives)
+		/* What it could not tell us while it was away, it will not. */
+		auth_share_since(h->auth, time_wall_ms());
+	else if (of_partner)
+		h->partner_lost = now;
+	if (!any && now <= h->partner_lost + 2 * h->dead_ms)
+		home_let_go_all(h);
+}
+
 void home_node_changed(void *state, unsigned node)
 {
 	struct home *h = state;
 	int partner = h->cluster ? cluster_partner(h->cluster, cluster_self(h->cluster)) : -1;
-	struct seen *s = partner >= 0 ? malloc(sizeof(*s)) : NULL;
+	if (partner < 0)
+		return;
+	const struct seen seen = {.work.run = run_seen,
+				  .home = h,
+				  .of_partner = (int)node == partner,
+				  .partner_lives = cluster_alive(h->cluster, (unsigned)partner),
+				  .any_lives = any_lives(h)};
+	note_loss(h, seen.of_partner, seen.partner_lives, seen.any_lives);
+	struct seen *s = malloc(sizeof(*s));
 	if (!s)
 		return; /* what comes for a call of the partner's will lead to it */
-	*s = (struct seen){.work.run = run_seen,
-			   .home = h,
-			   .of_partner = (int)node == partner,
-			   .partner_lives = cluster_alive(h->cluster, (unsigned)partner),
-			   .any_lives = any_lives(h)};
-	if (s->of_partner && s->partner_lives)
-		/* What it could not tell us while it was away, it will not. */
-		auth_share_since(h->auth, time_wall_ms());
-	/* The other member hears of the edges, and goes on with our calls. */
-	if (!s->any_lives)
-		home_let_go_all(h);
+	*s = seen;
 	loop_post(stack_loop(app_worker_at(h->app, 0)->stack), &s->work);
+}
+
+/* Calls that nobody has gone on with: we were dead, or let them go, for so short a time that
+ * the other member did not take them over, or it was cut off too. */
+void home_serving(void *state)
+{
+	struct home *h = state;
+	if (h->cluster)
+		home_adopt_all(h, cluster_self(h->cluster));
 }
 
 int home_pair_start(struct home *h)

@@ -14,7 +14,7 @@
 
 #include <pthread.h>
 
-enum { APP_ADDRS_MAX = 64, APP_SECRET_BYTES = 32, APP_ERROR_MAX = CONF_ERROR_MAX };
+enum { APP_ADDRS_MAX = 128, APP_SECRET_BYTES = 32, APP_ERROR_MAX = CONF_ERROR_MAX };
 
 /* A configuration in force: counted, since workers change over one by one. */
 struct app_conf {
@@ -87,8 +87,7 @@ struct app_service {
 	bool shown;	/* there: it serves */
 	bool rejoins;	/* it has served before */
 	struct wheel_timer timer;
-	/* No other node lives, and some did; the bus's thread's. */
-	bool apart;
+	atomic_bool apart;	/* no other node lives; the bus's thread's to change */
 	struct loop_work again; /* to the main thread: they live again */
 	atomic_bool again_posted;
 };

@@ -35,11 +35,13 @@ uint32_t app_marks_of(const struct app_worker *w, const struct app_request *q)
 	return marks;
 }
 
-/* Where we have hung up ourselves to end, a home gives it to our other member. */
+/* Where we have hung up ourselves to end, a home gives it to our other member, if that serves.
+ */
 void app_defer(struct app_worker *w, const struct app_request *q)
 {
 	uint16_t from = q->r->src.node;
-	if (app_phase(w->app) == APP_DRAINING && from && from != app_twin(w->app))
+	if (app_phase(w->app) == APP_DRAINING && from && from != app_twin(w->app) &&
+	    app_other_serves(w->app))
 		return;
 	if (!stack_defer(w->stack, &q->r->src, q->r->msg, q->marks))
 		app_reply(w, q, 430, "Flow Failed", SPAN(""));
@@ -111,11 +113,14 @@ static struct span loose(const char *uri)
 
 /* In a dialog there is one way to go.  Its next proxy may have died and its address be on its
  * way to another machine: who repeats what he sends is not to be told of a failure that the
- * next repeat does not find any more.  A CANCEL finds its INVITE's transaction. */
+ * next repeat does not find any more.  Of a name there may be others (RFC 3263 4.3), which a
+ * transaction tries.  A CANCEL finds its INVITE's transaction. */
 static bool goes_with_its_repeats(const struct app_worker *w, const struct app_request *q)
 {
+	struct addr a;
 	return app_cluster(w->app) && (q->marks & APP_MARK_IN_DIALOG) &&
-	       q->r->msg->method != SIP_INVITE && !sip_flow_reliable(&q->r->src);
+	       q->r->msg->method != SIP_INVITE && !sip_flow_reliable(&q->r->src) &&
+	       addr_parse(&a, q->r->has_route ? q->r->route_uri.host : q->r->uri.host, 0) == 0;
 }
 
 void app_forward(struct app_worker *w, const struct app_request *q, const char *route, msec now)

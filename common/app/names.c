@@ -28,8 +28,8 @@ static bool usable(const struct sockaddr *sa, bool loopback)
 static void add(struct app_names *n, const struct sockaddr *sa)
 {
 	struct addr a;
-	if (n->naddrs == APP_ADDRS_MAX)
-		return;
+	if (n->naddrs == APP_ADDRS_MAX - 2 * NET_LISTENERS_MAX)
+		return; /* the listeners' have room behind them */
 	memset(&a, 0, sizeof(a));
 	memcpy(&a, sa, sa->sa_family == AF_INET6 ? sizeof(a.in6) : sizeof(a.in4));
 	n->addrs[n->naddrs++] = a;

@@ -93,6 +93,9 @@ struct app_role {
 	/* A node has come to life, died, or begins to drain; a small message from one.  In the
 	 * bus's thread.  May be NULL. */
 	void (*node_changed)(void *state, unsigned node);
+	/* This node of a cluster begins to serve: its tables are as those of the others.  In
+	 * the main thread.  May be NULL. */
+	void (*serving)(void *state);
 	void (*notice)(void *state, unsigned node, unsigned kind, struct span body);
 	const struct admin_command *commands; /* run with the role's state */
 	unsigned ncommands;

@@ -60,8 +60,12 @@ static void set_phase(struct app *a, enum app_phase p)
 		return;
 	if (p != APP_DRAINING)
 		show_address(a);
-	cluster_set_draining(a->nodes->cluster, p != APP_SERVING);
+	/* Who hears nobody says so with its first word when it does. */
+	cluster_set_draining(a->nodes->cluster, p != APP_SERVING || atomic_load(&s->apart));
 	log_event(LOG_INFO, app_phase_name(p));
+	for (int k = 0; k < APP_ROLE_COUNT && p == APP_SERVING; k++)
+		if (a->role[k] && a->role[k]->serving && a->role_state[k])
+			a->role[k]->serving(a->role_state[k]);
 }
 
 /* Those that live: each was seen to have what we have.  Not all live: they may yet come, until
@@ -103,11 +107,11 @@ static void look(struct wheel_timer *t, msec now)
 void app_serve_seen(struct app *a, bool any_lives)
 {
 	struct app_service *s = &a->service;
-	if (!any_lives && !s->apart)
+	bool before = atomic_exchange(&s->apart, !any_lives);
+	if (!any_lives && !before)
 		cluster_set_draining(a->nodes->cluster, true);
-	else if (any_lives && s->apart && !atomic_exchange(&s->again_posted, true))
+	else if (any_lives && before && !atomic_exchange(&s->again_posted, true))
 		loop_post(a->loop, &s->again);
-	s->apart = !any_lives;
 }
 
 static void join_again(struct loop_work *w)
@@ -140,6 +144,7 @@ int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX])
 	}
 	wheel_timer_init(&a->service.timer, look);
 	a->service.again.run = join_again;
+	atomic_store(&a->service.apart, true);
 	a->service.shown = true; /* whatever a process before us has left there */
 	set_phase(a, APP_JOINING);
 	wheel_arm(loop_wheel(a->loop), &a->service.timer, a->service.since + LOOK_MS);

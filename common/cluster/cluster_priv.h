@@ -139,6 +139,7 @@ void live_speak_all(struct cluster *c);
 void live_speak(struct peer *p);
 void live_heard(struct peer *p);
 bool live_hello(struct peer *p, uint64_t boot, const Eaves__Hello *h);
+void live_back(struct peer *p, const Eaves__Heartbeat *h);
 void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h);
 void live_stranger(struct peer *p, const char *why);
 struct log_field log_node(const struct peer *p);

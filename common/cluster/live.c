@@ -290,6 +290,17 @@ static void note_draining(struct peer *p, bool draining)
 	tell(p);
 }
 
+/* Who is heard of again may want nothing: that is known before it is told to live. */
+void live_back(struct peer *p, const Eaves__Heartbeat *h)
+{
+	if (atomic_load(&p->bits) & PEER_ALIVE)
+		return;
+	if (h->draining)
+		atomic_fetch_or(&p->bits, PEER_DRAINING);
+	else
+		atomic_fetch_and(&p->bits, ~(unsigned)PEER_DRAINING);
+}
+
 void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h)
 {
 	atomic_store_explicit(&p->calls, h->calls, memory_order_relaxed);

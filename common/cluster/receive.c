@@ -388,6 +388,8 @@ void cluster_receive(struct cluster *c, unsigned node, struct span bytes)
 		p->greeted = true;
 		gate_post(c, WORK_FLUSH);
 	}
+	if (e->body_case == EAVES__ENVELOPE__BODY_HEARTBEAT)
+		live_back(p, e->heartbeat);
 	live_heard(p);
 	if (!p->open || e->peer_boot != c->conf.boot)
 		return; /* not for this start of ours */

@@ -106,6 +106,7 @@ static void on_socket(evutil_socket_t fd, short what, void *arg)
 {
 	struct dns *d = arg;
 
+	loop_now(d->loop); /* before an answer goes where calls are */
 	ares_process_fd(d->channel, what & EV_READ ? fd : ARES_SOCKET_BAD,
 			what & EV_WRITE ? fd : ARES_SOCKET_BAD);
 	arm(d);

@@ -100,10 +100,25 @@ static bool accept_one(struct listener *l)
 	return errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM;
 }
 
+void stream_pass_over(struct listener *l)
+{
+	const struct linger none = {.l_onoff = 1};
+	int fd;
+
+	for (int i = 0; i < BACKLOG && (fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0;
+	     i++) {
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+		close(fd);
+	}
+}
+
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
+	const struct listener *l = arg;
+
 	(void)fd;
 	(void)what;
+	loop_now(l->net->loop); /* what has waited may not be wanted any more */
 	for (int i = 0; i < ACCEPTS_A_ROUND; i++)
 		if (!accept_one(arg))
 			return;

@@ -170,7 +170,6 @@ struct net *net_new(struct loop *l, uint16_t worker, const struct net_conf *c,
 	list_init(&n->dirty);
 	list_init(&n->dead);
 	list_init(&n->fresh);
-	list_init(&n->knocks);
 	r = set_up(n, ret_listener);
 	if (r < 0) {
 		net_free(n);
@@ -191,7 +190,6 @@ void net_free(struct net *n)
 		else
 			stream_stop_listening(&n->listener[i]);
 	}
-	knocks_free(n);
 	conns_free_all(n);
 	table_done(n);
 	udp_done(n);
@@ -287,6 +285,8 @@ void net_pass_over(struct net *n, unsigned listener)
 	for (unsigned i = 0; i < n->nlisteners; i++)
 		if (n->listener[i].transport == SIP_TRANSPORT_UDP)
 			udp_pass_over(&n->listener[i]);
+		else if (i == listener)
+			stream_pass_over(&n->listener[i]);
 	net_abandon(n, listener);
 }
 

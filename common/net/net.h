@@ -133,7 +133,7 @@ void net_sever(struct net *n, const struct addr *to);
  * too: the address has gone from this machine, and whatever is sent by them is for nobody. */
 void net_abandon(struct net *n, unsigned listener);
 /* A peer that was connected to this listener's address while another machine had it is made to
- * find out that the connection is gone.  0: it is under way; -errno: it could not be sent, most
+ * find out that the connection is gone.  0: that was sent; -errno: it could not be, most
  * often because the address is not here (yet), or because the connection is here and lives. */
 int net_knock(struct net *n, unsigned listener, const struct addr *peer);
 /* Nobody waits any more for what has come and was not read: UDP sockets are emptied, and

@@ -89,9 +89,7 @@ struct net {
 	struct live live;
 	struct list all, dirty, dead;
 	struct list fresh; /* accepted, no message yet, oldest first */
-	struct list knocks;
-	unsigned nknocks;
-	char *scratch; /* where streams are read */
+	char *scratch;	   /* where streams are read */
 	size_t scratch_bytes;
 	unsigned nspare;
 	char *spare[SPARE_MAX];
@@ -116,8 +114,7 @@ void udp_pass_over(struct listener *l); /* what has come and was not read */
 
 void udp_error_setup(int fd, int family);
 void udp_error_remember(struct net *n, const struct addr *to, uint64_t id);
-/* Reads the socket's error queue and tells of the sends that it is about. */
-void udp_error_drain(struct listener *l);
+void udp_error_drain(struct listener *l); /* its error queue: tells of the sends */
 /* Of a send: is it our own address that nothing leaves from? */
 bool udp_error_is_ours(const struct addr *to, int error);
 
@@ -175,7 +172,8 @@ struct conn {
 /* accept.c */
 int stream_listen(struct listener *l);
 void stream_stop_listening(struct listener *l);
-int stream_options(int fd, int family); /* its address is shared with ours */
+void stream_pass_over(struct listener *l); /* who waits to be accepted is reset */
+int stream_options(int fd, int family);	   /* its address is shared with ours */
 struct conn *conn_new(struct net *n, int fd, const struct sip_flow *f);
 int conn_open(struct net *n, const struct sip_flow *f, const char *tls_host,
 	      struct conn **ret_conn);
@@ -224,7 +222,6 @@ struct conn *table_reuse(struct net *n, enum sip_transport t, const struct addr 
 /* Counts one more of this source: 0, -EMFILE at its cap, -ENOMEM. */
 int source_take(struct net *n, const struct addr *a, struct source **ret_source);
 void source_give(struct net *n, struct source *s);
-void knocks_free(struct net *n); /* knock.c */
 
 /* ---- live.c ---- */
 

@@ -138,11 +138,12 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	loop_now(c->net->loop); /* may end it */
 	if (c->state == CONN_CONNECTING)
 		on_connected(c);
 	else if (c->state == CONN_HANDSHAKE)
 		conn_tls_handshake(c);
-	else
+	else if (c->state != CONN_DEAD)
 		conn_flush(c);
 }
 

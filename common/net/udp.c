@@ -144,7 +144,7 @@ void udp_pass_over(struct listener *l)
 	for (unsigned i = 0; i < PASSED_MAX; i++)
 		if (recv(l->fd, &byte, 1, MSG_DONTWAIT) >= 0)
 			counter_inc(&l->net->count.udp_rx_dropped);
-		else if (errno == EAGAIN)
+		else if (errno == EAGAIN || errno == EBADF || errno == ENOMEM)
 			return;
 }
 

@@ -64,7 +64,13 @@ static struct span behind(struct span s, size_t n)
 	return span_of(s.p + n, s.n - n);
 }
 
-/* A line with its end, and the lines that continue it. */
+static bool is_empty_line(struct span line)
+{
+	return line.n == 1 ? line.p[0] == '\n' : line.n == 2 && line.p[0] == '\r';
+}
+
+/* A line with its end, and the lines that continue it; nothing continues the empty one, the
+ * body may begin with a space. */
 static struct span take_line(struct span *rest)
 {
 	struct span s = *rest;
@@ -72,7 +78,8 @@ static struct span take_line(struct span *rest)
 	do {
 		n += upto(behind(s, n), '\n');
 		n += n < s.n;
-	} while (n < s.n && (s.p[n] == ' ' || s.p[n] == '\t'));
+	} while (n < s.n && !is_empty_line(span_of(s.p, n)) &&
+		 (s.p[n] == ' ' || s.p[n] == '\t'));
 	*rest = behind(s, n);
 	return span_of(s.p, n);
 }
@@ -104,11 +111,6 @@ static bool read_start(struct span line, struct reading *r)
 		r->what = span_trim(span_of(rest.p, upto(rest, ' ')));
 	}
 	return r->what.n > 0;
-}
-
-static bool is_empty_line(struct span line)
-{
-	return line.n == 1 ? line.p[0] == '\n' : line.n == 2 && line.p[0] == '\r';
 }
 
 static size_t number_in(struct span s)

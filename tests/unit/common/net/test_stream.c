@@ -526,6 +526,34 @@ START_TEST(connections_that_are_passed_over_end_unread)
 }
 END_TEST
 
+static void pass_over_a(void *arg, msec gap)
+{
+	(void)arg;
+	(void)gap;
+	net_pass_over(a.net, 0);
+}
+
+/* Its event is the first thing that the loop sees after the stop. */
+START_TEST(a_connection_that_was_being_made_is_passed_over)
+{
+	const struct timespec stopped = {.tv_nsec = 60 * 1000 * 1000};
+	struct sip_flow f;
+
+	start();
+	f = to_b();
+	loop_on_gap(l, 30, pass_over_a, NULL);
+	loop_round(l, 0);
+	ck_assert_int_eq(send_text(&a, &f, ping, NULL, 1), 0);
+	nanosleep(&stopped, NULL);
+	rig_until(l, a.nfailed == 1);
+	ck_assert_uint_eq(a.failed[0], 1);
+	ck_assert_int_eq(send_text(&a, &f, ping, NULL, 2), 0);
+	rig_until(l, b.nheard == 1);
+	ck_assert_uint_eq(a.nfailed, 1);
+	stop();
+}
+END_TEST
+
 UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer_over_ipv6,
 	  a_message_split_at_each_byte_is_whole, a_message_byte_by_byte_is_whole,
 	  messages_in_one_segment_survive_a_callee_that_writes_behind_each,
@@ -544,4 +572,5 @@ UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer
 	  what_is_severed_is_reset_with_all_that_has_not_arrived,
 	  connections_of_a_listener_whose_address_is_gone_are_ended,
 	  what_waits_of_a_peer_that_has_hung_up_is_passed_over,
-	  connections_that_are_passed_over_end_unread)
+	  connections_that_are_passed_over_end_unread,
+	  a_connection_that_was_being_made_is_passed_over)

@@ -213,6 +213,10 @@ START_TEST(the_extent_is_head_and_length)
 	for (size_t n = 0; n < len - 3; n++)
 		ck_assert_int_eq(poison_extent(span_of(two, n)), -EAGAIN);
 	ck_assert_int_eq(poison_extent(SPAN("rubbish\r\n")), 0);
+	ck_assert_int_eq(
+		poison_extent(
+			SPAN("A b SIP/2.0\r\ni: x\r\ncseq: 1 A\r\nf: y\r\nl: 3\r\n\r\n hi")),
+		strlen("A b SIP/2.0\r\ni: x\r\ncseq: 1 A\r\nf: y\r\nl: 3\r\n\r\n hi"));
 	ck_assert_int_eq(poison_extent(SPAN("A b SIP/2.0\r\ni: x\r\n\r\n")), 0);
 	ck_assert_int_eq(
 		poison_extent(SPAN("A b SIP/2.0\r\ni: x\r\ncseq: 1 A\r\nf: y\r\n\r\nz")),
