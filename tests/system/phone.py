@@ -475,18 +475,28 @@ def insecure():
 	return c
 
 
-def talk(caller, callee, user=None, headers=()):
-	"""A whole call set-up; both dialogs."""
+def ring(caller, callee, user=None, headers=()):
+	"""A call that rings; the INVITE at both ends."""
 	invite = caller.invite(user or callee.user, headers)
 	incoming = callee.expect("INVITE")
 	callee.reply(incoming, 180)
 	caller.expect(180)
+	return invite, incoming
+
+
+def pick_up(caller, callee, invite, incoming):
+	"""It is answered; both dialogs."""
 	answer = callee.reply(incoming, 200)
 	ok = caller.expect(200)
 	a, b = Dialog(caller, invite, ok, True), Dialog(callee, incoming, answer, False)
 	a.ack()
 	callee.expect("ACK")
 	return a, b
+
+
+def talk(caller, callee, user=None, headers=()):
+	"""A whole call set-up; both dialogs."""
+	return pick_up(caller, callee, *ring(caller, callee, user, headers))
 
 
 def hang_up(a, b):

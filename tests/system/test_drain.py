@@ -8,7 +8,7 @@ import pytest
 
 from cluster import registered
 from eaves import BIN, ROOT
-from phone import Dialog, hang_up, talk
+from phone import hang_up, pick_up, ring, talk
 from test_cluster import serving
 
 DRAIN_S = 5  # cluster.drain_s as it is by default
@@ -48,24 +48,6 @@ def health(n):
 		return n.get("/healthz")[0]
 	except urllib.error.HTTPError as e:
 		return e.code
-
-
-def ring(caller, callee):
-	"""A call that rings: the INVITE at both ends."""
-	invite = caller.invite(callee.user)
-	incoming = callee.expect("INVITE")
-	callee.reply(incoming, 180)
-	caller.expect(180)
-	return invite, incoming
-
-
-def pick_up(caller, callee, invite, incoming):
-	answer = callee.reply(incoming, 200)
-	ok = caller.expect(200)
-	a, b = Dialog(caller, invite, ok, True), Dialog(callee, incoming, answer, False)
-	a.ack()
-	callee.expect("ACK")
-	return a, b
 
 
 def message(a, b):
