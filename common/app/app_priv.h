@@ -160,9 +160,9 @@ static inline const struct cluster_node *app_node(const struct app_nodes *n, uns
 {
 	return &n->conf.node[i];
 }
-/* Of sip_flow.node: the first member of its pair; are two of one pair? */
 /* The other member of our pair while it lives, as sip_flow.node; 0: none. */
 uint16_t app_twin(const struct app *a);
+/* Of sip_flow.node: the first member of its pair; are two of one pair? */
 uint16_t app_first_of_pair(const struct app *a, uint16_t node);
 bool app_same_pair(const struct app *a, uint16_t x, uint16_t y);
 /* nodes.c: commands and metrics of the cluster. */

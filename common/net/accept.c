@@ -124,7 +124,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 			return;
 }
 
-int stream_options(int fd, int family)
+static int set_options(int fd, int family)
 {
 	int on = 1;
 
@@ -137,19 +137,30 @@ int stream_options(int fd, int family)
 	return 0;
 }
 
-int stream_listen(struct listener *l)
+int stream_socket(const struct listener *l)
 {
-	socklen_t len = sizeof(l->addr);
 	int family = l->addr.sa.sa_family, r;
 	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	r = stream_options(fd, family);
-	if (r == 0 && (bind(fd, &l->addr.sa, addr_len(&l->addr)) < 0 ||
-		       listen(fd, BACKLOG) < 0 || getsockname(fd, &l->addr.sa, &len) < 0))
+	r = set_options(fd, family);
+	if (r == 0 && bind(fd, &l->addr.sa, addr_len(&l->addr)) < 0)
 		r = -errno;
-	if (r < 0) {
+	if (r < 0)
+		close(fd);
+	return r < 0 ? r : fd;
+}
+
+int stream_listen(struct listener *l)
+{
+	socklen_t len = sizeof(l->addr);
+	int fd = stream_socket(l);
+
+	if (fd < 0)
+		return fd;
+	if (listen(fd, BACKLOG) < 0 || getsockname(fd, &l->addr.sa, &len) < 0) {
+		int r = -errno;
 		close(fd);
 		return r;
 	}

@@ -14,37 +14,24 @@
 #include <errno.h>
 #include <unistd.h>
 
-static int open_socket(const struct listener *l, const struct addr *peer)
-{
-	int family = l->addr.sa.sa_family, r;
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	r = stream_options(fd, family);
-	if (r == 0 && (bind(fd, &l->addr.sa, addr_len(&l->addr)) < 0 ||
-		       (connect(fd, &peer->sa, addr_len(peer)) < 0 && errno != EINPROGRESS)))
-		r = -errno;
-	if (r < 0)
-		close(fd);
-	return r < 0 ? r : fd;
-}
-
 int net_knock(struct net *n, unsigned listener, const struct addr *peer)
 {
 	const struct linger none = {.l_onoff = 1};
 	const struct listener *l = listener < n->nlisteners ? &n->listener[listener] : NULL;
-	int fd;
+	int fd, r = 0;
 
 	if (!l || !sip_transport_reliable(l->transport) ||
 	    l->addr.sa.sa_family != peer->sa.sa_family)
 		return -ENOTSUP;
-	fd = open_socket(l, peer);
+	fd = stream_socket(l);
 	if (fd < 0)
 		return fd;
-	counter_inc(&n->count.knocks);
+	if (connect(fd, &peer->sa, addr_len(peer)) < 0 && errno != EINPROGRESS)
+		r = -errno;
+	else
+		counter_inc(&n->count.knocks);
 	/* The SYN has left.  What answers it is not to find this socket, but none. */
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	close(fd);
-	return 0;
+	return r;
 }

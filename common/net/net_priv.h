@@ -172,8 +172,8 @@ struct conn {
 /* accept.c */
 int stream_listen(struct listener *l);
 void stream_stop_listening(struct listener *l);
-void stream_pass_over(struct listener *l); /* who waits to be accepted is reset */
-int stream_options(int fd, int family);	   /* its address is shared with ours */
+void stream_pass_over(struct listener *l);   /* who waits to be accepted is reset */
+int stream_socket(const struct listener *l); /* bound to its address; -errno */
 struct conn *conn_new(struct net *n, int fd, const struct sip_flow *f);
 int conn_open(struct net *n, const struct sip_flow *f, const char *tls_host,
 	      struct conn **ret_conn);
