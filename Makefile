@@ -38,14 +38,15 @@ NEEDS_common/records := common/store common/loop common/metrics common/base
 NEEDS_common/directory := common/records common/auth proto common/store common/metrics common/sip common/base
 NEEDS_common/bus := common/loop common/base
 NEEDS_common/cluster := common/bus common/records proto common/store common/metrics common/loop common/base
+NEEDS_common/phones := common/cluster common/records proto common/bus common/store common/metrics common/loop common/sip common/base
 NEEDS_common/flow := common/sip common/base
 NEEDS_common/poison := common/base
 NEEDS_common/locate := common/dns common/sip common/loop common/base
 NEEDS_common/admin := common/metrics common/loop common/base
-NEEDS_common/proxy := common/locate common/txn common/dns common/loop common/sip common/base
+NEEDS_common/proxy := common/locate common/txn common/dns common/loop common/poison common/sip common/base
 NEEDS_common/journal := common/proxy proto $(NEEDS_common/proxy)
 NEEDS_common/stack := common/net common/poison common/dns $(NEEDS_common/proxy) common/proxy
-NEEDS_common/app := common/cluster common/bus common/directory proto common/stack common/flow common/admin common/conf common/records common/store common/auth common/metrics \
+NEEDS_common/app := common/phones common/cluster common/bus common/directory proto common/stack common/flow common/admin common/conf common/records common/store common/auth common/metrics \
 	$(NEEDS_common/stack)
 NEEDS_home/registrar := common/records common/flow proto common/store common/metrics common/sip common/base
 NEEDS_home := home/registrar common/journal common/directory proto common/app $(NEEDS_common/app)

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *reason(int r)
+const char *edge_reason(int r)
 {
 	switch (r) {
 	case -ENOENT:
@@ -28,7 +28,7 @@ static const char *reason(int r)
 
 static int report(struct admin_reply *out, int r, const char *good)
 {
-	admin_printf(out, "%s\n", r == 0 ? good : reason(r));
+	admin_printf(out, "%s\n", r == 0 ? good : edge_reason(r));
 	return r;
 }
 
@@ -44,9 +44,8 @@ static bool name_usable(struct span name)
 
 /* ---- users ---- */
 
-/* home: NULL for the one that is chosen by the name. */
-static int user_store(struct edge *e, struct span name, struct span password, const char *home,
-		      bool must_exist, struct app_durable *d)
+int edge_user_store(struct edge *e, struct span name, struct span password, const char *home,
+		    bool must_exist, void (*done)(void *arg, int error), void *arg)
 {
 	struct dir_user u = {.permissions = DIR_MAY_CALL_OUT};
 	int known = dir_user_get(e->records, name, time_wall_ms(), &u);
@@ -59,13 +58,7 @@ static int user_store(struct edge *e, struct span name, struct span password, co
 	if (known < 0)
 		snprintf(u.home, sizeof(u.home), "%s", home ? home : edge_home_for(e, name));
 	int r = auth_ha1_make(name, span_str(e->realm), password, &u.ha1);
-	if (r < 0)
-		return r;
-	app_durable_expect(d);
-	r = dir_user_put(e->records, name, &u, time_wall_ms(), app_durable_done, d);
-	if (r < 0)
-		app_durable_done(d, 0);
-	return r;
+	return r < 0 ? r : dir_user_put(e->records, name, &u, time_wall_ms(), done, arg);
 }
 
 static int no_home(struct admin_reply *out)
@@ -78,11 +71,12 @@ static int user_write(struct edge *e, char *name, struct span password, const ch
 		      bool must_exist, struct admin_reply *out)
 {
 	struct app_durable d = APP_DURABLE_INIT;
-	if (home && !*edge_home_named(e, home))
+	if (home && !*edge_home_named(e, span_str(home)))
 		return no_home(out);
-	int r = user_store(e, span_str(name), password, home, must_exist, &d);
-	int error = app_durable_wait(&d, 0);
-	return report(out, r < 0 ? r : error, must_exist ? "changed" : "added");
+	app_durable_expect(&d);
+	int r = app_durable_end(&d, edge_user_store(e, span_str(name), password, home,
+						    must_exist, app_durable_done, &d));
+	return report(out, r, must_exist ? "changed" : "added");
 }
 
 static int run_user_add(void *arg, int argc, char **argv, struct span secret,
@@ -96,47 +90,6 @@ static int run_user_password(void *arg, int argc, char **argv, struct span secre
 {
 	(void)argc;
 	return user_write(arg, argv[0], secret, NULL, true, out);
-}
-
-enum { IMPORT_WAITING_MAX = 10000 };
-
-static int import_line(struct edge *e, struct span line, struct app_durable *d)
-{
-	ptrdiff_t space = span_chr(line, ' ', 0);
-	if (space <= 0)
-		return -EINVAL;
-	app_durable_wait(d, IMPORT_WAITING_MAX);
-	struct span name = span_of(line.p, (size_t)space);
-	struct span password = span_of(line.p + space + 1, line.n - (size_t)space - 1);
-	int r = password.n ? user_store(e, name, password, NULL, false, d) : -EINVAL;
-	return r == -EEXIST ? user_store(e, name, password, NULL, true, d) : r;
-}
-
-static int run_user_import(void *arg, int argc, char **argv, struct span in,
-			   struct admin_reply *out)
-{
-	struct app_durable d = APP_DURABLE_INIT;
-	size_t number = 0, users = 0;
-	int r = 0;
-	(void)argc;
-	(void)argv;
-	while (in.n && r == 0) {
-		ptrdiff_t end = span_chr(in, '\n', 0);
-		size_t n = end < 0 ? in.n : (size_t)end;
-		struct span line = span_trim(span_of(in.p, n));
-		number++;
-		if (line.n && (r = import_line(arg, line, &d)) == 0)
-			users++;
-		n += end >= 0;
-		in = span_of(in.p + n, in.n - n);
-	}
-	int error = app_durable_wait(&d, 0);
-	if (r < 0)
-		admin_printf(out, "line %zu is not \"NAME PASSWORD\": %s\n", number, reason(r));
-	admin_printf(out, "%zu %s\n", users, users == 1 ? "user" : "users");
-	if (error < 0)
-		admin_printf(out, "not all of them: %s\n", reason(error));
-	return r < 0 ? r : error;
 }
 
 struct names {
@@ -252,7 +205,7 @@ static int run_user_home(void *arg, int argc, char **argv, struct span secret,
 	struct dir_user u;
 	(void)argc;
 	(void)secret;
-	if (!*edge_home_named(e, argv[1]))
+	if (!*edge_home_named(e, span_str(argv[1])))
 		return no_home(out);
 	int r = dir_user_get(e->records, name, time_wall_ms(), &u);
 	if (r < 0)
@@ -385,7 +338,7 @@ const struct admin_command edge_commands[EDGE_COMMANDS] = {
 	 .args = "",
 	 .help = "users or new passwords, a line \"NAME PASSWORD\" each",
 	 .bulk = true,
-	 .run = run_user_import},
+	 .run = edge_import},
 	{.name = "user remove",
 	 .args = "NAME",
 	 .help = "a user, his aliases and registrations",

@@ -15,6 +15,7 @@ static void edge_stop(void *state)
 	if (!e)
 		return;
 	phones_free(e->phones);
+	edge_challenge_stop(e);
 	free(e->realm);
 	free(e);
 }
@@ -26,7 +27,7 @@ static void find_homes(struct edge *e)
 	unsigned n = cluster_nodes(e->cluster, &v);
 	e->self = v[cluster_self(e->cluster)].name;
 	for (unsigned i = 0; i < n; i++)
-		if (v[i].role == CLUSTER_HOME && !*edge_home_named(e, v[i].pair))
+		if (v[i].role == CLUSTER_HOME && !*edge_home_named(e, span_str(v[i].pair)))
 			e->home[e->nhomes++] = v[i].pair;
 }
 
@@ -38,16 +39,12 @@ static int edge_start(const struct app_services *sv, void **ret_state, char *ret
 		strcpy(ret_error, "out of memory");
 		return -ENOMEM;
 	}
+	e->app = sv->app;
 	e->records = sv->records;
 	if (!app_has_role(sv->app, APP_HOME)) {
 		e->cluster = sv->cluster;
-		if (!e->cluster) {
-			edge_stop(e);
-			strcpy(ret_error, "an edge is a node of a cluster: set cluster.node");
-			return -EINVAL;
-		}
 		find_homes(e);
-		if (!(e->phones = phones_new(e->records, sv->app))) {
+		if (edge_challenge_start(e, sv->conf) < 0 || edge_phones_start(e) < 0) {
 			edge_stop(e);
 			strcpy(ret_error, "out of memory");
 			return -ENOMEM;
@@ -104,7 +101,7 @@ static void edge_request(void *state, struct app_worker *w, const struct app_req
 	const struct proxy_request *r = q.r;
 	bool ours = app_is_ours(w, r), elsewhere = !ours || r->has_route;
 	q.marks = app_marks_of(w, in);
-	if (edge_to_phone(e, w, &q, now) || app_by_flow(w, &q, &e->dialog, now))
+	if (app_to_phone(w, &q, &e->dialog, now) || app_by_flow(w, &q, &e->dialog, now))
 		return;
 	if (elsewhere && (q.marks & APP_MARK_IN_DIALOG)) {
 		edge_count(&e->dialog.in_dialog);
@@ -129,14 +126,13 @@ static void edge_ack(void *state, struct app_worker *w, const struct app_request
 	struct proxy_opts opts;
 	q.marks = app_marks_of(w, in);
 	bool to_us = app_is_ours(w, q.r) && !q.r->has_route;
-	if (edge_to_phone(e, w, &q, now))
+	if (app_to_phone(w, &q, &e->dialog, now))
 		return;
-	if (!(q.marks & (APP_MARK_IN_DIALOG | APP_MARK_INSIDER | APP_MARK_NODE)) &&
-	    !(e->cluster && to_us)) {
+	if (!(q.marks & (APP_MARK_IN_DIALOG | APP_MARK_INSIDER)) && !(e->cluster && to_us)) {
 		edge_count(&e->relay_denied);
 		return;
 	}
-	if (app_by_flow(w, &q, &e->dialog, now))
+	if (app_by_flow(w, &q, &e->dialog, now) || app_to_next_pair(w, &q, now))
 		return;
 	if (to_us && (e->cluster || app_has_role(w->app, APP_HOME))) {
 		edge_to_home(e, w, &q, now); /* a GRUU, or not to a 2xx */
@@ -158,7 +154,8 @@ static enum stack_found edge_cancel(void *state, struct app_worker *w,
 	if (!e->cluster)
 		return STACK_UNKNOWN;
 	q.marks = app_marks_of(w, in);
-	if (edge_to_phone(e, w, &q, now) || app_by_flow(w, &q, &e->dialog, now))
+	if (app_to_phone(w, &q, &e->dialog, now) || app_by_flow(w, &q, &e->dialog, now) ||
+	    app_to_next_pair(w, &q, now))
 		return STACK_DONE;
 	if (!app_is_ours(w, q.r) && app_caller(w, q.r->msg) != APP_CALLER_OURS)
 		return STACK_UNKNOWN;
@@ -177,11 +174,13 @@ static void edge_metrics(void *state, struct metrics_out *o)
 {
 	struct edge *e = state;
 	one(o, "edge_to_home_total", "Requests for users of our domain", &e->to_home);
-	one(o, "edge_to_phone_total", "Requests of homes for phones", &e->to_phone);
+	one(o, "edge_to_phone_total", "Requests of homes for phones", &e->dialog.to_phone);
 	one(o, "edge_delivered_alone_total",
 	    "Requests delivered without a home, since no member of it lives",
 	    &e->delivered_alone);
 	one(o, "edge_not_found_total", "Requests for users that nobody knows", &e->not_found);
+	one(o, "edge_challenges_total", "Requests asked for credentials before their home",
+	    &e->challenged);
 	one(o, "edge_outbound_total", "Requests let out to other domains", &e->outbound);
 	one(o, "edge_in_dialog_total", "Requests inside a dialog", &e->dialog.in_dialog);
 	one(o, "edge_relay_denied_total", "Requests of outsiders for others", &e->relay_denied);
@@ -200,7 +199,7 @@ static const struct app_role edge_role = {
 	.request = edge_request,
 	.ack = edge_ack,
 	.cancel = edge_cancel,
-	.moved = edge_moved,
+	.phones = edge_phones,
 	.commands = edge_commands,
 	.ncommands = EDGE_COMMANDS,
 	.metrics = edge_metrics,

@@ -4,20 +4,24 @@
 #ifndef EAVES_EDGE_PRIV_H
 #define EAVES_EDGE_PRIV_H
 
+#include "common/app/flows.h"
 #include "common/app/role.h"
+#include "common/auth/digest.h"
 #include "common/directory/directory.h"
 
 struct edge {
+	const struct app *app;
 	struct records *records;
 	struct cluster *cluster; /* NULL: the home is in this process */
 	char *realm;
-	const char *home[CLUSTER_NODES_MAX]; /* pairs of homes */
+	const char *home[CLUSTER_NODES_MAX];  /* pairs of homes */
+	struct auth *auth[CLUSTER_NODES_MAX]; /* of each: its nonces */
 	unsigned nhomes;
 	const char *self;      /* this node's name; NULL without a cluster */
 	struct phones *phones; /* NULL without a cluster */
 	struct app_dialog_counters dialog;
-	_Atomic uint64_t to_home, to_phone, outbound, relay_denied, own_options, not_found,
-		delivered_alone;
+	_Atomic uint64_t to_home, outbound, relay_denied, own_options, not_found,
+		delivered_alone, challenged;
 };
 
 static inline void edge_count(_Atomic uint64_t *n)
@@ -31,20 +35,27 @@ static inline void edge_count(_Atomic uint64_t *n)
  * directory names: the caller's when he says to be ours and has not proved it yet, else that of
  * the Request-URI's user.  404 when that is nobody. */
 void edge_to_home(struct edge *e, struct app_worker *w, const struct app_request *q, msec now);
-/* What a home sends to a phone along the Path that we wrote: over the phone's flow.  False: it
- * is something else. */
-bool edge_to_phone(struct edge *e, struct app_worker *w, const struct app_request *q, msec now);
 /* The pair for a new user. */
 const char *edge_home_for(const struct edge *e, struct span name);
 /* The same name, for as long as the edge lives; "" when there is no such pair. */
-const char *edge_home_named(const struct edge *e, const char *pair);
+const char *edge_home_named(const struct edge *e, struct span pair);
+
+/* ---- challenge.c: instead of the home ---- */
+
+/* 0 or -ENOMEM; stop in either case. */
+int edge_challenge_start(struct edge *e, const struct conf *c);
+void edge_challenge_stop(struct edge *e);
+/* A request whose sender is to prove himself at that pair (one of e->home), and brings nothing
+ * to do it with: 401 to a REGISTER, else 407.  False: it is the home's. */
+bool edge_challenge(struct edge *e, struct app_worker *w, const struct app_request *q,
+		    const char *pair);
 
 /* ---- phones.c: where the phone of a lost connection is now ---- */
 
-struct phones *phones_new(struct records *r, const struct app *a);
-struct phones *phones_free(struct phones *p);
-/* As app_role.moved. */
-int edge_moved(void *state, const struct app *a, uint64_t id, struct sip_flow *ret);
+/* 0 or -ENOMEM. */
+int edge_phones_start(struct edge *e);
+/* As app_role.phones. */
+struct phones *edge_phones(void *state);
 
 /* The token in a Path of ours: the user part of its first value, "<sip:TOKEN@..."; or empty. */
 struct span edge_token_in(struct span path);
@@ -58,5 +69,15 @@ bool edge_deliver_alone(struct edge *e, struct app_worker *w, const struct app_r
 /* ---- commands.c ---- */
 enum { EDGE_COMMANDS = 12 };
 extern const struct admin_command edge_commands[EDGE_COMMANDS];
+/* What an operator is told of an errno of the directory. */
+const char *edge_reason(int r);
+/* A new user, or a password; home: NULL for the one that is chosen by the name.  done, from any
+ * thread: it is durable, or never will be.  0, or without done: -ENOENT (he must exist),
+ * -EEXIST (he must not), or as auth_ha1_make() and dir_user_put(). */
+int edge_user_store(struct edge *e, struct span name, struct span password, const char *home,
+		    bool must_exist, void (*done)(void *arg, int error), void *arg);
+
+/* ---- import.c: as admin_command.run ---- */
+int edge_import(void *arg, int argc, char **argv, struct span in, struct admin_reply *out);
 
 #endif

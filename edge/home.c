@@ -6,6 +6,8 @@
  */
 #include "edge/edge_priv.h"
 
+#include "common/flow/gruu.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -23,15 +25,15 @@ const char *edge_home_for(const struct edge *e, struct span name)
 	return e->nhomes ? e->home[(h >> 32) % e->nhomes] : "";
 }
 
-const char *edge_home_named(const struct edge *e, const char *pair)
+const char *edge_home_named(const struct edge *e, struct span pair)
 {
 	for (unsigned i = 0; i < e->nhomes; i++)
-		if (strcmp(e->home[i], pair) == 0)
+		if (span_eq(pair, span_str(e->home[i])))
 			return e->home[i];
 	return "";
 }
 
-/* The name that a GRUU of ours stands for is the home's secret; any home can tell. */
+/* Of a temporary one only the homes of the pair that it names know whose it is. */
 static bool is_gruu(const struct sip_uri *u)
 {
 	return sip_uri_param(u, SPAN("gr")) != NULL;
@@ -42,11 +44,14 @@ static const char *home_of(const struct edge *e, const struct sip_uri *u)
 {
 	char user[DIR_NAME_MAX_BYTES + 1];
 	struct dir_user record;
-	struct span name;
-	if (u->scheme == SIP_SCHEME_OTHER || !u->user.p || sip_uri_user(u, &name) < 0 ||
-	    dir_resolve(e->records, name, time_wall_ms(), user, &record) < 0)
+	struct span name, pair, token;
+	if (u->scheme == SIP_SCHEME_OTHER || !u->user.p || sip_uri_user(u, &name) < 0)
 		return "";
-	return edge_home_named(e, record.home);
+	if (gruu_temporary(u, &pair, &token))
+		return edge_home_named(e, pair);
+	if (dir_resolve(e->records, name, time_wall_ms(), user, &record) < 0)
+		return "";
+	return edge_home_named(e, span_str(record.home));
 }
 
 /* The home whose word on the caller is needed first: who says to be one of ours, or hides who
@@ -76,12 +81,15 @@ static void not_found(struct edge *e, struct app_worker *w, const struct app_req
 }
 
 /* "<sip:TOKEN@edge;lr;ob;m=e1;leg=udp>": to either member of our pair, and which of them has
- * the connection. */
+ * the connection.  `ob` (RFC 5626 5.1): it is the phone's own, for we are its first hop; behind
+ * another proxy it says whether it keeps the phone's flow, in its own Path. */
 static struct span path_of(const struct edge *e, const struct app_worker *w,
-			   const struct sip_flow *f)
+			   const struct proxy_request *r)
 {
+	const struct sip_flow *f = &r->src;
 	const struct proxy_local *l = stack_local(w->stack, f->listener);
-	struct span token = app_flow_token(w, f, true);
+	bool first = app_has_one_via(r->msg);
+	struct span token = app_flow_token(w, f, first);
 	struct span transport = span_str(sip_transport_uri(f->transport)), none = SPAN("");
 	bool udp = f->transport == SIP_TRANSPORT_UDP;
 	char port[SPAN_DEC_MAX];
@@ -89,8 +97,8 @@ static struct span path_of(const struct edge *e, const struct app_worker *w,
 		return SPAN("");
 	return ARENA_JOIN(sip_arena(), SPAN("<sip:"), token, SPAN("@"), l->host, SPAN(":"),
 			  span_dec(l->port, port), udp ? none : SPAN(";transport="),
-			  udp ? none : transport, SPAN(";lr;ob;m="), span_str(e->self),
-			  SPAN(";leg="), transport, SPAN(">"));
+			  udp ? none : transport, first ? SPAN(";lr;ob;m=") : SPAN(";lr;m="),
+			  span_str(e->self), SPAN(";leg="), transport, SPAN(">"));
 }
 
 /* What goes in with a request from outside: credentials are the home's to check. */
@@ -103,7 +111,7 @@ static void link_opts(const struct edge *e, const struct app_worker *w,
 	if (!(q->marks & APP_MARK_INSIDER))
 		opts->strip = bit(SIP_HDR_P_ASSERTED_IDENTITY) | bit(SIP_HDR_REMOTE_PARTY_ID);
 	if (q->r->msg->method == SIP_REGISTER)
-		opts->path = path_of(e, w, &q->r->src);
+		opts->path = path_of(e, w, q->r);
 }
 
 /* The pair that the request goes to; "" when there is none.  *marks: ROUTED when it is the home
@@ -116,8 +124,9 @@ static const char *pair_for(const struct edge *e, const struct app_worker *w,
 	const char *pair = "";
 	if (q->r->msg->method == SIP_REGISTER) {
 		/* An unknown user is answered as one with a wrong password is: by a home. */
-		if (sip_msg_to(q->r->msg, &to) == 0)
-			pair = home_of(e, &to.uri);
+		if (sip_msg_to(q->r->msg, &to) < 0)
+			return "";
+		pair = home_of(e, &to.uri);
 		return *pair ? pair : edge_home_for(e, to.uri.user);
 	}
 	pair = caller_home(e, w, q);
@@ -137,8 +146,10 @@ static void by_link(struct edge *e, struct app_worker *w, const struct app_reque
 		not_found(e, w, q);
 		return;
 	}
-	if (cluster_member(e->cluster, span_str(pair), -1) < 0 &&
-	    edge_deliver_alone(e, w, q, now))
+	bool lives = cluster_member(e->cluster, span_str(pair), -1) >= 0;
+	if (!lives && !app_serve_waits(w->app, now) && edge_deliver_alone(e, w, q, now))
+		return;
+	if (lives && !(marks & APP_MARK_ROUTED) && edge_challenge(e, w, q, pair))
 		return;
 	edge_count(&e->to_home);
 	link_opts(e, w, q, &opts);
@@ -153,42 +164,4 @@ void edge_to_home(struct edge *e, struct app_worker *w, const struct app_request
 	}
 	edge_count(&e->to_home);
 	app_link(w, APP_HOME, q, now);
-}
-
-bool edge_to_phone(struct edge *e, struct app_worker *w, const struct app_request *q, msec now)
-{
-	const struct proxy_request *r = q->r;
-	struct proxy_target t = {.uri = r->uri_text,
-				 .q = 1000,
-				 .record_user = r->route_user,
-				 .has_flow = true,
-				 .flags = PROXY_TARGET_KEEP_URI};
-	struct proxy_opts opts = {.strip = bit(SIP_HDR_EAVES_LINK),
-				  .via_flow = app_via_token(w, &r->src)};
-	if (!r->src.node || r->own_routes != 1 || !r->route_user.n || r->user_of_dialog)
-		return false;
-	int rc = app_token_read(w->app, r->route_user, &t.flow);
-	if (rc == -ESTALE) {
-		app_defer(w, q);
-		return true;
-	}
-	if (rc == -ENOENT || (rc == 0 && t.flow.node && t.flow.node == r->src.node)) {
-		edge_count(&e->dialog.flow_failed);
-		app_reply(w, q, 430, "Flow Failed", SPAN(""));
-		return true;
-	}
-	if (rc < 0) {
-		edge_count(&e->dialog.flow_forged);
-		app_reply(w, q, 403, "Forged Flow Token", SPAN(""));
-		return true;
-	}
-	edge_count(&e->to_phone);
-	if (t.flow.node) { /* as it came: the branch that the phone sees is the same by both */
-		struct iovec iov = {(char *)(uintptr_t)r->msg->base, r->msg->len};
-		t.flow.leg = SIP_TRANSPORT_TCP;
-		stack_send(w->stack, &t.flow, &iov, 1, 0);
-		return true;
-	}
-	proxy_forward_stateless(stack_proxy(w->stack), r, &t, &opts, now);
-	return true;
 }

@@ -7,6 +7,7 @@
 #include "home/home_priv.h"
 
 #include "common/journal/journal.h"
+#include "common/poison/poison.h"
 #include "common/proxy/rebuild.h"
 
 #include <errno.h>
@@ -17,6 +18,16 @@ enum {
 	GONE_MS = 60 * 1000,  /* the end of a call is remembered so long */
 	BODY_MAX = 128 * 1024,
 	ARENA_BYTES = 512 * 1024,
+	AGAIN_MS = 100,
+	AWAITED_MS = 5000, /* how long callers are waited for: as messages for phones are */
+	AWAITED_MAX = 4096,
+};
+
+/* A call of a node's, whose caller is expected back. */
+struct home_awaited {
+	uint64_t key;
+	unsigned node;
+	msec since;
 };
 
 /* ---- writing ---- */
@@ -62,7 +73,7 @@ static void write_fork(void *arg, const struct proxy_fork *f, void (*done)(void 
 					 .expires_ms = wall + LIFE_MS,
 					 .body = bytes_span(body)};
 		*w = (struct written){.work.run = run_written,
-				      .stack = j->stack,
+				      .stack = j->worker->stack,
 				      .done = done,
 				      .done_arg = done_arg};
 		r = records_put(j->home->records, &v, 1, NULL, wall, on_written, w);
@@ -86,16 +97,26 @@ static void drop_fork(void *arg, uint64_t key)
 	records_put(j->home->records, &v, 1, NULL, wall, NULL, NULL);
 }
 
+static _Atomic uint32_t *held(struct home *h, uint64_t key)
+{
+	return &h->held.n[key >> (64 - HOME_HELD_BITS)];
+}
+
+static void hold_fork(void *arg, uint64_t key, bool is_held)
+{
+	struct home_journal *j = arg;
+	if (is_held)
+		atomic_fetch_add(held(j->home, key), 1);
+	else
+		atomic_fetch_sub(held(j->home, key), 1);
+}
+
 const struct proxy_journal *home_journal(struct home *h, struct app_worker *w)
 {
 	struct home_journal *j = &h->journal[w->index];
 	if (!h->cluster || cluster_partner(h->cluster, cluster_self(h->cluster)) < 0)
 		return NULL;
-	*j = (struct home_journal){
-		.home = h,
-		.stack = w->stack,
-		.ops = {.write = write_fork, .drop = drop_fork, .arg = j},
-	};
+	j->worker = w;
 	return &j->ops;
 }
 
@@ -112,25 +133,48 @@ static bool copy_body(void *arg, const struct record *rec)
 	return false;
 }
 
+/* Of the other member's, which may have died of it: the request, or what came in answer. */
+static bool is_poison(const struct app_worker *w, const struct proxy_fork *f)
+{
+	bool yes = stack_is_poison(w->stack, f->request) || stack_is_poison(w->stack, f->best);
+	for (unsigned i = 0; i < f->n; i++)
+		yes |= stack_is_poison(w->stack, f->v[i].response) ||
+		       stack_is_poison(w->stack, f->v[i].challenge);
+	return yes;
+}
+
+/* late: its caller has been waited for.  In an arena's scope of its own: many are taken over at
+ * once. */
 static int adopt(struct home *h, struct app_worker *w, struct span body,
-		 const struct sip_msg *why, msec now)
+		 const struct sip_msg *why, bool late, msec now)
 {
 	struct proxy_opts opts;
 	struct proxy_fork f;
 	struct arena a;
 	if (arena_init(&a, ARENA_BYTES) < 0)
 		return -ENOMEM;
+	struct arena_scope scope = arena_enter(sip_arena());
 	int r = journal_unpack(body, time_wall_ms(), &a, &f);
-	if (r == 0) {
+	bool accused = r == 0 && poison_begin_alone(f.request.p, f.request.n);
+	if (r == 0 && is_poison(w, &f))
+		r = -EPERM;
+	if (r == 0)
+		r = home_find_phones(h, w, &f);
+	if (r == 0 || (r == -EAGAIN && late)) {
 		opts = home_fork_hooks(h, w);
 		r = proxy_adopt(stack_proxy(w->stack), &f, why, &opts, now);
 	}
+	if (accused)
+		poison_end();
+	arena_leave(sip_arena(), scope);
 	arena_done(&a);
 	if (r == 0) {
 		home_count(&h->counters.forks_adopted);
 		log_event(LOG_INFO, "adopted", LOG_STR("why", why ? "message" : "node-dead"));
-	} else if (r != -EEXIST) {
-		log_event(LOG_WARN, "adopt-failed", LOG_STR("error", strerror(-r)));
+	} else if (r != -EEXIST && r != -EAGAIN && r != -EREMOTE) {
+		log_event(LOG_WARN, "adopt-failed",
+			  LOG_STR("error", r == -EPERM ? "it has crashed a process before"
+						       : strerror(-r)));
 	}
 	return r;
 }
@@ -143,7 +187,7 @@ bool home_adopt_for(struct home *h, struct app_worker *w, uint64_t key,
 		return false;
 	records_each(h->records, RECORD_FORK, key_span(&key), time_wall_ms(), copy_body, &c,
 		     NULL);
-	int r = c.body ? adopt(h, w, bytes_span(c.body), why, now) : -ENOENT;
+	int r = c.body ? adopt(h, w, bytes_span(c.body), why, false, now) : -ENOENT;
 	bytes_unref(c.body);
 	return r == 0;
 }
@@ -156,7 +200,8 @@ struct task {
 	struct app_worker *worker;
 	struct bytes *body; /* to be adopted by whose call it is; NULL: */
 	uint64_t key;	    /* to be let go; or all calls are */
-	bool all;
+	bool all, plain;    /* plain: `body` has keys to be let go */
+	unsigned node;	    /* of the body */
 };
 
 /* The worker that the call would be in: Call-ID decides. */
@@ -181,16 +226,54 @@ static bool is_mine(const struct app_worker *w, struct span body)
 	return mine;
 }
 
+/* False: there is no room. */
+static bool await(struct home *h, struct app_worker *w, uint64_t key, unsigned node, msec now)
+{
+	struct home_journal *j = &h->journal[w->index];
+	if (!j->awaited && !(j->awaited = malloc(AWAITED_MAX * sizeof(*j->awaited))))
+		return false;
+	if (j->nawaited == AWAITED_MAX)
+		return false;
+	j->worker = w;
+	if (!j->nawaited)
+		wheel_arm(loop_wheel(stack_loop(w->stack)), &j->again, now + AGAIN_MS);
+	j->awaited[j->nawaited++] = (struct home_awaited){key, node, now};
+	return true;
+}
+
+static void take_over(struct task *t, struct app_worker *w, msec now)
+{
+	struct span body = bytes_span(t->body);
+	if (is_mine(w, body) && adopt(t->home, w, body, NULL, false, now) == -EAGAIN &&
+	    !await(t->home, w, t->key, t->node, now))
+		adopt(t->home, w, body, NULL, true, now);
+}
+
+static void let_go_plain(struct proxy *p, struct span keys)
+{
+	uint64_t key;
+	for (; keys.n >= sizeof(key);
+	     keys = span_of(keys.p + sizeof(key), keys.n - sizeof(key))) {
+		memcpy(&key, keys.p, sizeof(key));
+		proxy_let_go_plain(p, key);
+	}
+}
+
 static void run_task(struct loop_work *work)
 {
 	struct task *t = container_of(work, struct task, work);
 	struct app_worker *w = t->worker;
-	if (t->all)
+	msec now = loop_now(stack_loop(w->stack));
+	if (t->all) {
 		proxy_let_go_all(stack_proxy(w->stack));
-	else if (!t->body)
+		t->home->journal[w->index].nawaited = 0;
+	} else if (t->plain) {
+		let_go_plain(stack_proxy(w->stack), bytes_span(t->body));
+	} else if (!t->body) {
 		proxy_let_go(stack_proxy(w->stack), t->key);
-	else if (is_mine(w, bytes_span(t->body)))
-		adopt(t->home, w, bytes_span(t->body), NULL, loop_now(stack_loop(w->stack)));
+	} else {
+		take_over(t, w, now);
+	}
 	bytes_unref(t->body);
 	free(t);
 }
@@ -217,26 +300,96 @@ void home_let_go_all(struct home *h)
 	post(h, &(struct task){.all = true});
 }
 
+void home_let_go_plain(struct home *h, struct span keys)
+{
+	struct task t = {.plain = true, .body = bytes_dup(keys)};
+	if (t.body)
+		post(h, &t);
+	bytes_unref(t.body);
+}
+
 struct orphans {
 	struct home *h;
-	uint32_t node;
+	unsigned node;
 };
 
 /* Under the lock of the records. */
 static bool gather(void *arg, const struct record *rec)
 {
 	struct orphans *o = arg;
-	struct bytes *body = rec->version.node == o->node ? bytes_dup(rec->body) : NULL;
-	if (body)
-		post(o->h, &(struct task){.body = body});
-	bytes_unref(body);
+	struct task t = {.node = o->node};
+	if (rec->version.node != o->node + 1 || rec->group.n != sizeof(t.key) ||
+	    !(t.body = bytes_dup(rec->body)))
+		return true;
+	memcpy(&t.key, rec->group.p, sizeof(t.key));
+	post(o->h, &t);
+	bytes_unref(t.body);
 	return true;
 }
 
 void home_adopt_all(struct home *h, unsigned node)
 {
-	struct orphans o = {h, node + 1};
+	struct orphans o = {h, node};
 	records_scan(h->records, RECORD_FORK, time_wall_ms(), gather, &o);
+}
+
+struct still {
+	unsigned node;
+	struct bytes *body;
+};
+
+static bool copy_still(void *arg, const struct record *rec)
+{
+	struct still *s = arg;
+	if (rec->version.node == s->node + 1)
+		s->body = bytes_dup(rec->body);
+	return false;
+}
+
+/* True: it is still waited for.  What another has gone on with, or whose node is back, is not
+ * ours to take over. */
+static bool try_again(const struct home_journal *j, const struct home_awaited *a, msec now)
+{
+	struct home *h = j->home;
+	struct still s = {.node = a->node};
+	bool late = now >= a->since + AWAITED_MS;
+	if (a->node != cluster_self(h->cluster) && cluster_alive(h->cluster, a->node))
+		return false;
+	records_each(h->records, RECORD_FORK, key_span(&a->key), time_wall_ms(), copy_still, &s,
+		     NULL);
+	bool waits =
+		s.body && adopt(h, j->worker, bytes_span(s.body), NULL, late, now) == -EAGAIN;
+	bytes_unref(s.body);
+	return waits && !late;
+}
+
+static void adopt_again(struct wheel_timer *t, msec now)
+{
+	struct home_journal *j = container_of(t, struct home_journal, again);
+	unsigned left = 0;
+	for (unsigned i = 0; i < j->nawaited; i++)
+		if (try_again(j, &j->awaited[i], now))
+			j->awaited[left++] = j->awaited[i];
+	j->nawaited = left;
+	if (left)
+		wheel_arm(loop_wheel(stack_loop(j->worker->stack)), t, now + AGAIN_MS);
+}
+
+void home_fork_start(struct home *h)
+{
+	for (unsigned i = 0; i < STACK_WORKERS_MAX; i++) {
+		struct home_journal *j = &h->journal[i];
+		j->home = h;
+		j->ops = (struct proxy_journal){
+			.write = write_fork, .drop = drop_fork, .holds = hold_fork, .arg = j};
+		wheel_timer_init(&j->again, adopt_again);
+	}
+}
+
+void home_fork_stop(struct home *h)
+{
+	for (unsigned i = 0; i < STACK_WORKERS_MAX; i++)
+		free(h->journal[i].awaited);
 }
 
 struct last {
@@ -252,7 +405,9 @@ static bool see(void *arg, const struct record *rec)
 	return false;
 }
 
-/* The other member has written to a call that is perhaps ours: it goes on with it. */
+/* The other member has written to a call that is perhaps ours: it goes on with it.  It has our
+ * record of it then, which came after the call was held here; its own calls, which are all but
+ * a few, cost the workers nothing. */
 void home_fork_changed(void *arg, uint8_t kind, struct span group)
 {
 	struct home *h = arg;
@@ -261,6 +416,8 @@ void home_fork_changed(void *arg, uint8_t kind, struct span group)
 	if (group.n != sizeof(key) || !h->cluster)
 		return;
 	memcpy(&key, group.p, sizeof(key));
+	if (!atomic_load(held(h, key)))
+		return;
 	records_each(h->records, kind, group, time_wall_ms(), see, &l, NULL);
 	if (l.found && l.node != cluster_self(h->cluster) + 1)
 		post(h, &(struct task){.key = key});

@@ -4,6 +4,8 @@
  */
 #include "home/home_priv.h"
 
+#include "common/flow/gruu.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,8 @@ static struct home *home_free(struct home *h)
 {
 	if (!h)
 		return NULL;
+	home_fork_stop(h);
+	home_phones_stop(h);
 	reg_free(h->reg);
 	guard_free(h->guard);
 	auth_free(h->auth);
@@ -32,6 +36,7 @@ static struct reg_conf reg_conf_from(const struct home *h, const struct conf *c)
 	r.contact_bytes = c->registrar.contact_bytes;
 	r.flow_timer_s = c->registrar.flow_timer_s;
 	r.service_route = c->registrar.service_route;
+	r.pair = h->pair;
 	r.no_gruu = !c->registrar.gruu;
 	r.no_outbound = !c->registrar.outbound;
 	r.path_strict = c->registrar.path_strict;
@@ -41,17 +46,20 @@ static struct reg_conf reg_conf_from(const struct home *h, const struct conf *c)
 
 static bool flow_alive(void *arg, const struct sip_flow *f)
 {
-	return app_flow_alive(arg, f);
+	const struct home *h = arg;
+	return app_flow_alive(h->app, f);
 }
 
-/* A user who is gone has no devices: whoever gets the name later is somebody else. */
+/* A user who is gone has no devices: whoever gets the name later is somebody else. Both members
+ * of the pair see to it, and one of them tells; what it did not come to, comparison finds. */
 static void user_changed(void *arg, uint8_t kind, struct span user)
 {
 	struct home *h = arg;
 	uint64_t wall = time_wall_ms();
+	struct record_version gone;
 	(void)kind;
-	if (h->reg && records_each(h->records, RECORD_USER, user, wall, NULL, NULL, NULL) == 0)
-		reg_drop(h->reg, user, span_of(NULL, 0), wall, NULL, NULL);
+	if (h->reg && records_each(h->records, RECORD_USER, user, wall, NULL, NULL, &gone) == 0)
+		reg_forget(h->reg, user, gone, home_is_active(h), wall);
 }
 
 static int wire(struct home *h, const struct app_services *sv)
@@ -61,7 +69,10 @@ static int wire(struct home *h, const struct app_services *sv)
 	struct mac_key reg_key = mac_derive_key(sv->secret, "registrar");
 	struct auth_conf ac = auth_conf_default;
 	struct guard_conf gc = guard_conf_default;
-	struct reg_ops ops = {.flow_alive = flow_alive, .arg = sv->app};
+	struct reg_ops ops = {
+		.flow_alive = flow_alive, .flow_elsewhere = home_elsewhere, .arg = h};
+	h->app = sv->app;
+	h->boot = sv->boot;
 	h->records = sv->records;
 	h->dead_ms = c->cluster.dead_ms;
 	if (!app_has_role(sv->app, APP_EDGE)) {
@@ -86,21 +97,16 @@ static int wire(struct home *h, const struct app_services *sv)
 	h->reg = reg_new(&rc, &ops, sv->records, &reg_key, sv->boot);
 	if (!h->auth || !h->guard || !h->reg)
 		return -ENOMEM;
-	h->app = sv->app;
 	records_watch(h->records, RECORD_USER, user_changed, h);
 	records_watch(h->records, RECORD_FORK, home_fork_changed, h);
-	return home_pair_start(h);
+	int r = home_phones_start(h);
+	return r < 0 ? r : home_pair_start(h);
 }
 
 static int home_start(const struct app_services *sv, void **ret_state, char *ret_error)
 {
 	struct home *h = calloc(1, sizeof(*h));
 	int r = h ? wire(h, sv) : -ENOMEM;
-	if (r == 0 && !app_has_role(sv->app, APP_EDGE) && !sv->cluster) {
-		home_free(h);
-		snprintf(ret_error, 256, "a home is a node of a cluster: set cluster.node");
-		return -EINVAL;
-	}
 	if (r < 0) {
 		home_free(h);
 		snprintf(ret_error, 256, "home: %s", strerror(-r));
@@ -158,7 +164,7 @@ static bool from_is(struct home *h, const struct app_worker *w, const struct app
 
 static bool prove(struct home *h, struct app_worker *w, struct app_request *q, msec now)
 {
-	if (!home_authenticate(h, w, q, AUTH_PROXY, &q->user, now))
+	if (!home_authenticate(h, w, q, AUTH_PROXY, &q->user, NULL, now))
 		return false;
 	if (!from_is(h, w, q)) {
 		home_count(&h->counters.identity_refused);
@@ -204,9 +210,11 @@ static bool is_elsewhere(struct home *h, const struct app_request *q)
 {
 	char user[DIR_NAME_MAX_BYTES + 1];
 	struct dir_user u;
-	struct span name;
+	struct span name, pair, token;
 	if (!h->cluster || (q->marks & APP_MARK_ROUTED) || sip_uri_user(&q->r->uri, &name) < 0)
 		return false;
+	if (gruu_temporary(&q->r->uri, &pair, &token))
+		return pair.n && !span_eq(pair, span_str(h->pair));
 	return dir_resolve(h->records, name, time_wall_ms(), user, &u) >= 0 &&
 	       strcmp(u.home, h->pair) != 0;
 }
@@ -219,7 +227,7 @@ static void home_request(void *state, struct app_worker *w, const struct app_req
 	bool own = ours(w, &q.r->uri) && !q.r->has_route;
 	if (h->cluster)
 		q.marks = app_marks_of(w, in);
-	if (at_the_front(h, w, &q, own, now))
+	if (home_to_phone(h, w, &q, now) || at_the_front(h, w, &q, own, now))
 		return;
 	if (q.r->msg->method == SIP_REGISTER && own) {
 		home_register(h, w, &q, now);
@@ -245,7 +253,8 @@ static void home_ack(void *state, struct app_worker *w, const struct app_request
 	if (h->cluster) {
 		struct proxy_opts opts;
 		q.marks = app_marks_of(w, in);
-		if (app_by_flow(w, &q, &h->dialog, now))
+		if (home_to_phone(h, w, &q, now) || app_by_flow(w, &q, &h->dialog, now) ||
+		    app_to_next_pair(w, &q, now))
 			return;
 		if (!own && (q.marks & APP_MARK_IN_DIALOG)) {
 			app_forward_opts(w, &q, false, &opts);
@@ -262,8 +271,7 @@ static void home_ack(void *state, struct app_worker *w, const struct app_request
 	home_route_ack(h, w, &q, now);
 }
 
-/* What we forwarded without a transaction is cancelled in the same way; what the other member
- * of our pair forwarded with one, by rebuilding it. */
+/* What we forwarded without a transaction is cancelled in the same way. */
 static enum stack_found home_cancel(void *state, struct app_worker *w,
 				    const struct app_request *in, msec now)
 {
@@ -273,10 +281,11 @@ static enum stack_found home_cancel(void *state, struct app_worker *w,
 	if (!h->cluster)
 		return STACK_UNKNOWN;
 	q.marks = app_marks_of(w, in);
-	if (app_by_flow(w, &q, &h->dialog, now))
+	if (home_to_phone(h, w, &q, now) || app_by_flow(w, &q, &h->dialog, now) ||
+	    app_to_next_pair(w, &q, now))
 		return STACK_DONE;
 	if (own && !is_elsewhere(h, &q))
-		return home_rebuild_cancel(h, w, &q, now);
+		return home_cancel_unknown(h, w, &q, now);
 	home_to_edge(h, w, &q, now);
 	return STACK_DONE;
 }
@@ -307,9 +316,24 @@ static void home_metrics(void *state, struct metrics_out *o)
 	metrics_counter(o, "forks_adopted_total",
 			"Calls to several devices taken over from the other member",
 			c->forks_adopted);
+	metrics_counter(o, "home_to_phone_total",
+			"Requests of this pair for phones that another member has made",
+			h->dialog.to_phone);
+	metrics_counter(o, "home_in_dialog_total", "Requests inside a dialog",
+			h->dialog.in_dialog);
+	metrics_counter(o, "home_flow_failed_total", "Requests for phones whose flow is gone",
+			h->dialog.flow_failed);
+	metrics_counter(o, "home_flow_forged_total",
+			"Requests with flow tokens that we did not write",
+			h->dialog.flow_forged);
 	metrics_counter(o, "responses_handed_total",
 			"Responses given to the other member, which has sent their request",
 			c->handed);
+	metrics_counter(o, "cancels_handed_total",
+			"CANCEL requests given to the other member, which may have their call",
+			c->cancels_handed);
+	metrics_counter(o, "cancels_unknown_total", "CANCEL requests of no call",
+			c->cancels_unknown);
 	metrics_counter(o, "registers_total", "REGISTER requests that were authenticated",
 			c->registers);
 	metrics_counter(o, "registered_total", "Bindings made", r.registered);
@@ -330,6 +354,7 @@ static const struct app_role home_role = {
 	.ack = home_ack,
 	.cancel = home_cancel,
 	.response = home_response,
+	.phones = home_phones,
 	.node_changed = home_node_changed,
 	.serving = home_serving,
 	.notice = home_notice,

@@ -57,15 +57,16 @@ bool home_may_call_out(struct home *h, const struct app_worker *w, const struct 
 struct key_lookup {
 	struct records *records;
 	uint64_t wall_ms;
+	struct dir_user user; /* as last found */
 };
 
 static bool find_keys(void *arg, struct span name, struct auth_ha1 *ret)
 {
-	const struct key_lookup *l = arg;
-	struct dir_user u;
-	if (dir_user_get(l->records, name, l->wall_ms, &u) < 0 || (u.flags & DIR_DISABLED))
+	struct key_lookup *l = arg;
+	if (dir_user_get(l->records, name, l->wall_ms, &l->user) < 0 ||
+	    (l->user.flags & DIR_DISABLED))
 		return false;
-	*ret = u.ha1;
+	*ret = l->user.ha1;
 	return true;
 }
 
@@ -109,13 +110,23 @@ static bool refuse_locked(struct home *h, struct app_worker *w, const struct app
 	return true;
 }
 
+static bool proven(const struct key_lookup *keys, struct span name, struct span *ret_name,
+		   struct dir_user *ret)
+{
+	*ret_name = name;
+	if (ret)
+		*ret = keys->user;
+	return true;
+}
+
 bool home_authenticate(struct home *h, struct app_worker *w, const struct app_request *q,
-		       enum auth_side side, struct span *ret_user, msec now)
+		       enum auth_side side, struct span *ret_name, struct dir_user *ret,
+		       msec now)
 {
 	struct span user = {NULL, 0};
 	if (refuse_locked(h, w, q, nobody, now))
 		return false;
-	struct key_lookup keys = {h->records, home_wall_ms(now)};
+	struct key_lookup keys = {.records = h->records, .wall_ms = home_wall_ms(now)};
 	enum auth_result r = auth_check(h->auth, q->r->msg, side, &q->r->src.remote, find_keys,
 					&keys, keys.wall_ms, &user);
 	/* Right or wrong, the answer is the same. */
@@ -125,8 +136,7 @@ bool home_authenticate(struct home *h, struct app_worker *w, const struct app_re
 	case AUTH_OK:
 		guard_passed(h->guard, &q->r->src.remote, nobody, now);
 		guard_passed(h->guard, &q->r->src.remote, user, now);
-		*ret_user = user;
-		return true;
+		return proven(&keys, user, ret_name, ret);
 	case AUTH_REPEAT:
 		/* REGISTER is idempotent and keeps no transaction: its retransmission is
 		 * answered again.  Of another request, in a cluster, it may have been the other
@@ -134,10 +144,8 @@ bool home_authenticate(struct home *h, struct app_worker *w, const struct app_re
 		 * it is, a retransmission, with the same branch.  Else the answer, one without
 		 * a transaction, was lost: stale, since the password is right and needs no
 		 * asking for. */
-		if (side == AUTH_UAS || h->cluster) {
-			*ret_user = user;
-			return true;
-		}
+		if (side == AUTH_UAS || h->cluster)
+			return proven(&keys, user, ret_name, ret);
 		challenge(h, w, q, side, true, now);
 		return false;
 	case AUTH_NONE:

@@ -9,20 +9,48 @@
 
 enum {
 	LOOK_MS = 20,
-	LATE_MS = 250,	  /* how long a node is silent is told with the bus's last event */
-	RETURN_MS = 5000, /* nodes that were cut off from us are heard again one by one: half a
-			   * second between two attempts of the bus, three for a handshake */
+	LATE_MS = 250, /* how long a node is silent is told with the bus's last event */
 };
+
+bool home_is_active(const struct home *h)
+{
+	return !h->cluster || cluster_member(h->cluster, span_str(h->pair), -1) ==
+				      (int)cluster_self(h->cluster);
+}
+
+bool home_of_our_pair(const struct home *h, uint16_t node)
+{
+	unsigned self = cluster_self(h->cluster);
+	int from = (int)node - 1;
+	return from >= 0 && (from == (int)self || from == cluster_partner(h->cluster, self));
+}
+
+static void tell_partner(const struct home *h, unsigned kind, struct span body)
+{
+	int partner = cluster_partner(h->cluster, cluster_self(h->cluster));
+	if (partner >= 0 && cluster_alive(h->cluster, (unsigned)partner))
+		cluster_tell(h->cluster, partner, kind, body);
+}
 
 static void tell_use(void *arg, struct span use)
 {
-	const struct home *h = arg;
-	int partner = cluster_partner(h->cluster, cluster_self(h->cluster));
-	if (partner >= 0 && cluster_alive(h->cluster, (unsigned)partner))
-		cluster_tell(h->cluster, partner, APP_NOTICE_NONCE, use);
+	tell_partner(arg, APP_NOTICE_NONCE, use);
+}
+
+void home_tell_rebuilt(struct home *h, uint64_t key)
+{
+	tell_partner(h, APP_NOTICE_REBUILT, span_of((const char *)&key, sizeof(key)));
 }
 
 /* ---- which of the two is cut off? ---- */
+
+/* The bus hears of it, whatever has become of a link. */
+static bool is_heard(const struct home *h, unsigned node)
+{
+	struct cluster_node_state state;
+	cluster_node_state(h->cluster, node, &state);
+	return state.alive || state.suspected;
+}
 
 /* Who hears of an edge after it has lost the other member is not the one that is cut off: the
  * calls are its. */
@@ -46,7 +74,7 @@ static void look(struct wheel_timer *t, msec now)
 	struct home *h = container_of(t, struct home, orphans.timer);
 	struct loop *l = stack_loop(app_worker_at(h->app, 0)->stack);
 	int partner = cluster_partner(h->cluster, cluster_self(h->cluster));
-	if (!an_edge_was_heard(h, h->orphans.since, now)) {
+	if (is_heard(h, (unsigned)partner) || !an_edge_was_heard(h, h->orphans.since, now)) {
 		wheel_arm(loop_wheel(l), t, now + LOOK_MS);
 		return;
 	}
@@ -58,7 +86,7 @@ static void look(struct wheel_timer *t, msec now)
 struct seen {
 	struct loop_work work;
 	struct home *home;
-	bool of_partner, partner_lives, any_lives;
+	bool of_partner, partner_lives, any_heard;
 };
 
 static void note(struct home_orphans *o, const struct seen *s, msec now)
@@ -69,11 +97,11 @@ static void note(struct home_orphans *o, const struct seen *s, msec now)
 		o->waiting = true;
 		o->since = now + LATE_MS;
 	}
-	if (!s->any_lives)
+	if (!s->any_heard)
 		o->apart = true;
 	else if (o->apart)
-		o->since = now + RETURN_MS; /* the other member may be the next */
-	o->apart &= !s->any_lives;
+		o->since = now + APP_RETURN_MS; /* the other member may be the next */
+	o->apart &= !s->any_heard;
 }
 
 static void run_seen(struct loop_work *work)
@@ -90,26 +118,32 @@ static void run_seen(struct loop_work *work)
 	free(s);
 }
 
-static bool any_lives(const struct home *h)
+static bool any_is_heard(const struct home *h)
 {
 	const struct cluster_node *v;
 	unsigned n = cluster_nodes(h->cluster, &v);
 	for (unsigned i = 0; i < n; i++)
-		if (i != cluster_self(h->cluster) && cluster_alive(h->cluster, i))
+		if (i != cluster_self(h->cluster) && is_heard(h, i))
 			return true;
 	return false;
 }
 
-/* Who loses all in one cut, the other member too, is the one that is cut off: the other one
+/* The members have been apart: each tells what it took meanwhile, and takes what is no older.
+ * A process that has just been started cannot know what it took before, nor whether it has been
+ * told of all: it asks anew for credentials with nonces of before its start.
+ *
+ * Who loses all in one cut, the other member too, is the one that is cut off: the other one
  * hears of the edges and goes on with the calls.  Whose partner has long been dead has them. */
 static void note_loss(struct home *h, bool of_partner, bool partner_lives, bool any)
 {
 	msec now = time_now();
-	if (of_partner && partner_lives)
-		/* What it could not tell us while it was away, it will not. */
-		auth_share_since(h->auth, time_wall_ms());
-	else if (of_partner)
+	if (of_partner && partner_lives) {
+		if (h->partner_met)
+			auth_share_again(h->auth, time_wall_ms());
+		h->partner_met = true;
+	} else if (of_partner) {
 		h->partner_lost = now;
+	}
 	if (!any && now <= h->partner_lost + 2 * h->dead_ms)
 		home_let_go_all(h);
 }
@@ -124,8 +158,8 @@ void home_node_changed(void *state, unsigned node)
 				  .home = h,
 				  .of_partner = (int)node == partner,
 				  .partner_lives = cluster_alive(h->cluster, (unsigned)partner),
-				  .any_lives = any_lives(h)};
-	note_loss(h, seen.of_partner, seen.partner_lives, seen.any_lives);
+				  .any_heard = any_is_heard(h)};
+	note_loss(h, seen.of_partner, seen.partner_lives, seen.any_heard);
 	struct seen *s = malloc(sizeof(*s));
 	if (!s)
 		return; /* what comes for a call of the partner's will lead to it */
@@ -145,16 +179,18 @@ void home_serving(void *state)
 int home_pair_start(struct home *h)
 {
 	wheel_timer_init(&h->orphans.timer, look);
+	home_fork_start(h);
 	return h->cluster ? auth_share(h->auth, tell_use, h, time_wall_ms()) : 0;
 }
 
 void home_notice(void *state, unsigned node, unsigned kind, struct span body)
 {
 	struct home *h = state;
-	if (!h->cluster || kind != APP_NOTICE_NONCE ||
-	    (int)node != cluster_partner(h->cluster, cluster_self(h->cluster)))
+	if (!h->cluster || (int)node != cluster_partner(h->cluster, cluster_self(h->cluster)))
 		return;
-	for (; body.n >= AUTH_USE_BYTES;
+	if (kind == APP_NOTICE_REBUILT)
+		home_let_go_plain(h, body);
+	for (; kind == APP_NOTICE_NONCE && body.n >= AUTH_USE_BYTES;
 	     body = span_of(body.p + AUTH_USE_BYTES, body.n - AUTH_USE_BYTES))
 		auth_use_of_other(h->auth, span_of(body.p, AUTH_USE_BYTES));
 }

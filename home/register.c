@@ -153,6 +153,13 @@ static int aor_of(struct home *h, const struct app_worker *w, const struct sip_m
 	return home_user_of(h, w, &to.uri, ret_aor);
 }
 
+/* The edge does not know him yet, or has not heard that he has moved: what is bound here no
+ * edge would take. */
+static bool is_of_other_homes(const struct home *h, const struct dir_user *u)
+{
+	return h->cluster && strcmp(u->home, h->pair) != 0;
+}
+
 static void bind_aor(struct home *h, struct app_worker *w, const struct app_request *q,
 		     struct span aor, msec now)
 {
@@ -173,11 +180,12 @@ static void bind_aor(struct home *h, struct app_worker *w, const struct app_requ
 void home_register(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
 {
 	struct span who, aor, lines;
+	struct dir_user user;
 	if (requires_unknown(q->r->msg, &lines)) {
 		app_reply(w, q, 420, NULL, lines);
 		return;
 	}
-	if (!home_authenticate(h, w, q, AUTH_UAS, &who, now))
+	if (!home_authenticate(h, w, q, AUTH_UAS, &who, &user, now))
 		return;
 	home_count(&h->counters.registers);
 	if (aor_of(h, w, q->r->msg, who, &aor) < 0) {
@@ -188,6 +196,15 @@ void home_register(struct home *h, struct app_worker *w, const struct app_reques
 		home_count(&h->counters.identity_refused);
 		log_event(LOG_INFO, "register-foreign", LOG_S("user", who), LOG_S("aor", aor));
 		app_reply(w, q, 403, "Not Your Address Of Record", SPAN(""));
+		return;
+	}
+	if (is_of_other_homes(h, &user)) {
+		/* The edge will know in a moment; a phone that is told to come straight to us
+		 * will not, before somebody tells it. */
+		log_event(LOG_INFO, "register-elsewhere", LOG_S("user", aor));
+		app_reply(w, q, 503, NULL,
+			  q->r->src.node ? SPAN("Retry-After: 2\r\n")
+					 : SPAN("Retry-After: 60\r\n"));
 		return;
 	}
 	bind_aor(h, w, q, aor, now);

@@ -133,61 +133,15 @@ static const struct proxy_hooks hooks_outsider = {.flow_failed = flow_failed};
 static const struct proxy_hooks hooks_insider = {.flow_failed = flow_failed,
 						 .may_follow = may_follow};
 
-/* The way through the cluster to a phone that registered at the edge: to the member that has
- * its connection, as the edge wrote into the Path, or to the other one. */
-static bool by_edge(const struct home *h, const struct app_worker *w, struct span route,
-		    struct sip_flow *ret)
-{
-	const char *pair = h->cluster ? app_edge_pair(w->app) : NULL;
-	struct sip_nameaddr na;
-	struct span rest, first = proxy_first_value(route, &rest);
-	if (!pair || sip_nameaddr_parse(first, &na) < 0)
-		return false;
-	const struct sip_param *m = sip_uri_param(&na.uri, SPAN("m"));
-	const struct sip_param *leg = sip_uri_param(&na.uri, SPAN("leg"));
-	int node = m ? cluster_node_by_name(h->cluster, m->value) : -1;
-	if (node < 0)
-		return false;
-	/* Nobody there: the transaction repeats itself until somebody is. */
-	if (app_node_flow(w, pair, node, SIP_TRANSPORT_NONE, ret) < 0)
-		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP,
-					 .node = (uint16_t)(node + 1)};
-	ret->leg = leg ? sip_transport_parse(leg->value) : SIP_TRANSPORT_UDP;
-	return true;
-}
-
-static struct proxy_target way_to(const struct home *h, const struct app_worker *w,
-				  const struct reg_target *t)
-{
-	struct proxy_target r = {.uri = t->uri,
-				 .route = t->route,
-				 .q = t->q,
-				 .has_flow = t->has_flow,
-				 .flow = t->flow,
-				 .flags = t->spare ? PROXY_TARGET_SPARE : 0,
-				 .tag = t->tag};
-	if (t->route.n && by_edge(h, w, t->route, &r.flow))
-		r.has_flow = true;
-	return r;
-}
-
 static struct proxy_target target_of(const struct home *h, const struct app_worker *w,
 				     const struct app_request *q, const struct reg_target *t)
 {
-	struct proxy_target r = way_to(h, w, t);
+	struct proxy_target r = home_way_to(h, w, t);
 	if (t->has_flow && proxy_makes_dialog(q->r))
-		r.record_user = app_flow_token(w, &t->flow, t->reg_id != 0);
+		r.record_user = home_phone_token(w, t);
 	if (q->r->msg->method == SIP_MESSAGE)
 		r.q = 1000;
 	return r;
-}
-
-/* Responses find the way back through the cluster by the token of the link. */
-static void add_link(const struct home *h, const struct app_worker *w,
-		     const struct app_request *q, struct proxy_opts *opts)
-{
-	if (h->cluster && q->r->src.node)
-		opts->via_flow = app_via_token(w, &q->r->src);
 }
 
 void home_to_edge(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
@@ -202,8 +156,10 @@ void home_to_edge(struct home *h, struct app_worker *w, const struct app_request
 	/* The edge asserts the identity where it goes out: it is told who it is. */
 	plain.marks &= ~(uint32_t)APP_MARK_AUTHENTICATED;
 	app_forward_opts(w, &plain, true, &opts);
-	/* Neither can be asked for a proof; they follow an INVITE that was. */
-	if (q->r->msg->method == SIP_CANCEL || q->r->msg->method == SIP_ACK)
+	/* Neither can be asked for a proof; they follow an INVITE that was.  An ACK to others
+	 * is let out along its dialog's route alone. */
+	bool to_ours = app_is_ours(w, q->r) && !q->r->has_route;
+	if (q->r->msg->method == SIP_CANCEL || (q->r->msg->method == SIP_ACK && to_ours))
 		marks |= APP_MARK_INSIDER;
 	app_to_pair(w, q, app_edge_pair(w->app), q->r->src.node ? q->r->src.node - 1 : -1,
 		    marks, &opts, now);
@@ -216,7 +172,7 @@ static void fork_opts(struct home *h, struct app_worker *w, const struct app_req
 	for (int i = 0; i < c->n; i++)
 		v[i] = target_of(h, w, q, &c->v[i]);
 	app_forward_opts(w, q, false, opts);
-	add_link(h, w, q, opts);
+	opts->via_flow = app_way_back(w, &q->r->src);
 	opts->journal = home_journal(h, w);
 	opts->hooks = w->conf->proxy.recurse && home_may_call_out(h, w, q) ? &hooks_insider
 									   : &hooks_outsider;
@@ -264,7 +220,7 @@ void home_route_ack(struct home *h, struct app_worker *w, const struct app_reque
 		return;
 	t = target_of(h, w, q, &c.v[0]);
 	app_forward_opts(w, q, false, &opts);
-	add_link(h, w, q, &opts);
+	opts.via_flow = app_way_back(w, &q->r->src);
 	proxy_forward_stateless(stack_proxy(w->stack), q->r, &t, &opts, now);
 }
 
@@ -283,13 +239,12 @@ enum stack_found home_rebuild_cancel(struct home *h, struct app_worker *w,
 	struct proxy_target t[REG_CONTACTS_MAX];
 	struct proxy_opts opts;
 	struct callee c;
-	if (home_adopt_for(h, w, proxy_request_key(p, q->r), q->r->msg, now))
-		return STACK_AGAIN;
 	if (find_callee(h, w, q, &c))
 		return STACK_UNKNOWN;
 	fork_opts(h, w, q, &c, t, &opts);
 	if (proxy_rebuild_from_cancel(p, q->r, t, (unsigned)c.n, &opts, now) < 0)
 		return STACK_UNKNOWN;
+	home_tell_rebuilt(h, proxy_request_key(p, q->r));
 	log_event(LOG_INFO, "rebuilt", LOG_STR("from", "CANCEL"), LOG_S("user", c.user),
 		  LOG_S("call-id", q->r->msg->call_id));
 	return STACK_DONE;
@@ -303,14 +258,29 @@ static enum stack_found answer_of_one(struct home *h, uint64_t tag)
 	return reg_devices_beside(h->reg, tag, time_wall_ms()) > 1 ? STACK_DONE : STACK_UNKNOWN;
 }
 
-/* What a device answers goes to our service address, and whoever moves that does not ask where
- * the transaction is: while the other member serves it is there, or is made there.  What a node
- * sends us is for us. */
-static bool hand_over(struct home *h, struct app_worker *w, const struct sip_msg *m,
-		      const struct sip_flow *src)
+/* A caller on a stream that is here, or is expected here: the transaction was where his
+ * connection was.  If that process lives all the same, its answers would find no way to him. */
+static bool caller_is_ours(const struct app_worker *w, struct span token)
 {
-	int other = cluster_partner(h->cluster, cluster_self(h->cluster));
-	if (src->node || other < 0 || !cluster_serving(h->cluster, (unsigned)other))
+	struct sip_flow f;
+	int r = token.n ? app_token_read(w->app, token, &f) : -ENOENT;
+	return r == -ESTALE || (r == 0 && !f.node && sip_transport_reliable(f.transport));
+}
+
+/* What a device answers goes to our service address, and whoever moves that does not ask where
+ * the transaction is: while the other member serves it is there, or is made there.  Of an edge,
+ * which mostly knows who has sent the request, it is for us; but where nobody would begin a
+ * transaction anew it is better asked than lost. */
+static bool hand_over(struct home *h, struct app_worker *w, const struct sip_msg *m,
+		      const struct sip_flow *src, struct span token)
+{
+	int self = (int)cluster_self(h->cluster),
+	    other = cluster_partner(h->cluster, (unsigned)self);
+	int from = (int)src->node - 1;
+	bool is_for_us =
+		from >= 0 && (m->method == SIP_INVITE || from == self || from == other);
+	if (is_for_us || other < 0 || !cluster_serving(h->cluster, (unsigned)other) ||
+	    caller_is_ours(w, token))
 		return false;
 	app_hand_to_node(w, m, src, (unsigned)other);
 	home_count(&h->counters.handed);
@@ -330,7 +300,7 @@ enum stack_found home_response(void *state, struct app_worker *w, const struct s
 	struct reg_target found;
 	if (!h->cluster || !proxy_response_is_ours(p, m, top, &origin) || !origin.tag)
 		return STACK_UNKNOWN;
-	if (!again && hand_over(h, w, m, src))
+	if (!again && hand_over(h, w, m, src, origin.token))
 		return STACK_DONE;
 	if (m->method != SIP_INVITE)
 		return answer_of_one(h, origin.tag);
@@ -338,9 +308,10 @@ enum stack_found home_response(void *state, struct app_worker *w, const struct s
 		return STACK_AGAIN;
 	bool known = reg_target_of(h->reg, origin.tag, time_wall_ms(), &found);
 	if (known)
-		target = way_to(h, w, &found);
+		target = home_way_to(h, w, &found);
 	if (proxy_rebuild_from_response(p, m, top, src, known ? &target : NULL, &opts, now) < 0)
 		return STACK_UNKNOWN;
+	home_tell_rebuilt(h, origin.key);
 	log_event(LOG_INFO, "rebuilt", LOG_STR("from", "response"), LOG_N("status", m->status),
 		  LOG_S("call-id", m->call_id));
 	return STACK_DONE;

@@ -23,11 +23,15 @@ struct admin *admin_new(struct loop *l, const char *socket_path, const char *htt
 		errno = ENOMEM;
 		return NULL;
 	}
+	list_init(&a->later);
 	a->loop = l;
 	a->metrics = m;
 	a->healthy = healthy;
 	a->healthy_arg = healthy_arg;
-	r = admin_socket_start(a, socket_path, ret_error);
+	a->gate = admin_gate_new(l);
+	r = a->gate ? admin_socket_start(a, socket_path, ret_error) : -ENOMEM;
+	if (!a->gate)
+		snprintf(ret_error, 256, "out of memory");
 	if (r == 0 && http)
 		r = admin_http_start(a, http, ret_error);
 	if (r < 0) {
@@ -42,6 +46,7 @@ void admin_free(struct admin *a)
 {
 	if (!a)
 		return;
+	admin_later_stop(a);
 	admin_port_stop(&a->socket);
 	admin_port_stop(&a->http);
 	if (a->socket_path)
@@ -112,23 +117,88 @@ bool admin_args_fit(const struct admin_command *c, int argc)
 	return argc >= least && argc <= most;
 }
 
-void admin_help(const struct admin *a, struct admin_reply *r)
+/* Is what was typed the beginning of the name? */
+static bool begins(const char *name, int argc, char **argv)
 {
+	for (int i = 0; i < argc; i++) {
+		size_t n = strlen(argv[i]);
+
+		if (strncmp(name, argv[i], n) != 0 || (i + 1 < argc && name[n] != ' '))
+			return false;
+		name += n + (i + 1 < argc);
+	}
+	return true;
+}
+
+static void list_one(const struct admin_command *c, struct admin_reply *r)
+{
+	bool args = c->args && *c->args;
+	int n = (int)strlen(c->name) + (args ? (int)strlen(c->args) + 1 : 0);
+
+	admin_printf(r, "%s%s%s%*s  %s%s\n", c->name, args ? " " : "", args ? c->args : "",
+		     n < 36 ? 36 - n : 0, "", c->help ? c->help : "",
+		     c->secret ? " (password from stdin)"
+		     : c->bulk ? " (from stdin)"
+			       : "");
+}
+
+/* Those that begin so; how many there are. */
+static unsigned list_some(const struct admin *a, int argc, char **argv, struct admin_reply *r)
+{
+	unsigned n = 0;
+
 	for (unsigned t = 0; t < a->ntables; t++) {
 		for (unsigned i = 0; i < a->table[t].n; i++) {
-			const struct admin_command *c = &a->table[t].v[i];
-			bool args = c->args && *c->args;
-			int n = (int)strlen(c->name) + (args ? (int)strlen(c->args) + 1 : 0);
-
-			admin_printf(r, "%s%s%s%*s  %s%s\n", c->name, args ? " " : "",
-				     args ? c->args : "", n < 36 ? 36 - n : 0, "",
-				     c->help ? c->help : "",
-				     c->secret ? " (password from stdin)"
-				     : c->bulk ? " (from stdin)"
-					       : "");
+			if (!begins(a->table[t].v[i].name, argc, argv))
+				continue;
+			if (r)
+				list_one(&a->table[t].v[i], r);
+			n++;
 		}
 	}
-	admin_printf(r, "%-36s  this list\n", "help");
+	return n;
+}
+
+static void list_all(const struct admin *a, struct admin_reply *r)
+{
+	list_some(a, 0, NULL, r);
+	admin_printf(r, "%-36s  this list, or the commands that begin so\n", "help [WORDS]");
+}
+
+static void unknown(const struct admin *a, int argc, char **argv, struct admin_reply *r)
+{
+	if (list_some(a, argc, argv, NULL) > 0) {
+		admin_printf(r, "no such command; these begin so:\n");
+		list_some(a, argc, argv, r);
+	} else {
+		admin_printf(r, "no such command; these are there:\n");
+		list_all(a, r);
+	}
+}
+
+bool admin_help(const struct admin *a, int argc, char **argv, struct admin_reply *r,
+		int *ret_status)
+{
+	if (argc < 1 || strcmp(argv[0], "help") != 0)
+		return false;
+	*ret_status = 0;
+	if (argc == 1)
+		list_all(a, r);
+	else if (list_some(a, argc - 1, argv + 1, r) == 0) {
+		unknown(a, argc - 1, argv + 1, r);
+		*ret_status = -EINVAL;
+	}
+	return true;
+}
+
+void admin_usage(const struct admin *a, const struct admin_command *c, int argc, char **argv,
+		 struct admin_reply *r)
+{
+	if (c)
+		admin_printf(r, "usage: %s%s%s\n", c->name, c->args && *c->args ? " " : "",
+			     c->args ? c->args : "");
+	else
+		unknown(a, argc, argv, r);
 }
 
 /* Room for n bytes and a NUL; r->n never passes WIRE_TEXT_MAX. */
@@ -219,25 +289,43 @@ void admin_sort_lines(struct admin_reply *r)
 
 /* ---- without a socket ---- */
 
+static void answer_told(struct admin_later *l)
+{
+	const struct admin_reply *r = &l->reply;
+
+	if (l->left)
+		l->told(l->told_arg, -ECANCELED, SPAN(ADMIN_ENDING));
+	else if (r->failed)
+		l->told(l->told_arg, -EMSGSIZE, SPAN(""));
+	else
+		l->told(l->told_arg, l->status, span_of(r->p, r->n));
+}
+
 void admin_run(struct admin *a, int argc, char **argv,
 	       void (*told)(void *arg, int status, struct span text), void *arg)
 {
 	struct admin_reply r = {0};
 	void *command_arg = NULL;
+	struct admin_later *l;
 	int words, status = -EINVAL;
 	const struct admin_command *c = admin_find(a, argc, argv, &words, &command_arg);
 
-	if (argc == 1 && strcmp(argv[0], "help") == 0) {
-		admin_help(a, &r);
-		status = 0;
-	} else if (!c) {
-		admin_printf(&r, "no such command\n");
-	} else if (!admin_args_fit(c, argc - words)) {
-		admin_printf(&r, "usage: %s %s\n", c->name, c->args ? c->args : "");
+	if (admin_help(a, argc, argv, &r, &status)) {
+		/* said */
+	} else if (!c || !admin_args_fit(c, argc - words)) {
+		admin_usage(a, c, argc, argv, &r);
 	} else if (c->secret || c->bulk) {
 		admin_printf(&r, "%s takes input: run it at the node itself\n", c->name);
+	} else if (!(l = admin_later_new(a))) {
+		admin_printf(&r, ADMIN_NO_ROOM);
+		status = -EBUSY;
 	} else {
-		status = c->run(command_arg, argc - words, argv + words, span_of(NULL, 0), &r);
+		l->answer = answer_told;
+		l->told = told;
+		l->told_arg = arg;
+		admin_later_run(l, c, command_arg, argc - words, argv + words,
+				span_of(NULL, 0));
+		return;
 	}
 	if (r.failed)
 		status = -EMSGSIZE;

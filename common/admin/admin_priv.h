@@ -23,7 +23,8 @@ struct admin_client {
 	void *command_arg;
 	int argc;
 	char **argv;
-	char *words; /* what argv points into */
+	char *words;		   /* what argv points into */
+	struct admin_later *later; /* the command that runs */
 };
 
 /* A listening socket with at most max_clients, each with a deadline. */
@@ -59,6 +60,38 @@ struct admin_reply {
 };
 void admin_reply_done(struct admin_reply *r);
 
+/* later.c: a command that runs, from before run() until it is done. */
+struct admin_gate;
+struct admin_later {
+	struct list link;
+	struct loop_work work; /* it is done */
+	struct admin_gate *gate;
+	struct admin *admin; /* NULL: nobody's any more */
+	struct admin_reply reply;
+	int status;
+	bool late; /* it has called admin_later() */
+	bool done; /* with it, `work` is posted; under the gate's lock */
+	bool left; /* the process ended first: its reply is not to be read */
+	void (*ending)(void *arg, bool now);
+	void *ending_arg;
+	/* Who waits for it: called once, in the loop's thread; NULL: nobody. */
+	void (*answer)(struct admin_later *l);
+	struct admin_client *client;
+	void (*told)(void *arg, int status, struct span text);
+	void *told_arg;
+};
+#define ADMIN_ENDING  "the server is ending\n"
+#define ADMIN_NO_ROOM "too many commands are under way, or out of memory: try again\n"
+
+struct admin_gate *admin_gate_new(struct loop *l);
+/* NULL: no memory, or too many are under way. */
+struct admin_later *admin_later_new(struct admin *a);
+/* l may be gone afterwards, answered. */
+void admin_later_run(struct admin_later *l, const struct admin_command *c, void *arg, int argc,
+		     char **argv, struct span input);
+/* All are answered; none knows the admin any more. */
+void admin_later_stop(struct admin *a);
+
 enum { ADMIN_TABLES_MAX = 16 };
 
 struct admin {
@@ -68,6 +101,10 @@ struct admin {
 	void *healthy_arg;
 	char *socket_path;
 	struct admin_port socket, http;
+	struct admin_gate *gate;
+	struct list later;
+	unsigned nlater;
+	bool ending;
 	unsigned ntables;
 	struct {
 		const struct admin_command *v;
@@ -81,7 +118,13 @@ const struct admin_command *admin_find(const struct admin *a, int argc, char **a
 				       int *ret_words, void **ret_arg);
 /* True when that many arguments fit the command's `args`. */
 bool admin_args_fit(const struct admin_command *c, int argc);
-void admin_help(const struct admin *a, struct admin_reply *r);
+/* Is that "help", or "help" and how commands begin?  It is answered then, and *ret_status is 0,
+ * or -EINVAL when none begins so. */
+bool admin_help(const struct admin *a, int argc, char **argv, struct admin_reply *r,
+		int *ret_status);
+/* Says how the command is used; c NULL: that there is none, and which there are. */
+void admin_usage(const struct admin *a, const struct admin_command *c, int argc, char **argv,
+		 struct admin_reply *r);
 
 /* 0, or -errno and ret_error. */
 int admin_socket_start(struct admin *a, const char *path, char ret_error[256]);

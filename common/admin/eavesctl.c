@@ -258,9 +258,10 @@ static int talk(int fd)
 
 static int usage(FILE *out)
 {
-	fprintf(out, "usage: eavesctl [--socket PATH] WORDS...\n"
-		     "eavesctl help: the commands of the server\n"
-		     "PATH: $EAVES_SOCKET, run/admin.sock or /run/eaves/admin.sock\n");
+	fprintf(out,
+		"usage: eavesctl [--socket PATH] WORDS...\n"
+		"eavesctl help [WORDS]: the commands of the server, or those that begin so\n"
+		"PATH: $EAVES_SOCKET, run/admin.sock or /run/eaves/admin.sock\n");
 	if (fflush(out) != 0)
 		return WIRE_EXIT_FAILED;
 	return out == stdout ? WIRE_EXIT_OK : WIRE_EXIT_USAGE;

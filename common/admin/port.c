@@ -17,6 +17,8 @@ enum { WRITE_DEADLINE_MS = 30000, ACCEPT_PAUSE_MS = 1000, BACKLOG = 64 };
 static void client_free(struct admin_client *c)
 {
 	wheel_stop(loop_wheel(c->port->admin->loop), &c->deadline);
+	if (c->later)
+		c->later->answer = NULL; /* it goes on without */
 	list_remove(&c->link);
 	c->port->nclients--;
 	bufferevent_free(c->bev);
@@ -36,7 +38,7 @@ static void on_read(struct bufferevent *bev, void *arg)
 	struct admin_client *c = arg;
 	struct evbuffer *in = bufferevent_get_input(bev);
 
-	if (c->closing)
+	if (c->closing || c->later)
 		evbuffer_drain(in, evbuffer_get_length(in));
 	else
 		c->port->read(c, in);
@@ -60,7 +62,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	struct admin_client *c = arg;
 
 	/* A peer that has said all it wants to say may still read its answer. */
-	if ((what & BEV_EVENT_EOF) && evbuffer_get_length(bufferevent_get_output(bev)) > 0) {
+	if ((what & BEV_EVENT_EOF) &&
+	    (c->later || evbuffer_get_length(bufferevent_get_output(bev)) > 0)) {
 		bufferevent_disable(bev, EV_READ);
 		return;
 	}
@@ -151,13 +154,26 @@ int admin_port_start(struct admin_port *p, struct admin *a, int fd)
 	return -ENOMEM;
 }
 
+/* The loop writes no more: what the socket takes at once still goes. */
+static void write_rest(struct admin_client *c)
+{
+	struct evbuffer *out = bufferevent_get_output(c->bev);
+
+	if (!c->closing || evbuffer_get_length(out) == 0)
+		return;
+	evbuffer_unfreeze(out, 1);
+	evbuffer_write(out, bufferevent_getfd(c->bev));
+}
+
 void admin_port_stop(struct admin_port *p)
 {
 	if (!p->listener)
 		return;
 	wheel_stop(loop_wheel(p->admin->loop), &p->pause);
-	list_for_each_safe (it, &p->clients)
+	list_for_each_safe (it, &p->clients) {
+		write_rest(container_of(it, struct admin_client, link));
 		client_free(container_of(it, struct admin_client, link));
+	}
 	evconnlistener_free(p->listener);
 	p->listener = NULL;
 }

@@ -6,6 +6,7 @@
 #include "common/admin/admin_priv.h"
 
 #include "common/admin/wire.h"
+#include "common/base/file.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -22,6 +23,7 @@ enum {
 	CLIENTS_MAX = 16,
 	COMMAND_DEADLINE_MS = 5000,
 	INPUT_DEADLINE_MS = 180000, /* somebody types a password */
+	LATER_DEADLINE_MS = 600000, /* an import */
 };
 
 static void finish(struct admin_client *c, unsigned char code, const char *text, size_t n)
@@ -49,45 +51,52 @@ static void finish_reply(struct admin_client *c, unsigned char code, struct admi
 	admin_reply_done(r);
 }
 
-static void run(struct admin_client *c, struct span input)
+static void answer_client(struct admin_later *l)
 {
-	struct admin_reply reply = {0};
-	int r = c->command->run(c->command_arg, c->argc, c->argv, input, &reply);
+	struct admin_client *c = l->client;
 
-	if (r < 0 && reply.n == 0)
-		admin_printf(&reply, "%s\n", strerror(-r));
-	finish_reply(c, r < 0 ? WIRE_EXIT_FAILED : WIRE_EXIT_OK, &reply);
+	c->later = NULL;
+	if (l->left) {
+		finish_str(c, WIRE_EXIT_FAILED, ADMIN_ENDING);
+		return;
+	}
+	if (l->status < 0 && l->reply.n == 0)
+		admin_printf(&l->reply, "%s\n", strerror(-l->status));
+	finish_reply(c, l->status < 0 ? WIRE_EXIT_FAILED : WIRE_EXIT_OK, &l->reply);
 }
 
-static void usage(struct admin_client *c, const struct admin_command *cmd)
+static void run(struct admin_client *c, struct span input)
 {
-	struct admin_reply reply = {0};
+	struct admin_later *l = admin_later_new(c->port->admin);
 
-	if (cmd)
-		admin_printf(&reply, "usage: %s%s%s\n", cmd->name,
-			     cmd->args && *cmd->args ? " " : "", cmd->args ? cmd->args : "");
-	else
-		admin_printf(&reply, "unknown command; these are there:\n");
-	if (!cmd)
-		admin_help(c->port->admin, &reply);
-	finish_reply(c, WIRE_EXIT_USAGE, &reply);
+	if (!l) {
+		finish_str(c, WIRE_EXIT_FAILED, ADMIN_NO_ROOM);
+		return;
+	}
+	l->answer = answer_client;
+	l->client = c;
+	c->later = l;
+	admin_later_run(l, c->command, c->command_arg, c->argc, c->argv, input);
+	if (c->later)
+		admin_client_deadline(c, LATER_DEADLINE_MS);
 }
 
 static void dispatch(struct admin_client *c, int argc, char **argv)
 {
+	const struct admin *a = c->port->admin;
 	struct admin_reply reply = {0};
 	const struct admin_command *cmd;
 	unsigned char ask[WIRE_HEAD];
-	int words;
+	int words, status;
 
-	if (argc == 1 && strcmp(argv[0], "help") == 0) {
-		admin_help(c->port->admin, &reply);
-		finish_reply(c, WIRE_EXIT_OK, &reply);
+	if (admin_help(a, argc, argv, &reply, &status)) {
+		finish_reply(c, status < 0 ? WIRE_EXIT_USAGE : WIRE_EXIT_OK, &reply);
 		return;
 	}
-	cmd = admin_find(c->port->admin, argc, argv, &words, &c->command_arg);
+	cmd = admin_find(a, argc, argv, &words, &c->command_arg);
 	if (!cmd || !admin_args_fit(cmd, argc - words)) {
-		usage(c, cmd);
+		admin_usage(a, cmd, argc, argv, &reply);
+		finish_reply(c, WIRE_EXIT_USAGE, &reply);
 		return;
 	}
 	c->command = cmd;
@@ -175,7 +184,7 @@ static void on_bytes(struct admin_client *c, struct evbuffer *in)
 	explicit_bzero(p, WIRE_HEAD + n);
 	evbuffer_drain(in, WIRE_HEAD + n);
 	/* Input that did not wait to be asked for. */
-	if (!c->closing && evbuffer_get_length(in) > 0)
+	if (!c->closing && !c->later && evbuffer_get_length(in) > 0)
 		on_bytes(c, in);
 }
 
@@ -220,6 +229,12 @@ static int remove_stale(const struct sockaddr_un *sun)
 	return r;
 }
 
+static int cannot(const char *path, int error, char ret_error[256])
+{
+	snprintf(ret_error, 256, "admin socket %s: %s", path, strerror(-error));
+	return error;
+}
+
 /* A bound socket of mode 0600, or -errno. */
 static int bind_socket(const char *path)
 {
@@ -245,14 +260,26 @@ static int bind_socket(const char *path)
 	return fd;
 }
 
+int admin_check(const char *socket_path, char ret_error[256])
+{
+	struct stat st;
+	int r = 0;
+
+	if (strlen(socket_path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		r = -ENAMETOOLONG;
+	else if (lstat(socket_path, &st) < 0)
+		r = file_could_write(socket_path);
+	else if (!S_ISSOCK(st.st_mode))
+		r = -EEXIST;
+	return r < 0 ? cannot(socket_path, r, ret_error) : 0;
+}
+
 int admin_socket_start(struct admin *a, const char *path, char ret_error[256])
 {
 	int fd = bind_socket(path), r;
 
-	if (fd < 0) {
-		snprintf(ret_error, 256, "admin socket %s: %s", path, strerror(-fd));
-		return fd;
-	}
+	if (fd < 0)
+		return cannot(path, fd, ret_error);
 	a->socket_path = strdup(path);
 	a->socket.max_clients = CLIENTS_MAX;
 	a->socket.deadline_ms = COMMAND_DEADLINE_MS;

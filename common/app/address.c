@@ -2,15 +2,15 @@
  * The service address of a pair, which moves between its members (keepalived).  Of connections
  * to an address that has gone from here nothing is heard any more, not even that they are lost:
  * they are ended here, and their phones are looked for elsewhere.  The phones do not know
- * either: whoever has the address now knocks at them (common/net/knock.c), when there is
- * something for them.  Of listeners on all addresses, and of addresses that were never seen on
- * an interface (all of 127.0.0.0/8 is the machine's without that), nothing is known here.
+ * either: whoever has the address now knocks at them (knock.c).  Of listeners on all addresses,
+ * and of addresses that were never seen on an interface (all of 127.0.0.0/8 is the machine's
+ * without that), nothing is known here.
  */
 #include "common/app/app_priv.h"
 
 #include <ifaddrs.h>
 
-enum { LOOK_MS = 250, KNOCK_MS = 500 };
+enum { LOOK_MS = 250 };
 
 static bool is_at(const struct ifaddrs *i, const struct addr *a)
 {
@@ -32,9 +32,17 @@ static bool is_here(const struct ifaddrs *all, const struct addr *a)
 static void note(struct app *a, unsigned listener, bool here)
 {
 	struct app_addresses *s = &a->addresses;
-	bool left = s->seen[listener] && !here;
-	s->seen[listener] |= here;
-	if (left == atomic_exchange_explicit(&s->left[listener], left, memory_order_relaxed))
+	bool left = atomic_load(&s->seen[listener]) && !here;
+	if (here && !s->here[listener]) {
+		atomic_store(&s->came[listener], loop_now(a->loop));
+		app_knock_all(a);
+	}
+	s->here[listener] = here;
+	if (here)
+		atomic_store(&s->seen[listener], true);
+	bool before = atomic_exchange(&s->left[listener], left);
+	atomic_store(&s->gone[listener], false);
+	if (left == before)
 		return;
 	log_event(LOG_INFO, left ? "address-left" : "address-back",
 		  LOG_S("host", a->names.hosts[listener]), LOG_N("listener", listener));
@@ -42,9 +50,24 @@ static void note(struct app *a, unsigned listener, bool here)
 		stack_group_abandon(a->stacks, listener);
 }
 
+/* In the middle of a worker's round: what it reads next may have been sent when the address was
+ * still here.  The main thread will see it too, and do the rest. */
+void app_addresses_look(struct app *a)
+{
+	const struct conf *c = a->fixed->conf;
+	struct app_addresses *s = &a->addresses;
+	struct ifaddrs *all;
+	if (getifaddrs(&all) < 0)
+		return;
+	for (unsigned i = 0; i < c->listeners_count; i++)
+		if (atomic_load(&s->seen[i]) && !is_here(all, &c->listeners[i].addr))
+			atomic_store(&s->gone[i], true);
+	freeifaddrs(all);
+}
+
 static void look(struct app *a)
 {
-	const struct conf *c = a->conf->conf;
+	const struct conf *c = a->fixed->conf;
 	struct ifaddrs *all;
 	if (getifaddrs(&all) < 0)
 		return; /* out of descriptors or memory: the next time */
@@ -63,6 +86,7 @@ static void on_look(struct wheel_timer *t, msec now)
 void app_addresses_start(struct app *a)
 {
 	wheel_timer_init(&a->addresses.timer, on_look);
+	app_knock_start(a);
 	if (!a->nodes)
 		return;
 	look(a);
@@ -71,55 +95,15 @@ void app_addresses_start(struct app *a)
 
 bool app_address_left(const struct app *a, unsigned listener)
 {
+	const struct app_addresses *s = &a->addresses;
 	return listener < NET_LISTENERS_MAX &&
-	       atomic_load_explicit(&a->addresses.left[listener], memory_order_relaxed);
+	       (atomic_load_explicit(&s->left[listener], memory_order_relaxed) ||
+		atomic_load_explicit(&s->gone[listener], memory_order_relaxed));
 }
 
-/* ---- knocking ---- */
-
-/* What waits for a phone asks again and again. */
-static bool was_just_done(struct app *a, const struct addr *peer)
+bool app_address_came(const struct app *a, unsigned listener, msec since)
 {
-	uint64_t h = addr_hash(peer), now = time_wall_ms();
-	_Atomic uint64_t *slot = &a->addresses.knocked[h % APP_KNOCKS];
-	uint64_t mine = h << 32 | (now & UINT32_MAX), last = atomic_load(slot);
-	if (last >> 32 == mine >> 32 && (uint32_t)(mine - last) < KNOCK_MS)
-		return true;
-	atomic_store(slot, mine);
-	return false;
-}
-
-void app_knock(struct app *a, const struct sip_flow *f)
-{
-	char token[FLOW_TOKEN_MAX + 1];
-	if (!a->nodes || f->node || !sip_transport_reliable(f->transport) ||
-	    was_just_done(a, &f->remote))
-		return;
-	if (!app_address_left(a, f->listener)) {
-		stack_group_knock(a->stacks, f);
-		return;
-	}
-	uint16_t twin = app_twin(a);
-	size_t n = twin ? flow_token_write(&a->flows, f, 0, token) : 0;
-	token[n] = ' ';
-	if (n)
-		cluster_tell(a->nodes->cluster, twin - 1, APP_NOTICE_KNOCK,
-			     span_of(token, n + 1));
-}
-
-void app_knock_notice(struct app *a, unsigned node, struct span body)
-{
-	if (node + 1u != app_twin(a) || !a->stacks)
-		return;
-	while (body.n) {
-		ptrdiff_t space = span_chr(body, ' ', 0);
-		struct span token = span_of(body.p, space < 0 ? body.n : (size_t)space);
-		struct sip_flow f;
-		uint64_t id;
-		int r = app_token_here(a, token, &f, &id);
-		if (id && r < 0)
-			stack_group_knock(a->stacks, &f);
-		size_t n = token.n + (space >= 0);
-		body = span_of(body.p + n, body.n - n);
-	}
+	msec came =
+		listener < NET_LISTENERS_MAX ? atomic_load(&a->addresses.came[listener]) : 0;
+	return came && came >= since;
 }

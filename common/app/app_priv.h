@@ -4,6 +4,7 @@
 #ifndef EAVES_APP_PRIV_H
 #define EAVES_APP_PRIV_H
 
+#include "common/app/address.h"
 #include "common/app/role.h"
 #include "common/bus/bus.h"
 #include "common/directory/directory.h"
@@ -53,14 +54,15 @@ struct app_nodes {
 	_Atomic uint64_t heard_ms, stopped_ms;
 	struct wheel_timer doubt;	  /* armed: we were stopped a moment ago */
 	uint64_t doubted;		  /* who seemed dead since; a bit each */
-	bool alone;			  /* the only member of its pair */
 	uint64_t edges;			  /* a bit each */
 	uint64_t pair[CLUSTER_NODES_MAX]; /* of each node: it and its other member */
 	const char *edge_pair;
 	struct cluster_conf conf;
 	struct stack_node node[CLUSTER_NODES_MAX];
 	uint16_t link_listener;
-	_Atomic uint64_t strangers, refused;
+	_Atomic uint64_t strangers, unmarked, refused;
+	struct log_limit strangers_logged, unmarked_logged, refused_logged, link_logged,
+		full_logged;
 };
 
 /* poison.c: what is refused, for it has crashed a process. */
@@ -73,7 +75,7 @@ struct app_poison {
 	struct loop_watch *watch;
 	struct wheel_timer tell;
 	uint8_t owed[CLUSTER_NODES_MAX]; /* nodes that came to life: how often they are told */
-	msec logged;
+	struct log_limit logged;
 	_Atomic uint64_t learnt, refused_notes;
 };
 
@@ -82,29 +84,25 @@ enum app_phase { APP_SERVING, APP_JOINING, APP_DRAINING };
 struct app_service {
 	atomic_int phase; /* enum app_phase; the main thread's to change */
 	msec since;
-	uint64_t equal; /* a bit a node: its table was seen to be as ours */
-	int file;	/* data_dir/drain; -1: none */
-	bool shown;	/* there: it serves */
-	bool rejoins;	/* it has served before */
+	uint64_t settled;  /* a bit a node: what it has and we are to have has come */
+	int file;	   /* data_dir/drain; -1: none */
+	int stranded_file; /* data_dir/stranded; -1: none; the bus's thread's to write */
+	bool shown;	   /* in the first: it serves */
+	bool rejoins;	   /* it has served before */
 	struct wheel_timer timer;
 	atomic_bool apart;	/* no other node lives; the bus's thread's to change */
 	struct loop_work again; /* to the main thread: they live again */
 	atomic_bool again_posted;
-};
-
-/* address.c: the service address, by listener. */
-enum { APP_KNOCKS = 1024 };
-struct app_addresses {
-	bool seen[NET_LISTENERS_MAX];
-	atomic_bool left[NET_LISTENERS_MAX];
-	_Atomic uint64_t knocked[APP_KNOCKS]; /* whom and when, in short */
-	struct wheel_timer timer;
+	/* Since when it has reached none of those without whom it can do little: of an edge the
+	 * homes, of a home all others; 0: it reaches some. */
+	_Atomic msec stranded_since;
 };
 
 struct app {
 	const char *program;
 	char *conf_path;
-	struct app_conf *conf;
+	struct app_conf *conf;	/* the main thread's; workers have their own */
+	struct app_conf *fixed; /* the first: of what needs a restart to change; any thread */
 	struct loop *loop;
 	struct store *store;	 /* of this node alone */
 	struct app_nodes *nodes; /* NULL: no cluster */
@@ -143,6 +141,12 @@ int app_setup(struct app *a, char ret_error[APP_ERROR_MAX]);
 int app_start(struct app *a, char ret_error[APP_ERROR_MAX]);
 /* cluster.c: parts before records and store (open), and after them (attach). */
 int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX]);
+/* Of that the part that opens nothing: is it the right program, and a->nodes, NULL without a
+ * cluster.  What the bus is given; NULL and ret_error, the key in its file read. */
+int app_nodes_new(struct app *a, char ret_error[APP_ERROR_MAX]);
+struct bus_conf *app_bus_conf(const struct app_nodes *n, const struct conf *c,
+			      char ret_error[APP_ERROR_MAX]);
+void app_bus_conf_free(struct bus_conf *b);
 int app_nodes_attach(struct app *a, char ret_error[APP_ERROR_MAX]);
 int app_nodes_start(struct app *a);
 void app_nodes_stop(struct app *a);
@@ -162,6 +166,11 @@ static inline const struct cluster_node *app_node(const struct app_nodes *n, uns
 }
 /* The other member of our pair while it lives, as sip_flow.node; 0: none. */
 uint16_t app_twin(const struct app *a);
+/* This one, as sip_flow.node; 0 without a cluster. */
+static inline uint16_t app_self(const struct app *a)
+{
+	return a->nodes ? (uint16_t)(a->nodes->conf.self + 1) : 0;
+}
 /* Of sip_flow.node: the first member of its pair; are two of one pair? */
 uint16_t app_first_of_pair(const struct app *a, uint16_t node);
 bool app_same_pair(const struct app *a, uint16_t x, uint16_t y);
@@ -182,6 +191,7 @@ void app_poison_tell(struct app *a, unsigned node);
 void app_poison_notice(struct app *a, unsigned node, struct span body);
 /* redis.c: the store of an edge, in the bus's loop; 0 without one. */
 int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX]);
+int app_redis_check(const struct conf *c, char ret_error[APP_ERROR_MAX]);
 void app_redis_show(const struct app *a, struct admin_reply *out);
 void app_redis_metrics(const struct app *a, struct metrics_out *o);
 /* ask.c: commands at other nodes; cluster_ops.admin. */
@@ -203,37 +213,35 @@ int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX]);
 void app_serve_end(struct app *a);     /* it drains */
 void app_serve_release(struct app *a); /* its service address may go */
 void app_serve_close(struct app *a);
-/* A node has come to life or died: does any other live?  From the bus's thread. */
-void app_serve_seen(struct app *a, bool any_lives);
+/* A node has come to life or died: which of the others live, a bit each.  From the bus's
+ * thread. */
+void app_serve_seen(struct app *a, uint64_t live);
 /* Does the other member of our pair? */
 bool app_other_serves(const struct app *a);
 enum app_phase app_phase(const struct app *a);
 const char *app_phase_name(enum app_phase p);
-/* address.c: from the start on, in the main thread. */
-void app_addresses_start(struct app *a);
-/* The listener's address was here and is not any more.  From any thread. */
-bool app_address_left(const struct app *a, unsigned listener);
-/* There is something for the phone that had this connection: it is to find out that it is gone,
- * now and not by its next keep-alive.  From any thread; not more than twice a second a phone.
- */
-void app_knock(struct app *a, const struct sip_flow *f);
-/* In the bus's thread: the other member has no address to knock from. */
-void app_knock_notice(struct app *a, unsigned node, struct span body);
 /* end.c: as many descriptors as the system lets us have. */
 void app_raise_limits(void);
 /* The loop stops when every request under way has its answer, after two seconds (a node of a
  * cluster: drain_s), or when called again. */
 void app_drain(struct app *a);
 void app_teardown(struct app *a);
-/* secret.c: the node's secret from data_dir, made at the first start. */
-int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX]);
+/* check.c: what app_setup would miss, in its words, of a with a configuration and roles alone;
+ * makes and changes nothing.  -errno and ret_error. */
+int app_check(struct app *a, char ret_error[APP_ERROR_MAX]);
+/* secret.c: the node's secret from data_dir.  make_it: both are made at the first start; else
+ * it is only looked whether they could be. */
+int app_secret_load(struct app *a, bool make_it, char ret_error[APP_ERROR_MAX]);
 /* reload.c: reads the file again; the running configuration stays on error. */
 int app_reload(struct app *a, char ret_error[APP_ERROR_MAX]);
 /* Reads the certificates named in c: the first time, or anew. */
 int app_tls_apply(struct app *a, const struct conf *c, char *ret_error);
 /* names.c */
 int app_names_find(struct app_names *n, const struct conf *c);
+int app_names_load(struct app *a, char ret_error[APP_ERROR_MAX]);
 /* status.c: commands and metrics of the process itself. */
 int app_admin_start(struct app *a, char ret_error[APP_ERROR_MAX]);
+void app_admin_path(const struct conf *c, char *ret, size_t room);
+void app_store_path(const struct conf *c, char *ret, size_t room);
 
 #endif

@@ -5,11 +5,12 @@
  */
 #include "common/app/app_priv.h"
 
+#include "common/base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- the engine's view of the rim ---- */
@@ -57,10 +58,15 @@ static bool doubted(struct app_nodes *n, unsigned node)
 	return true;
 }
 
-static void on_death(struct app_nodes *n, unsigned node)
+/* was_dead: its link had broken before; now the bus says it too. */
+static void on_death(struct app_nodes *n, unsigned node, bool was_dead)
 {
 	if (doubted(n, node))
 		return;
+	if (was_dead) {
+		tell_roles(n->app, node);
+		return;
+	}
 	app_poison_look(n->app); /* what it may have died of, before others get it */
 	tell_roles(n->app, node);
 	log_event(LOG_WARN, "node-dead", LOG_STR("node", app_node(n, node)->name));
@@ -80,6 +86,8 @@ static void on_life(struct app_nodes *n, unsigned node, bool is_new)
 		n->given_up[node] = false;
 		tell_roles(n->app, node);
 		app_poison_tell(n->app, node);
+		if (n->app->stacks)
+			stack_group_node_lives(n->app->stacks, node);
 	}
 	log_event(LOG_INFO, "node-alive", LOG_STR("node", app_node(n, node)->name),
 		  LOG_STR("serves", serves ? "yes" : "no"));
@@ -90,14 +98,14 @@ static void on_changed(void *arg, unsigned node)
 	struct app_nodes *n = arg;
 	bool lives = cluster_alive(n->cluster, node), before = n->lives[node];
 	n->lives[node] = lives;
-	bool any = false;
+	uint64_t live = 0;
 	for (unsigned i = 0; i < n->conf.n; i++)
-		any |= n->lives[i];
-	app_serve_seen(n->app, any);
+		live |= n->lives[i] ? UINT64_C(1) << i : 0;
+	app_serve_seen(n->app, live);
 	if (lives)
 		on_life(n, node, !before);
 	else
-		on_death(n, node);
+		on_death(n, node, !before);
 }
 
 static void end_doubt(struct wheel_timer *t, msec now)
@@ -108,7 +116,7 @@ static void end_doubt(struct wheel_timer *t, msec now)
 	n->doubted = 0;
 	for (unsigned i = 0; i < n->conf.n; i++)
 		if (nodes >> i & 1 && !cluster_alive(n->cluster, i))
-			on_death(n, i);
+			on_death(n, i, false);
 }
 
 static void on_gap(void *arg, msec gap)
@@ -136,8 +144,10 @@ static void on_connected(void *arg, unsigned node, bool up)
 static void on_refused(void *arg, const char *address, const char *why)
 {
 	struct app_nodes *n = arg;
-	atomic_fetch_add_explicit(&n->refused, 1, memory_order_relaxed);
-	log_event(LOG_WARN, "bus-refused", LOG_STR("address", address), LOG_STR("why", why));
+	uint64_t before = atomic_fetch_add_explicit(&n->refused, 1, memory_order_relaxed);
+	if (log_may(&n->refused_logged, loop_now(n->loop)))
+		log_event(LOG_WARN, "bus-refused", LOG_STR("address", address),
+			  LOG_STR("why", why), LOG_N("so_far", before + 1));
 }
 
 /* ---- configuration to parts ---- */
@@ -168,7 +178,7 @@ static void cluster_from(struct app_nodes *n, const struct app *a)
 		snprintf(to->name, sizeof(to->name), "%s", from->name);
 		snprintf(to->pair, sizeof(to->pair), "%s", from->pair);
 		to->role = from->role == CONF_ROLE_EDGE ? CLUSTER_EDGE : CLUSTER_HOME;
-		n->node[i] = (struct stack_node){from->sip_addr, to->name};
+		n->node[i] = (struct stack_node){from->sip_addr, to->name, to->pair};
 		if (to->role == CLUSTER_EDGE)
 			n->edge_pair = to->pair;
 	}
@@ -181,26 +191,13 @@ static void cluster_from(struct app_nodes *n, const struct app *a)
 /* One text of 40 characters, in a file that nobody else may read. */
 static int read_key(const char *path, char ret[BUS_KEY_CHARS + 1], char *ret_error)
 {
-	struct stat st;
-	char text[BUS_KEY_CHARS + 2] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r = fd < 0 ? -errno : 0;
+	ssize_t n = file_read_secret(path, ret, BUS_KEY_CHARS);
+	int r = n < 0 ? (int)n : n < BUS_KEY_CHARS ? -EBADMSG : 0;
 
-	if (r == 0 && fstat(fd, &st) < 0)
-		r = -errno;
-	if (r == 0 && (st.st_mode & 077))
-		r = -EPERM;
-	if (r == 0 && read(fd, text, BUS_KEY_CHARS + 1) < BUS_KEY_CHARS)
-		r = -EBADMSG;
-	if (fd >= 0)
-		close(fd);
-	memcpy(ret, text, BUS_KEY_CHARS);
-	ret[BUS_KEY_CHARS] = '\0';
-	explicit_bzero(text, sizeof(text));
+	ret[r < 0 ? 0 : BUS_KEY_CHARS] = '\0';
 	if (r < 0)
 		snprintf(ret_error, APP_ERROR_MAX, "cluster.bus_key %.200s: %s", path,
-			 r == -EPERM	 ? "others may read it: chmod 600"
-			 : r == -EBADMSG ? "is no key"
-					 : strerror(-r));
+			 r == -EBADMSG ? "is no key" : file_secret_error(r));
 	return r;
 }
 
@@ -220,6 +217,7 @@ static void bus_from(struct bus_conf *b, const struct app_nodes *n, const struct
 	*b = (struct bus_conf){
 		.self = self,
 		.n = n->conf.n,
+		.key_file = c->cluster.bus_key,
 		.domain = c->domain,
 		.queue_messages = 10000,
 		/* Who is silent the cluster's own heartbeats tell, over the same connections.
@@ -235,43 +233,96 @@ static void bus_from(struct bus_conf *b, const struct app_nodes *n, const struct
 	}
 }
 
+void app_bus_conf_free(struct bus_conf *b)
+{
+	if (b)
+		explicit_bzero(b, sizeof(*b));
+	free(b);
+}
+
+struct bus_conf *app_bus_conf(const struct app_nodes *n, const struct conf *c,
+			      char ret_error[APP_ERROR_MAX])
+{
+	struct bus_conf *b = malloc(sizeof(*b));
+
+	if (!b) {
+		snprintf(ret_error, APP_ERROR_MAX, "out of memory");
+		return NULL;
+	}
+	bus_from(b, n, c);
+	if (read_key(c->cluster.bus_key, b->secret_key, ret_error) == 0)
+		return b;
+	app_bus_conf_free(b);
+	return NULL;
+}
+
 static int open_bus(struct app_nodes *n, const struct conf *c, char *ret_error)
 {
 	const struct bus_ops ops = {.message = on_message,
 				    .connected = on_connected,
 				    .refused = on_refused,
 				    .arg = n};
-	struct bus_conf *b = malloc(sizeof(*b));
-	int r = b ? 0 : -ENOMEM;
+	struct bus_conf *b = app_bus_conf(n, c, ret_error);
 
-	if (r == 0) {
-		bus_from(b, n, c);
-		r = read_key(c->cluster.bus_key, b->secret_key, ret_error);
+	if (!b)
+		return -EINVAL;
+	n->bus = bus_new(n->loop, b, &ops, ret_error);
+	app_bus_conf_free(b);
+	return n->bus ? 0 : -EADDRINUSE;
+}
+
+static int check_role(const struct app *a, char *ret_error)
+{
+	const struct conf *c = a->conf->conf;
+	bool edge = app_has_role(a, APP_EDGE), home = app_has_role(a, APP_HOME);
+
+	if (!c->cluster.node && edge != home) {
+		snprintf(ret_error, APP_ERROR_MAX,
+			 "%s is a node of a cluster: set cluster.node",
+			 edge ? "an edge" : "a home");
+		return -EINVAL;
 	}
-	if (r == 0 && !(n->bus = bus_new(n->loop, b, &ops, ret_error)))
-		r = -EADDRINUSE;
-	if (b)
-		explicit_bzero(b, sizeof(*b));
-	free(b);
-	return r;
+	bool as_edge =
+		c->cluster.node && c->cluster.nodes[c->cluster.self].role == CONF_ROLE_EDGE;
+	if (c->cluster.node && !(as_edge ? edge : home)) {
+		snprintf(ret_error, APP_ERROR_MAX, "cluster.nodes has %.60s as %s: start %s",
+			 c->cluster.node, as_edge ? "an edge" : "a home",
+			 as_edge ? "eaves-edge" : "eaves-home");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int app_nodes_new(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	int r = check_role(a, ret_error);
+
+	if (r < 0 || !a->conf->conf->cluster.node)
+		return r;
+	a->nodes = calloc(1, sizeof(*a->nodes));
+	if (!a->nodes) {
+		snprintf(ret_error, APP_ERROR_MAX, "out of memory");
+		return -ENOMEM;
+	}
+	a->nodes->app = a;
+	cluster_from(a->nodes, a);
+	return 0;
 }
 
 int app_nodes_open(struct app *a, char ret_error[APP_ERROR_MAX])
 {
-	const struct conf *c = a->conf->conf;
-	struct app_nodes *n;
+	int r = app_nodes_new(a, ret_error);
+	struct app_nodes *n = a->nodes;
 
-	if (!c->cluster.node)
-		return 0;
-	if (!(n = a->nodes = calloc(1, sizeof(*n))) || !(n->loop = loop_new(0)))
+	if (r < 0 || !n)
+		return r;
+	if (!(n->loop = loop_new(0)))
 		return -ENOMEM;
-	n->app = a;
 	loop_gather_wakes(n->loop);
-	cluster_from(n, a);
 	wheel_timer_init(&n->doubt, end_doubt);
 	loop_on_gap(n->loop, n->conf.dead_ms, on_gap, n);
-	int r = app_node(n, n->conf.self)->role == CLUSTER_EDGE ? app_redis_open(a, ret_error)
-								: 0;
+	if (app_node(n, n->conf.self)->role == CLUSTER_EDGE)
+		r = app_redis_open(a, ret_error);
 	if (r < 0)
 		return r;
 	const struct cluster_ops ops = {.send = on_send,

@@ -4,6 +4,9 @@
  * a home whose phones come straight to it.
  */
 #include "common/app/app_priv.h"
+#include "common/app/flows.h"
+
+#include <errno.h>
 
 static void count(_Atomic uint64_t *n)
 {
@@ -35,21 +38,82 @@ uint32_t app_marks_of(const struct app_worker *w, const struct app_request *q)
 	return marks;
 }
 
-/* Where we have hung up ourselves to end, a home gives it to our other member, if that serves.
- */
-void app_defer(struct app_worker *w, const struct app_request *q)
+/* Where we have hung up ourselves to end, and our other member serves, a home gives it to that
+ * one, and who sends by datagrams sends it again, to who has the address then.  From both of us
+ * the phone would get it twice, by branches that differ. */
+bool app_defer(struct app_worker *w, const struct app_request *q)
 {
 	uint16_t from = q->r->src.node;
-	if (app_phase(w->app) == APP_DRAINING && from && from != app_twin(w->app) &&
-	    app_other_serves(w->app))
-		return;
-	if (!stack_defer(w->stack, &q->r->src, q->r->msg, q->marks))
-		app_reply(w, q, 430, "Flow Failed", SPAN(""));
+	bool from_pair = app_same_pair(w->app, from, app_self(w->app));
+	bool again = from ? !from_pair : !sip_transport_reliable(q->r->src.transport);
+	if (app_phase(w->app) == APP_DRAINING && again && app_other_serves(w->app))
+		return true;
+	return stack_defer(w->stack, &q->r->src, q->r->msg, q->marks);
+}
+
+static void flow_is_gone(struct app_worker *w, const struct app_request *q,
+			 struct app_dialog_counters *counters)
+{
+	count(&counters->flow_failed);
+	app_reply(w, q, 430, "Flow Failed", SPAN(""));
 }
 
 struct span app_token_route(const struct app_worker *w, struct span token)
 {
 	return arena_printf(sip_arena(), "<sip:%.*s@%s;lr>", SPAN_FMT(token), app_pair(w->app));
+}
+
+/* The node that a request came from says that this one knows: unless the phone has gone there
+ * meanwhile, neither does. */
+static bool is_sent_back(const struct app_worker *w, const struct sip_flow *src,
+			 const struct sip_flow *to)
+{
+	return to->node && (to->node == src->node || src->handed) &&
+	       !stack_has_waited(w->stack);
+}
+
+static void over_token(struct app_worker *w, const struct app_request *q, struct sip_flow *to,
+		       msec now)
+{
+	const struct proxy_request *r = q->r;
+	const struct proxy_target t = {.uri = r->uri_text,
+				       .q = 1000,
+				       .record_user = r->route_user,
+				       .has_flow = true,
+				       .flow = *to,
+				       .flags = PROXY_TARGET_KEEP_URI |
+						PROXY_TARGET_NAMED_ABOVE};
+	const struct proxy_opts opts = {.strip = (uint64_t)1 << SIP_HDR_EAVES_LINK,
+					.via_flow = app_via_token(w, &r->src)};
+	proxy_forward_stateless(stack_proxy(w->stack), r, &t, &opts, now);
+}
+
+bool app_to_phone(struct app_worker *w, const struct app_request *q,
+		  struct app_dialog_counters *counters, msec now)
+{
+	const struct proxy_request *r = q->r;
+	struct sip_flow to;
+	if (!r->src.node || r->own_routes != 1 || !r->route_user.n || r->user_of_dialog ||
+	    r->forged_token)
+		return false;
+	int rc = app_token_read(w->app, r->route_user, &to);
+	if (rc == -ESTALE && app_defer(w, q))
+		return true;
+	if (rc == -ESTALE || rc == -ENOENT || (rc == 0 && is_sent_back(w, &r->src, &to))) {
+		flow_is_gone(w, q, counters);
+		return true;
+	}
+	if (rc < 0) {
+		count(&counters->flow_forged);
+		app_reply(w, q, 403, "Forged Flow Token", SPAN(""));
+		return true;
+	}
+	count(&counters->to_phone);
+	if (!to.node)
+		over_token(w, q, &to, now);
+	else if (app_as_it_came(w, q, &to) < 0) /* its branch is the same by both */
+		flow_is_gone(w, q, counters);
+	return true;
 }
 
 /* Without a transaction where nobody would miss it: who sends repeats it himself, or it arrives
@@ -81,21 +145,24 @@ bool app_by_flow(struct app_worker *w, const struct app_request *q,
 		app_reply(w, q, 403, "Forged Flow Token", SPAN(""));
 		return true;
 	case APP_FLOW_AWAY:
-		app_defer(w, q);
-		return true;
+		if (app_defer(w, q))
+			return true;
+		/* fall through */
 	case APP_FLOW_FAILED:
-		count(&counters->flow_failed);
-		app_reply(w, q, 430, "Flow Failed", SPAN(""));
+		flow_is_gone(w, q, counters);
 		return true;
 	case APP_FLOW_GOOD:
 		break;
 	}
-	if (t.flow.node) /* the other member of our pair has the phone's connection */
+	if (t.flow.node) { /* the other member of our pair has the phone's connection */
 		t.route = app_token_route(w, q->r->route_user);
+		t.flow.leg = app_leg_of(&q->r->src); /* who repeats it */
+	}
 	count(&counters->in_dialog);
 	app_forward_opts(w, q, false, &opts);
-	if (needs_no_transaction(w, q, &t.flow)) {
-		opts.via_flow = app_via_token(w, &q->r->src);
+	bool stateless = needs_no_transaction(w, q, &t.flow);
+	opts.via_flow = stateless ? app_via_token(w, &q->r->src) : app_way_back(w, &q->r->src);
+	if (stateless) {
 		proxy_forward_stateless(stack_proxy(w->stack), q->r, &t, &opts, now);
 	} else {
 		proxy_forward(stack_proxy(w->stack), q->r, &t, 1, &opts, now);
@@ -123,16 +190,47 @@ static bool goes_with_its_repeats(const struct app_worker *w, const struct app_r
 	       addr_parse(&a, q->r->has_route ? q->r->route_uri.host : q->r->uri.host, 0) == 0;
 }
 
+static const char *pair_named(const struct app_worker *w, struct span name)
+{
+	const struct cluster_node *v;
+	unsigned n = name.n ? cluster_nodes(app_cluster(w->app), &v) : 0;
+	for (unsigned i = 0; i < n; i++)
+		if (span_eq(name, span_str(v[i].pair)))
+			return v[i].pair;
+	return NULL;
+}
+
+bool app_to_next_pair(struct app_worker *w, const struct app_request *q, msec now)
+{
+	const struct proxy_request *r = q->r;
+	struct app_request plain = *q;
+	struct proxy_opts opts;
+	if (!app_edge_pair(w->app) || !(q->marks & APP_MARK_IN_DIALOG) || !r->has_route)
+		return false;
+	const char *pair = pair_named(w, proxy_pair_in(&r->route_uri));
+	if (!pair || strcmp(pair, app_pair(w->app)) == 0)
+		return false;
+	if (app_has_role(w->app, APP_HOME)) /* homes of different pairs do not speak */
+		pair = app_edge_pair(w->app);
+	if (cluster_member(app_cluster(w->app), span_str(pair), -1) < 0)
+		return false;
+	plain.marks &= ~(uint32_t)APP_MARK_AUTHENTICATED;
+	app_forward_opts(w, &plain, true, &opts);
+	app_to_pair(w, q, pair, -1, q->marks & ~(uint32_t)APP_MARK_ROUTED, &opts, now);
+	return true;
+}
+
 void app_forward(struct app_worker *w, const struct app_request *q, const char *route, msec now)
 {
 	struct proxy_target t = {
 		.uri = q->r->uri_text, .q = 1000, .flags = PROXY_TARGET_KEEP_URI};
 	struct proxy_opts opts;
+	if (!route && app_to_next_pair(w, q, now))
+		return;
 	app_forward_opts(w, q, route != NULL, &opts);
 	if (route)
 		t.route = loose(route);
-	if (q->r->src.node)
-		opts.via_flow = app_via_token(w, &q->r->src);
+	opts.via_flow = app_way_back(w, &q->r->src);
 	if (!route && goes_with_its_repeats(w, q) &&
 	    proxy_forward_stateless(stack_proxy(w->stack), q->r, NULL, &opts, now) == 0)
 		return;

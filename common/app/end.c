@@ -63,7 +63,7 @@ static void look(struct wheel_timer *t, msec now)
 		a->released = true; /* the workers have hung up */
 		app_serve_release(a);
 	}
-	if ((n > 0 || !settled(a, now)) && now < a->drain_until) {
+	if ((n > 0 || !settled(a, now) || admin_busy(a->admin)) && now < a->drain_until) {
 		wheel_arm(loop_wheel(a->loop), t, now + LOOK_MS);
 		return;
 	}
@@ -82,6 +82,7 @@ void app_drain(struct app *a)
 		return;
 	}
 	app_serve_end(a);
+	admin_drain(a->admin);
 	a->drain_until =
 		now + (a->nodes ? a->conf->conf->cluster.drain_s * (msec)1000 : DRAIN_MS);
 	stack_group_drain(a->stacks);
@@ -109,7 +110,10 @@ void app_teardown(struct app *a)
 		finish(a);
 	}
 	admin_free(a->admin);
-	app_nodes_free(a); /* what waited for a second place is answered without */
+	a->admin = NULL;
+	if (a->loop)
+		loop_finish(a->loop); /* commands and questions that it had still been given */
+	app_nodes_free(a);	      /* what waited for a second place is answered without */
 	if (a->stacks)
 		finish(a);
 	stack_group_free(a->stacks);
@@ -129,4 +133,6 @@ void app_teardown(struct app *a)
 	for (unsigned i = 0; i < a->nworkers && a->worker; i++)
 		app_conf_unref(a->worker[i].conf);
 	free(a->worker);
+	if (a->fixed)
+		app_conf_unref(a->fixed);
 }

@@ -3,24 +3,37 @@
  * back means.  A phone on a connection or behind a NAT is reached inside its dialogs by the way
  * that it came; a phone on UDP that is where its Contact says costs nothing here.
  */
+#include "common/app/flows.h"
 #include "common/app/app_priv.h"
 
 #include <errno.h>
 
 enum { JOINING_MS = 5000 };
 
-struct span app_flow_token(const struct app_worker *w, const struct sip_flow *f, bool outbound)
+static struct span token_by(const struct app_worker *w, const struct flow_keys *k,
+			    const struct sip_flow *f, bool outbound)
 {
 	char *text =
 		w->conf->proxy.record_route ? arena_alloc(sip_arena(), FLOW_TOKEN_MAX) : NULL;
 	if (!text)
 		return SPAN("");
-	return span_of(text,
-		       flow_token_write(&w->app->flows, f, outbound ? FLOW_OUTBOUND : 0, text));
+	return span_of(text, flow_token_write(k, f, outbound ? FLOW_OUTBOUND : 0, text));
 }
 
-/* Not by way of another proxy, whose part it is to reach its phone. */
-static bool has_one_via(const struct sip_msg *m)
+struct span app_flow_token(const struct app_worker *w, const struct sip_flow *f, bool outbound)
+{
+	return token_by(w, &w->app->flows, f, outbound);
+}
+
+struct span app_flow_token_of(const struct app_worker *w, const struct sip_flow *f,
+			      uint64_t boot, bool outbound)
+{
+	struct flow_keys of = w->app->flows;
+	of.boot = flow_boot(boot);
+	return token_by(w, &of, f, outbound);
+}
+
+bool app_has_one_via(const struct sip_msg *m)
 {
 	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_VIA);
 	struct span v = sip_hdr_value(m, h);
@@ -63,7 +76,8 @@ static bool needs_flow(const struct proxy_request *r, bool *ret_outbound)
 	struct sip_nameaddr na;
 	struct span v;
 	*ret_outbound = false;
-	if (!proxy_makes_dialog(r) || !has_one_via(r->msg) || (!stream && plainly_direct(r)))
+	if (!proxy_makes_dialog(r) || !app_has_one_via(r->msg) ||
+	    (!stream && plainly_direct(r)))
 		return false;
 	if (!sip_list_next(r->msg, SIP_HDR_CONTACT, &it, &v) ||
 	    sip_nameaddr_parse(v, &na) < 0 || !na.uri.host.p)
@@ -84,6 +98,12 @@ struct span app_via_token(const struct app_worker *w, const struct sip_flow *f)
 	return span_of(text, flow_token_write(&w->app->flows, &named, 0, text));
 }
 
+struct span app_way_back(const struct app_worker *w, const struct sip_flow *f)
+{
+	return app_cluster(w->app) && sip_transport_reliable(f->transport) ? app_via_token(w, f)
+									   : SPAN("");
+}
+
 /* A token that comes back names a listener and worker of ours, or a node. */
 int app_token_here(const struct app *a, struct span token, struct sip_flow *ret,
 		   uint64_t *ret_id)
@@ -93,7 +113,7 @@ int app_token_here(const struct app *a, struct span token, struct sip_flow *ret,
 	*ret_id = 0;
 	if ((rc < 0 && rc != -ESTALE) || ret->node)
 		return rc;
-	if (ret->listener >= a->conf->conf->listeners_count)
+	if (ret->listener >= a->fixed->conf->listeners_count)
 		return -EINVAL;
 	if (!sip_transport_reliable(ret->transport))
 		return 0;
@@ -103,30 +123,61 @@ int app_token_here(const struct app *a, struct span token, struct sip_flow *ret,
 	return rc;
 }
 
+int app_conn_here(const struct app *a, const struct sip_flow *f, uint64_t boot,
+		  uint64_t *ret_id)
+{
+	*ret_id = flow_conn_id(&a->flows, boot, f->conn);
+	if (boot != a->boot)
+		return -ESTALE;
+	return app_flow_alive(a, f) ? 0 : -ENOTCONN;
+}
+
 /* Whom we hung up on, he will call again at once; else when he likes. */
-static bool have_hung_up(const struct app *a, unsigned listener)
+bool app_has_hung_up(const struct app *a, unsigned listener)
 {
 	return app_phase(a) == APP_DRAINING || app_address_left(a, listener);
 }
 
+struct phones *app_phones(const struct app *a)
+{
+	for (unsigned i = 0; i < APP_ROLE_COUNT; i++)
+		if (a->role[i] && a->role[i]->phones)
+			return a->role[i]->phones(a->role_state[i]);
+	return NULL;
+}
+
 static int token_read(const struct app *a, struct span token, struct sip_flow *ret)
 {
-	const struct app_role *r = a->role[APP_EDGE];
 	uint64_t id;
 	int rc = app_token_here(a, token, ret, &id);
 	if (rc != -ESTALE && rc != -ENOTCONN)
 		return rc;
-	bool we = have_hung_up(a, ret->listener);
-	int moved = r && r->moved ? r->moved(a->role_state[APP_EDGE], a, id, ret) : -ENOENT;
-	if (moved == -ENOENT && rc == -ESTALE && app_twin(a)) { /* who was there may know */
-		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP, .node = app_twin(a)};
+	bool we = app_has_hung_up(a, ret->listener);
+	struct phones *p = app_phones(a);
+	int now = p ? phones_moved(p, id, ret) : -ENOENT;
+	if (now == -ENOENT && rc == -ESTALE && app_twin(a)) { /* who was there may know */
+		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP,
+					 .node = app_twin(a),
+					 .leg = SIP_TRANSPORT_TCP};
 		return 0;
 	}
 	/* We have just come, and the other member has not been heard of yet. */
-	if (moved == -ENOENT && rc == -ESTALE && a->nodes &&
+	if (now == -ENOENT && rc == -ESTALE && a->nodes &&
 	    time_wall_ms() < a->started_wall_ms + JOINING_MS)
 		return -ESTALE;
-	return moved == -ESTALE && rc == -ENOTCONN && !we ? -ENOENT : moved;
+	if (now == -ENOTCONN || now == -ESTALE)
+		return rc == -ENOTCONN && !we ? -ENOENT : -ESTALE;
+	return now;
+}
+
+int app_phone_at(struct app *a, struct phones *p, uint64_t tag, struct sip_flow *ret)
+{
+	int r = phones_at(p, tag, ret);
+	if (r == -ENOTCONN)
+		r = app_has_hung_up(a, ret->listener) ? -ESTALE : -ENOENT;
+	if (r == -ESTALE)
+		app_knock(a, ret);
+	return r;
 }
 
 int app_token_read(struct app *a, struct span token, struct sip_flow *ret)
@@ -147,7 +198,7 @@ struct span app_caller_token(const struct app_worker *w, const struct app_reques
 
 bool app_flow_alive(const struct app *a, const struct sip_flow *f)
 {
-	return a->stacks && stack_flow_alive(a->stacks, f);
+	return a->stacks && !app_address_left(a, f->listener) && stack_flow_alive(a->stacks, f);
 }
 
 static bool usable(const struct app_worker *w, const struct sip_flow *f)

@@ -10,6 +10,9 @@
  *as the first node saw it; USER, escaped, is who was authenticated.
  */
 #include "common/app/app_priv.h"
+#include "common/app/flows.h"
+
+#include "common/sip/splice.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -140,20 +143,41 @@ static bool read_source(struct span s, struct addr *ret)
 	return addr_parse(ret, span_of(s.p, (size_t)colon), (uint16_t)port) == 0;
 }
 
-/* What the other member of our pair has handed on as it came is from the home that its Via
- * names. */
+/* An edge is handed what homes have sent, a home what homes or edges have. */
+static bool is_peer_of(const struct app_nodes *n, unsigned i, struct span pair)
+{
+	bool at_home = n->conf.node[n->conf.self].role == CLUSTER_HOME;
+	return i < n->conf.n && (at_home || n->conf.node[i].role == CLUSTER_HOME) &&
+	       span_ieq(pair, span_str(n->conf.node[i].pair));
+}
+
+/* What the other member of our pair has handed on as it came is from the node that its Via
+ * names: its pair, and it.  Where it does not say (an edge, a home of a version before), from
+ * the first one. */
 static void real_sender(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f)
 {
 	const struct app_nodes *n = w->app->nodes;
 	struct sip_via top;
-	if (f->node != app_twin(w->app) || sip_msg_top_via(m, &top) < 0)
+	if (!app_same_pair(w->app, f->node, app_self(w->app)) || sip_msg_top_via(m, &top) < 0)
 		return;
-	for (unsigned i = 0; i < n->conf.n; i++)
-		if (n->conf.node[i].role == CLUSTER_HOME &&
-		    span_ieq(top.host, span_str(n->conf.node[i].pair))) {
-			f->node = (uint16_t)(i + 1);
-			return;
-		}
+	unsigned i = proxy_node_named(&top) - 1u;
+	if (!is_peer_of(n, i, top.host))
+		for (i = 0; i < n->conf.n && !is_peer_of(n, i, top.host);)
+			i++;
+	if (i < n->conf.n) {
+		f->node = (uint16_t)(i + 1);
+		f->handed = true;
+	}
+}
+
+static void tell_unmarked(const struct app_worker *w, const struct sip_flow *f)
+{
+	struct app_nodes *n = w->app->nodes;
+	uint64_t before = atomic_fetch_add_explicit(&n->unmarked, 1, memory_order_relaxed);
+	if (log_may(&n->unmarked_logged, loop_now(stack_loop(w->stack))))
+		log_event(LOG_WARN, "link-unmarked",
+			  LOG_STR("node", n->conf.node[f->node - 1].name),
+			  LOG_N("so_far", before + 1));
 }
 
 bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f,
@@ -170,8 +194,7 @@ bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct s
 	}
 	if (sip_msg_next(m, h) || !read_marks(field(v, 'm'), &told) ||
 	    !read_source(field(v, 's'), &f->remote)) {
-		log_event(LOG_WARN, "link-unmarked",
-			  LOG_STR("node", w->app->nodes->node[f->node - 1].name));
+		tell_unmarked(w, f);
 		return false;
 	}
 	f->leg = sip_transport_parse(field(v, 't'));
@@ -215,7 +238,7 @@ static struct span escaped(struct span user)
 }
 
 /* The leg outside of the cluster: behind the node that sent it, or what we see ourselves. */
-static enum sip_transport leg_of(const struct sip_flow *f)
+enum sip_transport app_leg_of(const struct sip_flow *f)
 {
 	return f->node ? f->leg : f->transport;
 }
@@ -227,7 +250,7 @@ struct span app_link_line(const struct app_request *q, uint32_t marks)
 	size_t n = addr_text(&f->remote, source);
 	mac_hex(marks & MARKS_TOLD, hex);
 	return ARENA_JOIN(sip_arena(), SPAN("Eaves-Link: m="), span_of(hex + 12, 4),
-			  SPAN(";t="), span_str(sip_transport_uri(leg_of(f))), SPAN(";s="),
+			  SPAN(";t="), span_str(sip_transport_uri(app_leg_of(f))), SPAN(";s="),
 			  span_of(source, n), SPAN(";u="),
 			  marks & APP_MARK_AUTHENTICATED ? escaped(q->user) : SPAN(""),
 			  SPAN("\r\n"));
@@ -251,6 +274,21 @@ int app_node_flow(const struct app_worker *w, const char *pair, int prefer,
 	return 0;
 }
 
+/* No member of the pair lives, as far as is known here. */
+static void pair_is_down(struct app_worker *w, const struct app_request *q, const char *pair,
+			 msec now)
+{
+	const struct sip_flow *src = &q->r->src;
+	/* By a datagram: it is sent again, to the other member when the address is there. */
+	if (app_address_left(w->app, src->listener) ||
+	    (!src->node && app_serve_waits(w->app, now) &&
+	     (!sip_transport_reliable(src->transport) || app_defer(w, q))))
+		return;
+	log_event(LOG_WARN, "pair-down", LOG_STR("pair", pair),
+		  LOG_S("call-id", q->r->msg->call_id));
+	app_reply(w, q, 503, NULL, SPAN("Retry-After: 5\r\n"));
+}
+
 void app_to_pair(struct app_worker *w, const struct app_request *q, const char *pair,
 		 int prefer, uint32_t marks, struct proxy_opts *opts, msec now)
 {
@@ -258,10 +296,8 @@ void app_to_pair(struct app_worker *w, const struct app_request *q, const char *
 				 .q = 1000,
 				 .has_flow = true,
 				 .flags = PROXY_TARGET_KEEP_URI};
-	if (app_node_flow(w, pair, prefer, leg_of(&q->r->src), &t.flow) < 0) {
-		log_event(LOG_WARN, "pair-down", LOG_STR("pair", pair),
-			  LOG_S("call-id", q->r->msg->call_id));
-		app_reply(w, q, 503, NULL, SPAN("Retry-After: 5\r\n"));
+	if (app_node_flow(w, pair, prefer, app_leg_of(&q->r->src), &t.flow) < 0) {
+		pair_is_down(w, q, pair, now);
 		return;
 	}
 	struct span line = app_link_line(q, marks);
@@ -278,7 +314,37 @@ void app_to_pair(struct app_worker *w, const struct app_request *q, const char *
 void app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struct sip_flow *src,
 		      unsigned node)
 {
-	const struct sip_flow to = {.node = (uint16_t)(node + 1), .leg = leg_of(src)};
+	const struct sip_flow to = {.node = (uint16_t)(node + 1), .leg = app_leg_of(src)};
 	struct iovec iov = {(char *)(uintptr_t)m->base, m->len};
 	stack_send(w->stack, &to, &iov, 1, 0);
+}
+
+/* Between nodes with one hop less: two that hold each other for the right one come to an end.
+ * -EPERM: there is none left. */
+static int count_hop(const struct app_request *q, struct sip_splice *s)
+{
+	struct span left = sip_msg_value(q->r->msg, SIP_HDR_MAX_FORWARDS);
+	char *text = arena_alloc(sip_arena(), SPAN_DEC_MAX);
+	if (!left.n || q->r->max_forwards == 0)
+		return -EPERM;
+	if (!text)
+		return -ENOMEM;
+	sip_splice_init(s, q->r->msg);
+	sip_splice_replace_span(s, left, span_dec(q->r->max_forwards - 1, text));
+	return 0;
+}
+
+int app_as_it_came(struct app_worker *w, const struct app_request *q, const struct sip_flow *to)
+{
+	const struct sip_msg *m = q->r->msg;
+	struct iovec iov[SIP_SPLICE_IOV] = {{(char *)(uintptr_t)m->base, m->len}};
+	struct sip_splice s;
+	int n = to->node ? count_hop(q, &s) : 0;
+	if (n < 0)
+		return n;
+	n = to->node ? sip_splice_iov(&s, iov) : 1;
+	if (n < 0)
+		return n;
+	stack_send(w->stack, to, iov, n, 0);
+	return 0;
 }

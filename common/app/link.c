@@ -2,6 +2,7 @@
  * The links between roles in one process, and what both roles do alike with a request.
  */
 #include "common/app/app_priv.h"
+#include "common/app/flows.h"
 
 #include <ctype.h>
 

@@ -26,7 +26,9 @@ static void usage(FILE *out, const char *program)
 		"       %s --make-key FILE\n"
 		"       %s --reference\n\n"
 		"  -c, --config FILE   the configuration (YAML)\n"
-		"  -t, --check-config  read and check it, then end: 0 when it is good\n"
+		"  -t, --check-config  read and check it and the files that it names, then "
+		"end: "
+		"0 when it is good\n"
 		"      --make-key FILE write a new secret key of this node for the cluster's "
 		"bus to\n"
 		"                      FILE and print the public one\n"
@@ -102,14 +104,19 @@ static int run(struct app *a)
 	return 0;
 }
 
+static void find_roles(struct app *a)
+{
+	for (const struct app_role *const *r = __start_app_roles; r < __stop_app_roles; r++)
+		a->role[(*r)->kind] = *r;
+}
+
 static int serve(struct app *a)
 {
 	char error[APP_ERROR_MAX] = "";
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error of the store, not the end */
 	app_raise_limits();
-	for (const struct app_role *const *r = __start_app_roles; r < __stop_app_roles; r++)
-		a->role[(*r)->kind] = *r;
+	find_roles(a);
 	int r = sip_values_init();
 	if (r == 0)
 		r = app_setup(a, error);
@@ -125,25 +132,23 @@ static int serve(struct app *a)
 	return r;
 }
 
-/* What a start would make of it, without a socket or a file of the store: certificates too. */
-static int check(const char *path, const struct conf *c)
+static int check(struct app *a)
 {
 	char error[APP_ERROR_MAX] = "";
-	struct app a = {0};
-	int r = app_tls_apply(&a, c, error);
-	net_tls_free(a.tls);
+	find_roles(a);
+	int r = app_check(a, error);
 	if (r < 0)
-		fprintf(stderr, "%s: %s\n", path, error);
+		fprintf(stderr, "%s: %s\n", a->conf_path, error);
 	else
-		printf("%s: good\n", path);
-	return r < 0 ? 1 : 0;
+		printf("%s: good\n", a->conf_path);
+	return r;
 }
 
 int main(int argc, char **argv)
 {
 	char error[CONF_ERROR_MAX];
 	struct options o = {0};
-	struct app a = {.program = argv[0], .service.file = -1};
+	struct app a = {.program = argv[0], .service = {.file = -1, .stranded_file = -1}};
 	int r = parse(argc, argv, &o);
 	if (r != 0) {
 		if (r < 0)
@@ -165,11 +170,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", error);
 		return 1;
 	}
-	if (o.check) {
-		r = check(o.config, c);
-		conf_free(c);
-		return r;
-	}
 	log_set_level(c->log.level);
 	a.conf_path = (char *)o.config;
 	a.conf = app_conf_new(c);
@@ -177,7 +177,7 @@ int main(int argc, char **argv)
 		conf_free(c);
 		return 1;
 	}
-	r = serve(&a);
+	r = o.check ? check(&a) : serve(&a);
 	app_conf_unref(a.conf);
 	return r < 0 ? 1 : 0;
 }

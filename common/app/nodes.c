@@ -13,6 +13,24 @@ static const char *state_of(const struct cluster_node_state *s)
 	return s->draining ? "draining" : "alive";
 }
 
+static void show_node(const struct cluster_node *v, const struct cluster_node_state *s,
+		      struct admin_reply *out)
+{
+	admin_printf(out, "%s %s pair=%s %s equal=%s", v->name,
+		     v->role == CLUSTER_EDGE ? "edge" : "home", v->pair, state_of(s),
+		     s->equal ? "yes" : "no");
+	if (s->alive && s->withheld)
+		admin_printf(out, " withheld=%llu", (unsigned long long)s->withheld);
+	admin_printf(out, " version=%u queued=%llu", s->version,
+		     (unsigned long long)s->queued_bytes);
+	if (s->silent_ms == UINT64_MAX)
+		admin_printf(out, " silent=never");
+	else
+		admin_printf(out, " silent=%llums", (unsigned long long)s->silent_ms);
+	admin_printf(out, " calls=%u cpu=%u.%u%%\n", s->calls, s->cpu_permille / 10,
+		     s->cpu_permille % 10);
+}
+
 static int run_status(void *arg, int argc, char **argv, struct span secret,
 		      struct admin_reply *out)
 {
@@ -22,10 +40,6 @@ static int run_status(void *arg, int argc, char **argv, struct span secret,
 	(void)argc;
 	(void)argv;
 	(void)secret;
-	if (!c) {
-		admin_printf(out, "this server is no node of a cluster\n");
-		return -ENOTSUP;
-	}
 	unsigned n = cluster_nodes(c, &v);
 	for (unsigned i = 0; i < n; i++) {
 		struct cluster_node_state s;
@@ -38,14 +52,7 @@ static int run_status(void *arg, int argc, char **argv, struct span secret,
 		if (!app_nodes_speak(a->nodes, i))
 			continue;
 		cluster_node_state(c, i, &s);
-		admin_printf(out,
-			     "%s %s pair=%s %s equal=%s version=%u queued=%llu silent=%llums "
-			     "calls=%u cpu=%u.%u%%\n",
-			     v[i].name, v[i].role == CLUSTER_EDGE ? "edge" : "home", v[i].pair,
-			     state_of(&s), s.equal ? "yes" : "no", s.version,
-			     (unsigned long long)s.queued_bytes,
-			     (unsigned long long)s.silent_ms, s.calls, s.cpu_permille / 10,
-			     s.cpu_permille % 10);
+		show_node(&v[i], &s, out);
 	}
 	app_redis_show(a, out);
 	return 0;
@@ -98,9 +105,15 @@ static void write_metrics(void *arg, struct metrics_out *o)
 	metrics_gauge(o, "cluster_waiting", "Records that wait for a second place", k.waiting);
 	metrics_gauge(o, "cluster_serving", "1: this node wants new calls",
 		      app_phase(a) == APP_SERVING);
+	metrics_gauge(o, "cluster_stranded",
+		      "1: an edge that reaches no home, a home that reaches nobody",
+		      atomic_load(&a->service.stranded_since) != 0);
 	metrics_counter(o, "cluster_strangers_total",
 			"Requests to the cluster's own listener that were from no node",
 			atomic_load(&a->nodes->strangers));
+	metrics_counter(o, "cluster_unmarked_total",
+			"Requests of nodes with an Eaves-Link that could not be understood",
+			atomic_load(&a->nodes->unmarked));
 	metrics_counter(o, "cluster_bus_refused_total", "Peers that the bus refused",
 			atomic_load(&a->nodes->refused));
 	metrics_counter(o, "poison_learnt_total",
@@ -122,8 +135,10 @@ static void write_metrics(void *arg, struct metrics_out *o)
 
 int app_nodes_admin(struct app *a)
 {
+	if (!a->nodes)
+		return 0;
 	int r = admin_add(a->admin, commands, sizeof(commands) / sizeof(commands[0]), a);
 	if (r == 0)
 		r = app_ask_admin(a);
-	return r < 0 || !a->nodes ? r : metrics_add(a->metrics, write_metrics, a);
+	return r < 0 ? r : metrics_add(a->metrics, write_metrics, a);
 }

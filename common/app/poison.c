@@ -18,7 +18,6 @@ enum {
 	FILE_MAX_BYTES = 128 << 10,
 	LINES_MAX = 2 * POISON_MAX,
 	NOTES_A_ROUND = 64,
-	LOG_MS = 1000,
 	TELL_MS = 500,
 	TELL_TIMES = 3, /* a notice to a node that does not know us yet is lost */
 };
@@ -153,9 +152,8 @@ static void refuse_note(struct app_poison *p, msec now, const struct addr *from)
 {
 	char text[ADDR_TEXT_MAX];
 	atomic_fetch_add_explicit(&p->refused_notes, 1, memory_order_relaxed);
-	if (p->logged && now < p->logged + LOG_MS)
+	if (!log_may(&p->logged, now))
 		return;
-	p->logged = now;
 	log_event(LOG_WARN, "poison-note-refused",
 		  LOG_S("address", span_of(text, addr_text(from, text))));
 }

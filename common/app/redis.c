@@ -5,13 +5,11 @@
  */
 #include "common/app/app_priv.h"
 
+#include "common/base/file.h"
 #include "common/store/redis.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { PASSWORD_MAX = 512 };
 
@@ -27,18 +25,54 @@ static struct store_row row_of(const struct record *v)
 				  .expires_ms = v->expires_ms};
 }
 
+static struct record record_of(const struct store_row *row)
+{
+	return (struct record){.kind = row->kind,
+			       .deleted = row->deleted,
+			       .group = row->group,
+			       .name = row->name,
+			       .version = {row->hlc, row->node},
+			       .expires_ms = row->expires_ms,
+			       .body = row->body};
+}
+
 static void on_loaded(void *arg, const struct store_row *row)
 {
 	const struct app_nodes *n = arg;
-	const struct record v = {.kind = row->kind,
-				 .deleted = row->deleted,
-				 .group = row->group,
-				 .name = row->name,
-				 .version = {row->hlc, row->node},
-				 .expires_ms = row->expires_ms,
-				 .body = row->body};
+	const struct record v = record_of(row);
 	if (n->app->records)
 		records_merge(n->app->records, &v, 1, time_wall_ms(), NULL, NULL);
+}
+
+/* The operator is told that somebody else was quicker: so his change is not to stand here
+ * either, nor to come to others by comparison.  Where its version is the higher one, what
+ * stands in Redis (NULL: what was to be made does not) becomes the next version of all nodes.
+ */
+static void settle(struct records *r, const struct store_row *ours,
+		   const struct store_row *there)
+{
+	const struct record_version mine = {ours->hlc, ours->node};
+	struct record v = record_of(there ? there : ours);
+	if (there && record_version_cmp(v.version, mine) > 0) {
+		records_merge(r, &v, 1, time_wall_ms(), NULL, NULL);
+		return;
+	}
+	if (!there && ours->expect_hlc)
+		return; /* Redis has lost what it was to replace: so have we */
+	if (!there) {
+		v.deleted = true;
+		v.expires_ms = 0;
+	}
+	/* Not of the clock: what was written after ours stays. */
+	v.version = (struct record_version){mine.hlc + 1, mine.node};
+	records_put(r, &v, 1, NULL, time_wall_ms(), NULL, NULL);
+}
+
+static void on_refused(void *arg, const struct store_row *ours, const struct store_row *there)
+{
+	const struct app_nodes *n = arg;
+	if (n->app->records)
+		settle(n->app->records, ours, there);
 }
 
 struct shown {
@@ -93,25 +127,42 @@ static unsigned read_addrs(const char *list, struct addr v[REDIS_ADDRS_MAX])
 	return n;
 }
 
-/* One line of a file that nobody else may read. */
-static int read_password(const char *path, char ret[PASSWORD_MAX], char *ret_error)
+/* One line of a file that nobody else may read; path: NULL for none. */
+static int read_password(const char *key, const char *path, char ret[PASSWORD_MAX],
+			 char *ret_error)
 {
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r = fd < 0 ? -errno : 0;
-	ssize_t n = 0;
-	if (r == 0 && fstat(fd, &st) < 0)
-		r = -errno;
-	if (r == 0 && (st.st_mode & 077))
-		r = -EPERM;
-	if (r == 0 && (n = read(fd, ret, PASSWORD_MAX - 1)) <= 0)
-		r = -EBADMSG;
-	if (fd >= 0)
-		close(fd);
+	ret[0] = '\0';
+	if (!path)
+		return 0;
+	ssize_t n = file_read_secret(path, ret, PASSWORD_MAX - 1);
+	int r = n < 0 ? (int)n : n == 0 ? -EBADMSG : 0;
 	ret[n > 0 ? n : 0] = '\0';
 	ret[strcspn(ret, "\r\n")] = '\0';
 	if (r < 0)
-		snprintf(ret_error, APP_ERROR_MAX, "redis.password %.200s: %s", path,
-			 r == -EPERM ? "others may read it: chmod 600" : strerror(-r));
+		snprintf(ret_error, APP_ERROR_MAX, "redis.%s %.200s: %s", key, path,
+			 r == -EBADMSG ? "is empty" : file_secret_error(r));
+	return r;
+}
+
+struct passwords {
+	char server[PASSWORD_MAX], sentinel[PASSWORD_MAX];
+};
+
+static int read_passwords(const struct conf *c, struct passwords *ret, char *ret_error)
+{
+	int rc = read_password("password", c->redis.password, ret->server, ret_error);
+	return rc < 0 ? rc
+		      : read_password("sentinel_password", c->redis.sentinel_password,
+				      ret->sentinel, ret_error);
+}
+
+int app_redis_check(const struct conf *c, char ret_error[APP_ERROR_MAX])
+{
+	struct passwords secret = {"", ""};
+	int r = 0;
+	if (c->redis.servers || c->redis.sentinels)
+		r = read_passwords(c, &secret, ret_error);
+	explicit_bzero(&secret, sizeof(secret));
 	return r;
 }
 
@@ -119,16 +170,16 @@ int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX])
 {
 	const struct conf *c = a->conf->conf;
 	struct redis_conf r = redis_conf_default;
-	char prefix[300], password[PASSWORD_MAX] = "";
+	struct passwords secret = {"", ""};
+	char prefix[300];
 	if (!c->redis.servers && !c->redis.sentinels)
 		return 0;
 	r.nservers = read_addrs(c->redis.servers, r.server);
 	r.nsentinels = read_addrs(c->redis.sentinels, r.sentinel);
 	r.primary = c->redis.primary;
-	int rc = c->redis.password ? read_password(c->redis.password, password, ret_error) : 0;
-	if (rc < 0)
-		return rc;
-	r.password = *password ? password : NULL;
+	int rc = read_passwords(c, &secret, ret_error);
+	r.password = *secret.server ? secret.server : NULL;
+	r.sentinel_password = *secret.sentinel ? secret.sentinel : NULL;
 	snprintf(prefix, sizeof(prefix), "eaves:{%.200s}:", c->domain);
 	r.prefix = prefix;
 	r.kind_name[RECORD_USER] = "user";
@@ -138,11 +189,17 @@ int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX])
 	r.queue_rows = c->redis.queue_rows;
 	r.tombstone_ms = RECORDS_TOMBSTONE_MS;
 	r.drift_ms = RECORDS_DRIFT_MAX_MS;
-	r.ops = (struct redis_ops){
-		.loaded = on_loaded, .rewrite = on_rewrite, .changed = on_up, .arg = a->nodes};
-	a->nodes->redis = store_redis_new(a->nodes->loop, &r, ret_error);
-	explicit_bzero(password, sizeof(password));
-	return a->nodes->redis ? 0 : -EINVAL;
+	r.ops = (struct redis_ops){.loaded = on_loaded,
+				   .refused = on_refused,
+				   .rewrite = on_rewrite,
+				   .changed = on_up,
+				   .arg = a->nodes};
+	if (rc == 0) {
+		a->nodes->redis = store_redis_new(a->nodes->loop, &r, ret_error);
+		rc = a->nodes->redis ? 0 : -EINVAL;
+	}
+	explicit_bzero(&secret, sizeof(secret));
+	return rc;
 }
 
 void app_redis_show(const struct app *a, struct admin_reply *out)

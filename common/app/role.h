@@ -22,9 +22,11 @@ enum app_role_kind { APP_EDGE, APP_HOME, APP_ROLE_COUNT };
 enum app_notice {
 	APP_NOTICE_NONCE =
 		1, /* a nonce count was used: AUTH_USE_BYTES each, to the other member */
-	APP_NOTICE_POISON = 2, /* messages that have crashed a node: POISON_ITEM_BYTES each */
-	APP_NOTICE_KNOCK = 3,  /* flow tokens, a space behind each: of phones that are to find
-				* out that their connection is gone; to the other member */
+	APP_NOTICE_POISON = 2,	/* messages that have crashed a node: POISON_ITEM_BYTES each */
+	APP_NOTICE_KNOCK = 3,	/* flow tokens, a space behind each: of phones that are to find
+				 * out that their connection is gone; to the other member */
+	APP_NOTICE_REBUILT = 4, /* proxy_request_key() of calls without a record, 8 bytes each,
+				 * that the sender goes on with; to the other member */
 };
 
 /* What is known of a request besides its bytes; set by who decided it, believed by the other
@@ -68,6 +70,11 @@ struct app_services {
 	struct app *app;
 };
 
+/* A key for what the members of that pair make and take. */
+struct mac_key app_key_of_pair(const struct app *a, const char *pair, const char *purpose);
+
+struct phones;
+
 struct app_role {
 	enum app_role_kind kind;
 	const char *name;
@@ -86,10 +93,8 @@ struct app_role {
 	enum stack_found (*response)(void *state, struct app_worker *w, const struct sip_msg *m,
 				     const struct sip_via *top, const struct sip_flow *src,
 				     bool again, msec now);
-	/* Where the peer of a connection that is gone is now (it has come back by another): 0
-	 * and *ret; -ESTALE: it is expected back; -ENOENT: nobody knows.  From any thread.  May
-	 * be NULL. */
-	int (*moved)(void *state, const struct app *a, uint64_t id, struct sip_flow *ret);
+	/* Whose connections are whose; NULL: nobody's.  May be NULL. */
+	struct phones *(*phones)(void *state);
 	/* A node has come to life, died, or begins to drain; a small message from one.  In the
 	 * bus's thread.  May be NULL. */
 	void (*node_changed)(void *state, unsigned node);
@@ -116,6 +121,10 @@ struct app_worker *app_worker_at(const struct app *a, unsigned i);
 
 /* ---- the cluster: cluster.c and link.c ---- */
 
+/* Nodes that were cut off from us are heard again one by one: half a second between two
+ * attempts of the bus, three for a handshake. */
+enum { APP_RETURN_MS = 5000 };
+
 /* NULL without one. */
 struct cluster *app_cluster(const struct app *a);
 /* The name of the pair that this node belongs to; NULL without a cluster. */
@@ -129,15 +138,25 @@ int app_node_flow(const struct app_worker *w, const char *pair, int prefer,
 		  enum sip_transport leg, struct sip_flow *ret);
 /* Header line that tells a node what we know of a request; empty when the arena is full. */
 struct span app_link_line(const struct app_request *q, uint32_t marks);
+/* The transport of the peer outside of the cluster who sent by f: does he repeat himself? */
+enum sip_transport app_leg_of(const struct sip_flow *f);
+/* Just now it reaches nobody, and the service address may go to the other member, who may do:
+ * nothing is refused for want of others yet.  From any thread. */
+bool app_serve_waits(const struct app *a, msec now);
 /* Sends a request on to a pair, statelessly (16.11): the whole of edge to home, home to edge.
- * No member lives: 503 with Retry-After.  opts: lines, strip and the rest of the role's own;
- * the link's are added. */
+ * No member lives: 503 with Retry-After, or nothing yet (app_serve_waits).  opts: lines, strip
+ * and the rest of the role's own; the link's are added. */
 void app_to_pair(struct app_worker *w, const struct app_request *q, const char *pair,
 		 int prefer, uint32_t marks, struct proxy_opts *opts, msec now);
 
 /* A message as it came from src, to a node: that one is to deal with it. */
 void app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struct sip_flow *src,
 		      unsigned node);
+
+/* A request as it came, over a flow: of a phone, or of the node that has its connection.  0;
+ * -EPERM: it has been handed to and fro too often; -ENOMEM. */
+int app_as_it_came(struct app_worker *w, const struct app_request *q,
+		   const struct sip_flow *to);
 
 /* Is the host (domain, alias, listener, own address) one of ours?  Thread-safe. */
 bool app_is_local(const struct app_worker *w, struct span host, uint16_t port);
@@ -153,52 +172,25 @@ struct span app_uri_shown(const struct sip_uri *u);
 /* A shorthand for stack_reply. */
 void app_reply(struct app_worker *w, const struct app_request *q, unsigned status,
 	       const char *reason, struct span lines);
-/* ---- flows (RFC 5626): flows.c ---- */
-
-/* The user part of a Record-Route that faces a target with a flow, in the arena; may be empty.
- * outbound: over this flow or not at all. */
-struct span app_flow_token(const struct app_worker *w, const struct sip_flow *f, bool outbound);
-/* Does the connection exist?  Thread-safe. */
-bool app_flow_alive(const struct app *a, const struct sip_flow *f);
-enum app_flow {
-	APP_FLOW_NONE,	 /* goes where Route and Request-URI say */
-	APP_FLOW_GOOD,	 /* goes over *ret */
-	APP_FLOW_FAILED, /* 430 */
-	APP_FLOW_AWAY, /* the phone's connection is gone, and it is expected back: app_defer */
-	APP_FLOW_FORGED, /* 403 */
-};
-/* What the Route of a request in a dialog says of the flow to its other side (5.3). */
-enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request *r,
-			  struct sip_flow *ret);
-/* The user part of the Record-Route that faces the caller; may be empty. */
-struct span app_caller_token(const struct app_worker *w, const struct app_request *q);
-/* The token of the flow that a request came over, for proxy_opts.via_flow; in the arena. */
-struct span app_via_token(const struct app_worker *w, const struct sip_flow *f);
-/* What a token of ours names: 0; -ESTALE: a connection that is gone, of a phone that is
- * expected back by another, and has been knocked at; -ENOENT: one that is gone; -EINVAL,
- * -EPERM: none. */
-int app_token_read(struct app *a, struct span token, struct sip_flow *ret);
-/* The same of this process alone: 0; -ENOTCONN: a connection of ours that is closed; -ESTALE:
- * one of another process.  *ret_id: its identity (0: none). */
-int app_token_here(const struct app *a, struct span token, struct sip_flow *ret,
-		   uint64_t *ret_id);
-/* "<sip:TOKEN@pair;lr>": tells the other member of our pair which flow of its is meant. */
-struct span app_token_route(const struct app_worker *w, struct span token);
-/* Takes a request in again in a moment, or answers it with 430. */
-void app_defer(struct app_worker *w, const struct app_request *q);
-
 /* ---- requests in dialogs: dialog.c ---- */
 
 struct app_dialog_counters {
-	_Atomic uint64_t in_dialog, flow_failed, flow_forged;
+	_Atomic uint64_t to_phone, in_dialog, flow_failed, flow_forged;
 };
 /* The marks with what the role has seen of the dialog, and without what a Path or Contact of a
  * phone has sent back to us as if it were an insider's. */
 uint32_t app_marks_of(const struct app_worker *w, const struct app_request *q);
+/* What a node sends to a phone along a Path that we wrote, or what the other member of our pair
+ * has for one of ours: over the flow that its Route names.  False: it is something else. */
+bool app_to_phone(struct app_worker *w, const struct app_request *q,
+		  struct app_dialog_counters *count, msec now);
 /* RFC 5626 5.3: over the flow that was recorded when the dialog began.  True: it has been
  * forwarded or answered. */
 bool app_by_flow(struct app_worker *w, const struct app_request *q,
 		 struct app_dialog_counters *count, msec now);
+/* In a dialog whose next Route another pair of the cluster wrote: by the link with that, which
+ * outlives one of its members.  False: it is something else, or none of them lives. */
+bool app_to_next_pair(struct app_worker *w, const struct app_request *q, msec now);
 /* On along Route and Request-URI; route: an administered next hop, NULL without. */
 void app_forward(struct app_worker *w, const struct app_request *q, const char *route,
 		 msec now);

@@ -5,6 +5,8 @@
  */
 #include "common/app/app_priv.h"
 
+#include "common/base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,58 +29,79 @@ static int make(const char *path, unsigned char secret[APP_SECRET_BYTES])
 
 static int load(const char *path, unsigned char secret[APP_SECRET_BYTES])
 {
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return -errno;
-	int r = 0;
-	if (fstat(fd, &st) < 0 || (st.st_mode & 077))
-		r = -EPERM;
-	else if (read(fd, secret, APP_SECRET_BYTES) != APP_SECRET_BYTES)
-		r = -EBADMSG;
-	close(fd);
-	return r;
+	ssize_t n = file_read_secret(path, secret, APP_SECRET_BYTES);
+	return n < 0 ? (int)n : n == APP_SECRET_BYTES ? 0 : -EBADMSG;
 }
 
-static void explain(const char *path, int r, char ret_error[APP_ERROR_MAX])
+/* key: "cluster.secret ", or "" where the path is none of the configuration's. */
+static void explain(const char *key, const char *path, int r, const char *advice,
+		    char ret_error[APP_ERROR_MAX])
 {
-	if (r == -EPERM)
-		snprintf(ret_error, APP_ERROR_MAX, "%.200s: others may read it: chmod 600",
-			 path);
-	else if (r == -EBADMSG)
-		snprintf(ret_error, APP_ERROR_MAX,
-			 "%.200s: cut short: restore it, or remove it to have a new one made",
-			 path);
+	if (r == -EBADMSG)
+		snprintf(ret_error, APP_ERROR_MAX, "%s%.200s: cut short: %s", key, path,
+			 advice);
 	else if (r < 0)
-		snprintf(ret_error, APP_ERROR_MAX, "%.200s: %s", path, strerror(-r));
+		snprintf(ret_error, APP_ERROR_MAX, "%s%.200s: %s", key, path,
+			 file_secret_error(r));
 }
 
 /* The members of a pair derive the same, and no two pairs do. */
-static int load_of_cluster(struct app *a, const struct conf *c, char ret_error[APP_ERROR_MAX])
+static void derive(const struct app *a, const char *pair, unsigned char ret[APP_SECRET_BYTES])
 {
 	struct span secret = span_of((const char *)a->cluster_secret, APP_SECRET_BYTES);
-	int r = load(c->cluster.secret, a->cluster_secret);
-	explain(c->cluster.secret, r, ret_error);
-	for (unsigned i = 0; r == 0 && i < APP_SECRET_BYTES / sizeof(struct mac_key); i++) {
+	for (unsigned i = 0; i < APP_SECRET_BYTES / sizeof(struct mac_key); i++) {
 		char purpose[CLUSTER_NAME_MAX + 32];
-		snprintf(purpose, sizeof(purpose), "pair %u %s", i,
-			 c->cluster.nodes[c->cluster.self].pair);
+		snprintf(purpose, sizeof(purpose), "pair %u %s", i, pair);
 		struct mac_key k = mac_derive_key(secret, purpose);
-		memcpy(a->secret + i * sizeof(k), &k, sizeof(k));
+		memcpy(ret + i * sizeof(k), &k, sizeof(k));
 	}
+}
+
+static int load_of_cluster(struct app *a, const struct conf *c, char ret_error[APP_ERROR_MAX])
+{
+	int r = load(c->cluster.secret, a->cluster_secret);
+	explain("cluster.secret ", c->cluster.secret, r, "copy it from another node",
+		ret_error);
+	if (r == 0)
+		derive(a, c->cluster.nodes[c->cluster.self].pair, a->secret);
 	return r;
 }
 
-int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX])
+struct mac_key app_key_of_pair(const struct app *a, const char *pair, const char *purpose)
+{
+	unsigned char secret[APP_SECRET_BYTES];
+	derive(a, pair, secret);
+	struct mac_key k =
+		mac_derive_key(span_of((const char *)secret, sizeof(secret)), purpose);
+	explicit_bzero(secret, sizeof(secret));
+	return k;
+}
+
+/* 1: it is not there and could be made. */
+static int look_for_dir(const char *dir)
+{
+	struct stat st;
+	if (stat(dir, &st) == 0)
+		return 0;
+	int r = file_could_write(dir);
+	return r < 0 ? r : 1;
+}
+
+static int make_dir(const char *dir)
+{
+	return mkdir(dir, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+int app_secret_load(struct app *a, bool make_it, char ret_error[APP_ERROR_MAX])
 {
 	const struct conf *c = a->conf->conf;
 	const char *dir = c->data_dir;
 	char path[4096];
-	if (dir && mkdir(dir, 0700) < 0 && errno != EEXIST) {
-		int error = errno;
+	int at = !dir ? 0 : make_it ? make_dir(dir) : look_for_dir(dir);
+	if (at < 0) {
 		snprintf(ret_error, APP_ERROR_MAX, "cannot make data_dir %.200s: %s", dir,
-			 strerror(error));
-		return -error;
+			 strerror(-at));
+		return at;
 	}
 	if (c->cluster.node)
 		return load_of_cluster(a, c, ret_error);
@@ -89,7 +112,7 @@ int app_secret_load(struct app *a, char ret_error[APP_ERROR_MAX])
 	snprintf(path, sizeof(path), "%s/secret", dir);
 	int r = load(path, a->secret);
 	if (r == -ENOENT)
-		r = make(path, a->secret);
-	explain(path, r, ret_error);
+		r = make_it ? make(path, a->secret) : at ? 0 : file_could_write(path);
+	explain("", path, r, "restore it, or remove it to have a new one made", ret_error);
 	return r;
 }

@@ -1,7 +1,10 @@
 /*
  * Does this node want new calls?  Not before its tables are as those of the others, nor when it
- * is to end.  The nodes are told by the bus, whoever moves the service address by a file:
- * data_dir/drain has 0 while it serves, 1 while it does not (keepalived's track_file).
+ * is to end.  The nodes are told by the bus, whoever moves the service address by files
+ * (keepalived's track_file): data_dir/drain has 0 while it serves, 1 while it does not.
+ * data_dir/stranded has 1 while it reaches none of those without whom it can do little; whether
+ * the other member does, or is there at all, it cannot know: the address goes where it is
+ * better off, if there is such a place.
  */
 #include "common/app/app_priv.h"
 
@@ -13,6 +16,8 @@
 enum {
 	LOOK_MS = 50,
 	JOIN_MS = 30000, /* and then with what it has */
+	/* From when it reaches nobody: longer than the service address needs to go. */
+	STRANDED_MS = 2000,
 };
 
 const char *app_phase_name(enum app_phase p)
@@ -27,10 +32,16 @@ enum app_phase app_phase(const struct app *a)
 }
 
 /* In place: the file is never empty. */
+static void write_to(int file, const char *name, bool well)
+{
+	if (file >= 0 && pwrite(file, well ? "0\n" : "1\n", 2, 0) != 2)
+		log_event(LOG_ERROR, "drain-not-written", LOG_STR("file", name),
+			  LOG_STR("error", strerror(errno)));
+}
+
 static void write_file(const struct app_service *s, bool serves)
 {
-	if (s->file >= 0 && pwrite(s->file, serves ? "0\n" : "1\n", 2, 0) != 2)
-		log_event(LOG_ERROR, "drain-not-written", LOG_STR("error", strerror(errno)));
+	write_to(s->file, "drain", serves);
 }
 
 bool app_other_serves(const struct app *a)
@@ -68,24 +79,26 @@ static void set_phase(struct app *a, enum app_phase p)
 			a->role[k]->serving(a->role_state[k]);
 }
 
-/* Those that live: each was seen to have what we have.  Not all live: they may yet come, until
- * the dead ones would be known as such. */
+/* Those that live: of each we have seen all that we lacked and it may give.  Not all live: they
+ * may yet come, until the dead ones would be known as such; after a cut that takes longer, and
+ * who serves goes on with calls that the other member may have. */
 static bool has_joined(struct app *a, msec now)
 {
 	const struct app_nodes *n = a->nodes;
 	struct app_service *s = &a->service;
-	bool all_live = true, all_equal = true;
+	msec patience = s->rejoins ? APP_RETURN_MS : n->conf.dead_ms;
+	bool all_live = true, all_settled = true;
 	for (unsigned i = 0; i < n->conf.n; i++) {
 		struct cluster_node_state v;
 		if (!app_nodes_speak(n, i))
 			continue;
 		cluster_node_state(n->cluster, i, &v);
-		if (v.alive && v.equal)
-			s->equal |= UINT64_C(1) << i;
+		if (v.alive && v.settled)
+			s->settled |= UINT64_C(1) << i;
 		all_live &= v.alive;
-		all_equal &= !v.alive || s->equal >> i & 1;
+		all_settled &= !v.alive || s->settled >> i & 1;
 	}
-	return all_equal && (all_live || now >= s->since + n->conf.dead_ms);
+	return all_settled && (all_live || now >= s->since + patience);
 }
 
 static void look(struct wheel_timer *t, msec now)
@@ -102,11 +115,53 @@ static void look(struct wheel_timer *t, msec now)
 	}
 }
 
-/* Who was cut off from all others was taken for dead.  It comes back as if it had just started:
- * what it is asked for may have changed meanwhile.  They hear so with its first word. */
-void app_serve_seen(struct app *a, bool any_lives)
+/* ---- whom it reaches ---- */
+
+/* now: not 0, which is "it reaches some". */
+static void set_stranded(struct app_service *s, msec now)
+{
+	atomic_store(&s->stranded_since, now ? now : 1);
+	write_to(s->stranded_file, "stranded", false);
+}
+
+static void show_reach(struct app *a, bool reaches)
 {
 	struct app_service *s = &a->service;
+	if (reaches == (atomic_load(&s->stranded_since) == 0))
+		return;
+	if (reaches) {
+		atomic_store(&s->stranded_since, 0);
+		write_to(s->stranded_file, "stranded", true);
+		log_event(LOG_INFO, "in-reach");
+	} else {
+		set_stranded(s, loop_now(a->nodes->loop));
+		log_event(LOG_WARN, "stranded");
+	}
+}
+
+/* Without a home an edge can but refuse.  A home does much by itself and with its other member.
+ */
+static uint64_t needed(const struct app_nodes *n)
+{
+	bool edge = app_node(n, n->conf.self)->role == CLUSTER_EDGE;
+	return edge ? ~n->edges : UINT64_MAX;
+}
+
+bool app_serve_waits(const struct app *a, msec now)
+{
+	const struct app_nodes *n = a->nodes;
+	msec since = atomic_load_explicit(&a->service.stranded_since, memory_order_relaxed);
+	return n && since && now < since + STRANDED_MS &&
+	       cluster_partner(n->cluster, n->conf.self) >= 0;
+}
+
+/* Who was cut off from all others was taken for dead.  It comes back as if it had just started:
+ * what it is asked for may have changed meanwhile.  They hear so with its first word. */
+void app_serve_seen(struct app *a, uint64_t live)
+{
+	struct app_service *s = &a->service;
+	bool any_lives = live != 0;
+	show_reach(a, live & needed(a->nodes));
 	bool before = atomic_exchange(&s->apart, !any_lives);
 	if (!any_lives && !before)
 		cluster_set_draining(a->nodes->cluster, true);
@@ -119,7 +174,7 @@ static void join_again(struct loop_work *w)
 	struct app *a = container_of(w, struct app, service.again);
 	struct app_service *s = &a->service;
 	atomic_store(&s->again_posted, false);
-	s->equal = 0;
+	s->settled = 0;
 	if (app_phase(a) != APP_SERVING)
 		return;
 	s->rejoins = true;
@@ -127,21 +182,32 @@ static void join_again(struct loop_work *w)
 	wheel_arm(loop_wheel(a->loop), &s->timer, s->since + LOOK_MS);
 }
 
+static int open_file(const char *dir, const char *name, char ret_error[APP_ERROR_MAX])
+{
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (file < 0) {
+		int error = errno;
+		snprintf(ret_error, APP_ERROR_MAX, "%.200s: %s", path, strerror(error));
+		return -error;
+	}
+	return file;
+}
+
 int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX])
 {
 	const char *dir = a->conf->conf->data_dir;
-	char path[4096];
+	struct app_service *s = &a->service;
 	if (!a->nodes)
 		return 0;
 	if (dir) {
-		snprintf(path, sizeof(path), "%s/drain", dir);
-		a->service.file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-		if (a->service.file < 0) {
-			int error = errno;
-			snprintf(ret_error, APP_ERROR_MAX, "%.200s: %s", path, strerror(error));
-			return -error;
-		}
+		s->file = open_file(dir, "drain", ret_error);
+		s->stranded_file = s->file < 0 ? -1 : open_file(dir, "stranded", ret_error);
+		if (s->stranded_file < 0)
+			return s->file < 0 ? s->file : s->stranded_file;
 	}
+	set_stranded(s, loop_now(a->loop));
 	wheel_timer_init(&a->service.timer, look);
 	a->service.again.run = join_again;
 	atomic_store(&a->service.apart, true);
@@ -163,8 +229,15 @@ void app_serve_release(struct app *a)
 	write_file(&a->service, false);
 }
 
+static void close_file(int *file)
+{
+	if (*file >= 0)
+		close(*file);
+	*file = -1;
+}
+
 void app_serve_close(struct app *a)
 {
-	if (a->service.file >= 0)
-		close(a->service.file);
+	close_file(&a->service.file);
+	close_file(&a->service.stranded_file);
 }

@@ -2,6 +2,7 @@
  * From a configuration to a running process: the parts in the order of their floors.
  */
 #include "common/app/app_priv.h"
+#include "common/app/flows.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -63,9 +64,12 @@ static bool refuse_stranger(struct app_worker *w, const struct app_request *q)
 {
 	if (!(q->marks & APP_MARK_STRANGER))
 		return false;
-	if (w->app->nodes)
-		atomic_fetch_add_explicit(&w->app->nodes->strangers, 1, memory_order_relaxed);
-	log_event(LOG_WARN, "link-stranger", LOG_S("call-id", q->r->msg->call_id));
+	struct app_nodes *n = w->app->nodes;
+	uint64_t before =
+		n ? atomic_fetch_add_explicit(&n->strangers, 1, memory_order_relaxed) : 0;
+	if (n && log_may(&n->strangers_logged, loop_now(stack_loop(w->stack))))
+		log_event(LOG_WARN, "link-stranger", LOG_S("call-id", q->r->msg->call_id),
+			  LOG_N("so_far", before + 1));
 	app_reply(w, q, 403, "Not A Node", SPAN(""));
 	return true;
 }
@@ -122,7 +126,8 @@ static int on_read_flow(void *arg, struct span token, uint16_t member, struct si
 	int r = app_token_read(w->app, token, ret);
 	/* The other member of our pair has, or knows, the connection: the response is its to
 	 * send, as it came. */
-	if (r == 0 && ret->node && ret->node == app_twin(w->app))
+	if (r == 0 && ret->node && ret->node == app_twin(w->app) &&
+	    flow_token_conn(&w->app->flows, token))
 		return -EXDEV;
 	/* The token names the pair; back to the member of it that has sent the request. */
 	if (r == 0 && ret->node && app_same_pair(w->app, ret->node, member))
@@ -144,8 +149,14 @@ static int on_member(void *arg, unsigned node, bool ends)
 		(ends && v->role == CLUSTER_HOME);
 	if (stays && cluster_alive(n->cluster, node))
 		return (int)node;
-	int member = cluster_member(n->cluster, span_str(v->pair), (int)node);
-	return member == (int)n->conf.self ? -1 : member;
+	return cluster_member(n->cluster, span_str(v->pair), (int)node);
+}
+
+static int on_chosen(void *arg, unsigned node)
+{
+	const struct app_worker *w = arg;
+	const struct app_nodes *n = w->app->nodes;
+	return n ? cluster_member(n->cluster, span_str(n->conf.node[node].pair), -1) : -1;
 }
 
 /* Only a worker was late, and the bus's thread was not: the others have heard of us. */
@@ -166,15 +177,37 @@ static bool on_taken_over(void *arg, msec gap)
 	int twin = cluster_partner(n->cluster, n->conf.self);
 	if (twin < 0 || bus_went_on(n, gap))
 		return false;
+	app_addresses_look(w->app);
 	cluster_node_state(n->cluster, (unsigned)twin, &other);
 	return other.version && other.silent_ms <= gap + n->conf.dead_ms;
+}
+
+/* What a phone has sent here it sends again where it is connected to now. */
+static bool on_moved_away(void *arg, uint16_t listener)
+{
+	const struct app_worker *w = arg;
+	return app_address_left(w->app, listener);
 }
 
 static void on_link_failed(void *arg, unsigned node)
 {
 	const struct app_worker *w = arg;
-	if (w->app->nodes)
-		cluster_suspect(w->app->nodes->cluster, node);
+	struct app_nodes *n = w->app->nodes;
+	if (!n)
+		return;
+	/* With a node that lives it is the address, the port or the certificate. */
+	if (cluster_alive(n->cluster, node) &&
+	    log_may(&n->link_logged, loop_now(stack_loop(w->stack))))
+		log_event(LOG_WARN, "link-failed", LOG_STR("node", app_node(n, node)->name));
+	cluster_suspect(n->cluster, node);
+}
+
+static void on_link_full(void *arg, unsigned node)
+{
+	const struct app_worker *w = arg;
+	struct app_nodes *n = w->app->nodes;
+	if (n && log_may(&n->full_logged, loop_now(stack_loop(w->stack))))
+		log_event(LOG_WARN, "link-full", LOG_STR("node", app_node(n, node)->name));
 }
 
 static void on_flow_closed(void *arg, struct stack *s, const struct sip_flow *f)
@@ -203,8 +236,11 @@ static const struct stack_user stack_user = {
 	.read_flow = on_read_flow,
 	.from_node = on_from_node,
 	.member = on_member,
+	.chosen = on_chosen,
 	.taken_over = on_taken_over,
+	.moved_away = on_moved_away,
 	.link_failed = on_link_failed,
+	.link_full = on_link_full,
 	.flow_closed = on_flow_closed,
 	.is_local = on_is_local,
 	.is_self = on_is_self,
@@ -267,8 +303,13 @@ static void stack_from(struct stack_conf *s, const struct app *a)
 	if (a->nodes) {
 		s->node = a->nodes->node;
 		s->nnodes = a->nodes->conf.n;
+		s->self = a->nodes->conf.self;
+		s->node_marks = APP_MARK_NODE;
 		s->link_listener = a->nodes->link_listener;
+		s->net.link_listener = s->link_listener;
+		s->net.link_bytes_max = c->cluster.queue_bytes;
 		s->dead_ms = c->cluster.dead_ms;
+		s->is_edge = app_has_role(a, APP_EDGE);
 	}
 	s->timers.t1 = c->timers.t1_ms;
 	s->timers.t2 = c->timers.t2_ms;
@@ -279,6 +320,8 @@ static void stack_from(struct stack_conf *s, const struct app *a)
 	s->proxy.max_targets = c->proxy.max_targets;
 	s->proxy.recurse_3xx = c->proxy.recurse;
 	s->proxy.record_route = c->proxy.record_route;
+	s->proxy.pair = app_pair(a);
+	s->proxy.node = app_self(a);
 	s->dns.servers = c->dns.servers;
 	s->dns.timeout_ms = c->dns.timeout_ms;
 	s->dns.tries = c->dns.tries;
@@ -302,12 +345,17 @@ int app_tls_apply(struct app *a, const struct conf *c, char *ret_error)
 	return a->tls ? 0 : -EINVAL;
 }
 
+void app_store_path(const struct conf *c, char *ret, size_t room)
+{
+	snprintf(ret, room, "%s/eaves.db", c->data_dir);
+}
+
 static int open_store(struct app *a, char ret_error[APP_ERROR_MAX])
 {
 	const struct conf *c = a->conf->conf;
 	char path[4096];
 	if (c->store == CONF_STORE_SQLITE) {
-		snprintf(path, sizeof(path), "%s/eaves.db", c->data_dir);
+		app_store_path(c, path, sizeof(path));
 		a->store = store_sqlite_new(path, STORE_QUEUE_MAX, ret_error);
 		if (!a->store)
 			return -EIO;
@@ -410,29 +458,35 @@ static void set_up_heap(const struct conf *c)
 	mallopt(M_TRIM_THRESHOLD, TRIM);
 }
 
+int app_names_load(struct app *a, char ret_error[APP_ERROR_MAX])
+{
+	int r = app_names_find(&a->names, a->conf->conf);
+	if (r < 0)
+		snprintf(ret_error, APP_ERROR_MAX,
+			 "no address to advertise for a listener on all addresses: set "
+			 "advertise");
+	return r;
+}
+
 int app_setup(struct app *a, char ret_error[APP_ERROR_MAX])
 {
 	int r;
 	snprintf(ret_error, APP_ERROR_MAX, "out of memory");
 	a->started_wall_ms = time_wall_ms();
+	a->fixed = a->conf;
+	atomic_fetch_add_explicit(&a->fixed->refs, 1, memory_order_relaxed);
 	set_up_heap(a->conf->conf); /* before any thread */
 	if ((r = open_main(a)) < 0)
 		return r;
-	if ((r = app_secret_load(a, ret_error)) < 0)
+	if ((r = app_secret_load(a, true, ret_error)) < 0)
 		return r;
 	do
 		mac_random(&a->boot, sizeof(a->boot));
 	while (!a->boot);
 	flow_keys_init(&a->flows, span_of((const char *)a->secret, sizeof(a->secret)), a->boot);
-	if ((r = app_names_find(&a->names, a->conf->conf)) < 0) {
-		snprintf(ret_error, APP_ERROR_MAX,
-			 "no address to advertise for a listener on all addresses: set "
-			 "advertise");
-		return r;
-	}
-	if ((r = app_poison_open(a)) < 0 || (r = open_store(a, ret_error)) < 0 ||
-	    (r = app_nodes_open(a, ret_error)) < 0 || (r = open_records(a, ret_error)) < 0 ||
-	    (r = app_nodes_attach(a, ret_error)) < 0 ||
+	if ((r = app_names_load(a, ret_error)) < 0 || (r = app_poison_open(a)) < 0 ||
+	    (r = open_store(a, ret_error)) < 0 || (r = app_nodes_open(a, ret_error)) < 0 ||
+	    (r = open_records(a, ret_error)) < 0 || (r = app_nodes_attach(a, ret_error)) < 0 ||
 	    (r = app_tls_apply(a, a->conf->conf, ret_error)) < 0 ||
 	    (r = start_roles(a, ret_error)) < 0 || (r = open_stacks(a, ret_error)) < 0 ||
 	    (r = app_admin_start(a, ret_error)) < 0)

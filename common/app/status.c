@@ -8,6 +8,21 @@
 #include <errno.h>
 #include <stdio.h>
 
+/* Where it listens, and what Via and Record-Route say where that is something else. */
+static void show_listener(const struct conf_listener *l, struct span said,
+			  struct admin_reply *out)
+{
+	char at[ADDR_TEXT_MAX], host[ADDR_TEXT_MAX];
+	addr_text(&l->addr, at);
+	addr_host_text(&l->addr, host);
+	admin_printf(out, "listener      %s %s", sip_transport_uri(l->transport), at);
+	if (l->policy == CONF_POLICY_CLUSTER)
+		admin_printf(out, " policy=cluster");
+	else if (!span_eq(said, span_str(host)))
+		admin_printf(out, " advertise=%.*s", SPAN_FMT(said));
+	admin_printf(out, "\n");
+}
+
 static int run_status(void *arg, int argc, char **argv, struct span secret,
 		      struct admin_reply *out)
 {
@@ -29,9 +44,7 @@ static int run_status(void *arg, int argc, char **argv, struct span secret,
 	admin_printf(out, "bindings      %zu\n", records_count(a->records, RECORD_BINDING));
 	admin_printf(out, "transactions  %llu\n", (unsigned long long)live);
 	for (unsigned i = 0; i < c->listeners_count; i++)
-		admin_printf(out, "listener      %s %.*s:%u\n",
-			     sip_transport_uri(c->listeners[i].transport),
-			     SPAN_FMT(a->names.hosts[i]), a->names.ports[i]);
+		show_listener(&c->listeners[i], a->names.hosts[i], out);
 	return 0;
 }
 
@@ -143,8 +156,22 @@ static const struct row stack_rows[] = {
 	    "Messages for nodes that could not leave: no member of the pair lives"),
 	ROW(stack_counters, link_failed, "link_failed_total", METRICS_COUNTER,
 	    "Messages lost with a link to a node"),
+	ROW(stack_counters, link_full, "link_full_total", METRICS_COUNTER,
+	    "Messages that a link refused: too much waited in it"),
+	ROW(stack_counters, link_kept, "link_kept_total", METRICS_COUNTER,
+	    "Messages kept until they are answered, for who sent them does not repeat them"),
+	ROW(stack_counters, link_kept_full, "link_kept_full_total", METRICS_COUNTER,
+	    "Kept messages thrown out: there were too many"),
+	ROW(stack_counters, link_late, "link_late_total", METRICS_COUNTER,
+	    "Kept messages thrown out: they could not leave in their time"),
 	ROW(stack_counters, link_resent, "link_resent_total", METRICS_COUNTER,
 	    "Messages sent once more, to the other member of a pair, when a node died"),
+	ROW(stack_counters, trying, "calls_behind", METRICS_GAUGE,
+	    "INVITEs of homes to devices behind this edge without a final response"),
+	ROW(stack_counters, trying_told, "calls_told_total", METRICS_COUNTER,
+	    "Calls that the other member of a pair was told of when a home died"),
+	ROW(stack_counters, trying_full, "calls_behind_full_total", METRICS_COUNTER,
+	    "Calls that it could not be told of: there were too many"),
 };
 
 static const struct row txn_rows[] = {
@@ -323,15 +350,20 @@ static bool healthy(void *arg)
 	return app_phase(a) == APP_SERVING;
 }
 
+void app_admin_path(const struct conf *c, char *ret, size_t room)
+{
+	if (c->admin.socket)
+		snprintf(ret, room, "%s", c->admin.socket);
+	else
+		snprintf(ret, room, "%s/admin.sock", c->data_dir ? c->data_dir : ".");
+}
+
 int app_admin_start(struct app *a, char ret_error[APP_ERROR_MAX])
 {
 	const struct conf *c = a->conf->conf;
 	char path[4096];
 	int r = 0;
-	if (c->admin.socket)
-		snprintf(path, sizeof(path), "%s", c->admin.socket);
-	else
-		snprintf(path, sizeof(path), "%s/admin.sock", c->data_dir ? c->data_dir : ".");
+	app_admin_path(c, path, sizeof(path));
 	if (metrics_add(a->metrics, write_metrics, a) < 0 ||
 	    metrics_add(a->metrics, write_role, a) < 0)
 		return -ENOMEM;

@@ -12,6 +12,9 @@ enum auth_algorithm { AUTH_SHA256, AUTH_MD5, AUTH_ALGORITHMS }; /* strongest fir
 
 enum { AUTH_HASH_MAX = 32 };
 
+/* 64*T1: so long a client repeats a request without an answer (RFC 3261 17.1.2.2, timer F). */
+enum { AUTH_REPEAT_MS = 32000 };
+
 /* Bytes of a hash. */
 static inline size_t auth_hash_len(enum auth_algorithm alg)
 {
@@ -77,6 +80,11 @@ int replay_share(struct replay *r);
  */
 enum replay_result replay_mark(struct replay *r, const struct nonce *n,
 			       const struct replay_use *use);
+
+typedef void (*replay_each_use)(void *arg, const struct nonce *n, const struct replay_use *use);
+/* All uses that are known of nonces made at since_ms or later: of each nonce the latest one
+ * first; of the others the request is not known (digest 0). */
+void replay_each(struct replay *r, uint64_t since_ms, replay_each_use each, void *arg);
 
 /* fingerprint.c */
 enum { FINGERPRINT_WORDS = 16 };

@@ -56,13 +56,17 @@ void auth_free(struct auth *a);
  * Two members of a pair, with one nonce key, take each other's nonces: each tells the other of
  * every use (told: from any thread, not to call back), which is handed to auth_use_of_other()
  * there. auth_share_since(): uses of nonces made before that time (wall clock) may be unknown,
- * since the other could not tell us: such nonces of others are stale.  Call auth_share() before
- * any thread: 0 or -ENOMEM.
+ * since the other could not tell us: such nonces of others are stale.  auth_share_again(): the
+ * other can be told again; it is, of all uses of nonces made in the last 64*T1 (told gets some
+ * at once, each of AUTH_USE_BYTES), and as it does the same those of others made before that
+ * are stale: who repeats a request (RFC 3261 17.1.2.2) is not asked anew, which would make
+ * another one of it.  Call auth_share() before any thread: 0 or -ENOMEM.
  */
 enum { AUTH_USE_BYTES = 36 };
 int auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *arg,
 	       uint64_t wall_ms);
 void auth_share_since(struct auth *a, uint64_t wall_ms);
+void auth_share_again(struct auth *a, uint64_t wall_ms);
 /* 0 or -EINVAL. */
 int auth_use_of_other(struct auth *a, struct span use);
 /* src: where the request came from; a nonce is good for the source that was challenged.

@@ -17,9 +17,6 @@
 
 enum { BUCKET = 8, LOCKS = 64, WINDOW = 64, WAYS = 4, NC_ALL = UINT32_MAX };
 
-/* 64*T1: so long a client repeats a request without an answer (RFC 3261 17.1.2.2, timer F). */
-enum { REPEAT_MS = 32000 };
-
 struct window {
 	uint64_t time_ms; /* 0: empty */
 	uint32_t instance, serial;
@@ -92,7 +89,7 @@ void replay_free(struct replay *r)
 /* The clocks of two members are not quite the same. */
 static bool is_recent(uint64_t then_ms, uint64_t now_ms)
 {
-	return now_ms <= then_ms + REPEAT_MS && then_ms <= now_ms + REPEAT_MS;
+	return now_ms <= then_ms + AUTH_REPEAT_MS && then_ms <= now_ms + AUTH_REPEAT_MS;
 }
 
 /* A retransmission: nothing else than what was let through last, and not long ago. */
@@ -195,4 +192,37 @@ enum replay_result replay_mark(struct replay *r, const struct nonce *n,
 		return res;
 	return passed_before(r, use, res == REPLAY_NEW) && res == REPLAY_SEEN ? REPLAY_REPEAT
 									      : res;
+}
+
+static void window_each(const struct window *w, replay_each_use each, void *arg)
+{
+	const struct nonce n = {
+		.time_ms = w->time_ms, .instance = w->instance, .serial = w->serial};
+	struct replay_use use = {.wall_ms = w->latest.wall_ms};
+
+	each(arg, &n, &w->latest);
+	if (w->top == NC_ALL) {
+		if (w->latest.nc)
+			each(arg, &n, &use); /* and the rest of it is used up */
+		return;
+	}
+	for (uint32_t back = 0; back < WINDOW && back < w->top; back++) {
+		use.nc = w->top - back;
+		if ((w->bits >> back & 1) && use.nc != w->latest.nc)
+			each(arg, &n, &use);
+	}
+}
+
+void replay_each(struct replay *r, uint64_t since_ms, replay_each_use each, void *arg)
+{
+	for (uint32_t i = 0; i <= r->mask; i++) {
+		struct bucket b;
+
+		pthread_mutex_lock(&r->lock[i % LOCKS]);
+		b = r->bucket[i];
+		pthread_mutex_unlock(&r->lock[i % LOCKS]);
+		for (unsigned k = 0; k < BUCKET; k++)
+			if (b.w[k].time_ms && b.w[k].time_ms >= since_ms)
+				window_each(&b.w[k], each, arg);
+	}
 }

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+enum { BATCH = 64 };
+
 static unsigned char *put(unsigned char *p, uint64_t v, unsigned bytes)
 {
 	while (bytes--)
@@ -39,18 +41,56 @@ void auth_share_since(struct auth *a, uint64_t wall_ms)
 	atomic_store_explicit(&a->since_ms, wall_ms, memory_order_relaxed);
 }
 
-void auth_tell(const struct auth *a, const struct nonce *n, const struct replay_use *use)
+static void put_use(unsigned char *p, const struct nonce *n, const struct replay_use *use)
 {
-	unsigned char b[AUTH_USE_BYTES], *p = b;
-	if (!a->told)
-		return;
 	p = put(p, n->time_ms, 8);
 	p = put(p, n->instance, 4);
 	p = put(p, n->serial, 4);
 	p = put(p, use->nc, 4);
 	p = put(p, use->digest, 8);
 	put(p, use->wall_ms, 8);
+}
+
+void auth_tell(const struct auth *a, const struct nonce *n, const struct replay_use *use)
+{
+	unsigned char b[AUTH_USE_BYTES];
+	if (!a->told)
+		return;
+	put_use(b, n, use);
 	a->told(a->told_arg, span_of((const char *)b, sizeof(b)));
+}
+
+struct batch {
+	const struct auth *a;
+	size_t n;
+	unsigned char b[BATCH * AUTH_USE_BYTES];
+};
+
+static void batch_tell(struct batch *t)
+{
+	if (t->n)
+		t->a->told(t->a->told_arg, span_of((const char *)t->b, t->n));
+	t->n = 0;
+}
+
+static void batch_add(void *arg, const struct nonce *n, const struct replay_use *use)
+{
+	struct batch *t = arg;
+	put_use(t->b + t->n, n, use);
+	t->n += AUTH_USE_BYTES;
+	if (t->n == sizeof(t->b))
+		batch_tell(t);
+}
+
+/* What is told is older by some: the clocks of two members are not quite the same. */
+void auth_share_again(struct auth *a, uint64_t wall_ms)
+{
+	struct batch t = {.a = a};
+	if (!a->told || !a->replay)
+		return;
+	auth_share_since(a, wall_ms - AUTH_REPEAT_MS);
+	replay_each(a->replay, wall_ms - 2 * AUTH_REPEAT_MS, batch_add, &t);
+	batch_tell(&t);
 }
 
 int auth_use_of_other(struct auth *a, struct span s)

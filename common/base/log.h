@@ -7,6 +7,9 @@
 #define EAVES_BASE_LOG_H
 
 #include "common/base/span.h"
+#include "common/base/time.h"
+
+#include <stdatomic.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
@@ -30,6 +33,13 @@ struct log_field {
 				  sizeof(log_f_) / sizeof(log_f_[0]) - 1);                 \
 		}                                                                          \
 	} while (0)
+
+/* Of an event that others can have happen at any rate a line a second is logged: log_may()
+ * before it, from any thread.  Who counts them says how many there were. */
+struct log_limit {
+	_Atomic msec last;
+};
+bool log_may(struct log_limit *l, msec now);
 
 bool log_enabled(enum log_level level);
 void log_set_level(enum log_level level);

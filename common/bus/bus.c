@@ -214,13 +214,13 @@ static int take_conf(struct bus *b, const struct bus_conf *c, char *ret_error)
 		return error(ret_error, "a domain of 1 to 255 bytes is needed", NULL);
 	strcpy(b->domain, c->domain);
 	if (bus_public_key(c->secret_key, b->public_key) < 0)
-		return error(ret_error, "no secret key (40 characters of Z85)", NULL);
+		return error(ret_error, "no secret key (40 characters of Z85)", c->key_file);
 	memcpy(b->secret_key, c->secret_key, sizeof(b->secret_key));
 	if (take_nodes(b, c, ret_error) < 0)
 		return -EINVAL;
 	if (strcmp(b->public_key, c->node[c->self].key) != 0)
 		return error(ret_error, "the secret key is not that of the public one",
-			     c->node[c->self].name);
+			     c->key_file ? c->key_file : c->node[c->self].name);
 	return 0;
 }
 
@@ -245,6 +245,17 @@ static int start(struct bus *b, char *ret_error)
 		if (b->node[i].dial && dial_open(&b->node[i]) < 0)
 			return error(ret_error, "out of memory or descriptors", NULL);
 	return 0;
+}
+
+int bus_check(const struct bus_conf *c, char *ret_error)
+{
+	struct bus *b = calloc(1, sizeof(*b));
+	int r = b ? take_conf(b, c, ret_error) : error(ret_error, "out of memory", NULL);
+
+	if (b)
+		explicit_bzero(b->secret_key, sizeof(b->secret_key));
+	free(b);
+	return r;
 }
 
 struct bus *bus_new(struct loop *l, const struct bus_conf *c, const struct bus_ops *ops,

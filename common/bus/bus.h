@@ -32,6 +32,7 @@ struct bus_conf {
 	unsigned n;
 	struct bus_node node[BUS_NODES_MAX];
 	char secret_key[BUS_KEY_CHARS + 1]; /* of this node; wiped by who gave it */
+	const char *key_file;		    /* where it was read; for errors alone, or NULL */
 	const char *domain; /* of the cluster: nodes of another one are refused */
 	/* 0 is the default. */
 	uint32_t queue_messages; /* waiting for one node at most; default 10000 */
@@ -70,6 +71,9 @@ struct bus_counters {
  * that is none or is not ours, an address that cannot be listened on, ZeroMQ without CURVE. */
 struct bus *bus_new(struct loop *l, const struct bus_conf *c, const struct bus_ops *ops,
 		    char *ret_error);
+/* What bus_new() would say of the configuration itself; opens nothing.  0, or -errno and
+ * ret_error. */
+int bus_check(const struct bus_conf *c, char *ret_error);
 /* In the loop's thread, or when it has ended.  What is queued is given 100 ms to leave, which
  * this waits for.  Takes NULL; returns NULL. */
 struct bus *bus_free(struct bus *b);

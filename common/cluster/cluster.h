@@ -74,8 +74,8 @@ struct cluster_ops {
 	/* May this node hand the record on to `node`, as that one's may_write will say?  Asked
 	 * as shares is; where comparison finds it missing there.  NULL: all that is shared. */
 	bool (*may_offer)(void *arg, unsigned node, const struct store_row *row);
-	/* A node has come to life, or died, or begins to drain; in the loop's thread.  May be
-	 * NULL. */
+	/* A node has come to life, or died, or begins to drain, or one that was suspected is
+	 * not heard of on the bus any more; in the loop's thread.  May be NULL. */
 	void (*changed)(void *arg, unsigned node);
 	/* A small message of a kind that the engine does not know (cluster_notify), in the
 	 * loop's thread.  May be NULL. */
@@ -132,12 +132,21 @@ unsigned cluster_self(const struct cluster *c);
 bool cluster_alive(const struct cluster *c, unsigned node);
 /* Alive and taking new calls (not draining). */
 bool cluster_serving(const struct cluster *c, unsigned node);
-/* The link that SIP takes to a node has broken: it counts as dead until it is heard of anew. */
+/* The link that SIP takes to a node has broken: it counts as dead until it is heard of anew.
+ * That it is not is told by another call of ops->changed. */
 void cluster_suspect(struct cluster *c, unsigned node);
 /* The other member of a node's pair, or -1. */
 int cluster_partner(const struct cluster *c, unsigned node);
+/* Since when a node has served without a break, as it says; wall clock, ms; 0: it has not said.
+ */
+uint64_t cluster_serving_since(const struct cluster *c, unsigned node);
+/* When another node that served was last seen to do so no more (it died, or began to drain); as
+ * loop_now(); 0: never. */
+msec cluster_left_at(const struct cluster *c, unsigned node);
 /* By name: -1 without one. */
 int cluster_node_by_name(const struct cluster *c, struct span name);
+/* The node whose present start that is (cluster_conf.boot), as it said; -1: of none. */
+int cluster_node_by_boot(const struct cluster *c, uint64_t boot);
 /*
  * The member of a pair that gets what is for the pair: the one that has served longer, so that
  * a transaction stays where it is and all nodes say the same; prefer (a node of the pair, or
@@ -188,8 +197,13 @@ struct cluster_counters cluster_counters(const struct cluster *c);
  */
 struct cluster_node_state {
 	bool alive, draining;
-	bool equal; /* the last comparison of tables brought nothing */
-	uint64_t queued_bytes, silent_ms;
+	bool suspected; /* not alive for that alone: it is heard of on the bus */
+	bool settled;	/* compared, and all that differed and is to be had of it has come */
+	bool equal;	/* and when last compared the tables were the same */
+	/* Records that one of the two lacks and the other may not give it (ops->may_offer). */
+	uint64_t withheld;
+	uint64_t queued_bytes;
+	uint64_t silent_ms; /* UINT64_MAX: never heard */
 	uint64_t
 		unpersisted; /* batches that it has taken and not reported to be in its store */
 	uint32_t calls, cpu_permille, version;

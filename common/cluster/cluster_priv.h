@@ -44,8 +44,9 @@ struct unit {
 	uint8_t below, answer; /* enum below_state: as known, and as just told */
 	bool below_all;	       /* it was given all of it */
 	bool guarded, held, started;
-	bool rest;   /* others than `given` get it when it is safe */
-	char data[]; /* n times: uint32_t length, Row */
+	bool below_holds; /* guarded: a store below that is a place has it */
+	bool rest;	  /* others than `given` get it when it is safe */
+	char data[];	  /* n times: uint32_t length, Row */
 };
 
 /* Two members, or one and -1. */
@@ -97,7 +98,7 @@ struct cluster {
 
 	struct arena arena; /* of the message that is read */
 	struct buffer out;  /* the message that is written */
-	msec logged[LOG_WHATS];
+	struct log_limit logged[LOG_WHATS];
 	struct cluster_counters counters;
 	struct peer *peer; /* by node */
 };
@@ -196,6 +197,8 @@ void compare_unsure(struct peer *p);
 void compare_doubt(struct peer *p, unsigned group);
 void compare_theirs(struct peer *p, uint32_t unsure);
 void compare_settle(struct peer *p, unsigned group);
+/* So many records of the group one of us has and may not give the other. */
+void compare_withheld(struct peer *p, unsigned group, uint32_t n);
 bool compare_may_look(struct peer *p, unsigned parts);
 bool compare_digests(struct peer *p, const Eaves__Digests *d);
 bool compare_differences(struct peer *p, const Eaves__Differences *d);

@@ -1,7 +1,8 @@
 /*
  * Anti-entropy: of each two nodes one sends digests of its table, a group of parts at a time,
  * the other says which buckets differ, and both then ask for what is newer in those (pull.c).
- * Slowly all the time; at once what may differ: after a node was away, or a queue was dropped.
+ * Slowly all the time; at once what may differ: after a node was away, or a queue was dropped;
+ * and soon, a few times, what did differ: whether it is equal now only a comparison shows.
  *
  * A digest is the XOR of a hash of key (keyed) and version of each record that both share.  A
  * record counts until shortly before it would be forgotten, an hour after its end at the
@@ -111,8 +112,15 @@ static bool begins(const struct peer *p)
 
 static void note_equal(struct peer *p)
 {
-	atomic_store_explicit(&p->equal, p->open && !(p->sweep.unsure | p->sweep.theirs),
-			      memory_order_relaxed);
+	const struct sweep *s = &p->sweep;
+	bool settled = p->open && !(s->unsure | s->theirs);
+	uint64_t withheld = 0;
+
+	for (unsigned g = 0; g < GROUPS; g++)
+		withheld += s->withheld[g];
+	atomic_store_explicit(&p->settled, settled, memory_order_relaxed);
+	atomic_store_explicit(&p->equal, settled && !s->differs, memory_order_relaxed);
+	atomic_store_explicit(&p->withheld, withheld, memory_order_relaxed);
 }
 
 void compare_soon(struct cluster *c)
@@ -169,13 +177,22 @@ void compare_theirs(struct peer *p, uint32_t unsure)
 		compare_soon(p->c);
 }
 
+void compare_withheld(struct peer *p, unsigned group, uint32_t n)
+{
+	if (n == 0)
+		return;
+	p->sweep.withheld[group] += n;
+	note_equal(p);
+}
+
 /* A group was compared, or what was asked for has come. */
 void compare_settle(struct peer *p, unsigned group)
 {
 	if (!(p->sweep.seen & 1u << group) || pull_busy(p, group))
 		return;
 	p->sweep.unsure &= ~(1u << group);
-	p->sweep.gap_ms[group] = 0;
+	if (!(p->sweep.differs & 1u << group))
+		p->sweep.gap_ms[group] = 0;
 	note_equal(p);
 }
 
@@ -193,11 +210,22 @@ static void want_digests(struct peer *p, unsigned group, msec now)
 	gate_post(p->c, WORK_STEP);
 }
 
+/* What differed and is to be looked at again soon; in the end the slow comparison will do. */
+static uint32_t differing(const struct peer *p)
+{
+	uint32_t groups = p->sweep.differs;
+
+	for (unsigned g = 0; g < GROUPS; g++)
+		if (p->sweep.gap_ms[g] >= p->c->conf.compare_ms)
+			groups &= ~(1u << g);
+	return groups;
+}
+
 /* False: nothing of it may differ. */
 static bool look_at_peer(struct peer *p, msec now)
 {
 	const struct sweep *s = &p->sweep;
-	uint32_t unsure = s->unsure | s->theirs;
+	uint32_t unsure = s->unsure | s->theirs | differing(p);
 
 	if (!p->open || !p->greeted)
 		return false;
@@ -342,9 +370,15 @@ static void compared(struct peer *p, unsigned group, const uint16_t *mask)
 {
 	counter_inc(&p->c->counters.compared);
 	p->sweep.seen |= 1u << group;
-	for (unsigned i = 0; i < GROUP_PARTS; i++)
-		if (mask[i])
-			pull_add(p, group * GROUP_PARTS + i, mask[i]);
+	p->sweep.differs &= ~(1u << group);
+	p->sweep.withheld[group] = 0;
+	for (unsigned i = 0; i < GROUP_PARTS; i++) {
+		if (!mask[i])
+			continue;
+		p->sweep.differs |= 1u << group;
+		pull_add(p, group * GROUP_PARTS + i, mask[i]);
+	}
+	note_equal(p);
 	compare_settle(p, group);
 }
 

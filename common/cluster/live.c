@@ -17,12 +17,7 @@ struct log_field log_node(const struct peer *p)
 
 bool cluster_may_log(struct cluster *c, enum log_what what)
 {
-	msec now = loop_now(c->loop);
-
-	if (c->logged[what] && now - c->logged[what] < 1000)
-		return false;
-	c->logged[what] = now;
-	return true;
+	return log_may(&c->logged[what], loop_now(c->loop));
 }
 
 /* ---- speaking ---- */
@@ -110,6 +105,11 @@ static const char *word_of(unsigned bits)
 	return bits & PEER_DRAINING ? "draining" : "alive";
 }
 
+static bool serves(unsigned bits)
+{
+	return (bits & (PEER_ALIVE | PEER_DRAINING)) == PEER_ALIVE;
+}
+
 static void tell(struct peer *p)
 {
 	struct cluster *c = p->c;
@@ -117,6 +117,8 @@ static void tell(struct peer *p)
 
 	if (bits == p->told)
 		return;
+	if (serves(p->told) && !serves(bits))
+		atomic_store(&p->left_at, loop_now(c->loop));
 	p->told = bits;
 	log_event(LOG_DEBUG, "cluster-node", log_node(p), LOG_STR("state", word_of(bits)));
 	if (c->ops.changed)
@@ -126,7 +128,7 @@ static void tell(struct peer *p)
 /* Its stream, and all that waits for it, ends. */
 static void close_peer(struct peer *p)
 {
-	atomic_fetch_and(&p->bits, ~(unsigned)PEER_ALIVE);
+	atomic_fetch_and(&p->bits, ~(unsigned)(PEER_ALIVE | PEER_SUSPECTED));
 	atomic_store(&p->serving_ms, 0);
 	if (p->open) {
 		p->open = false;
@@ -168,10 +170,14 @@ void live_heard(struct peer *p)
 		send_restart(p);
 		compare_begin(p);
 	}
-	if (!(atomic_load_explicit(&p->bits, memory_order_relaxed) & PEER_ALIVE)) {
-		atomic_fetch_or(&p->bits, PEER_ALIVE);
-		tell(p);
-	}
+	unsigned bits = atomic_load(&p->bits);
+	/* A suspicion is told of first: what was in the link is to be sent again. */
+	if (bits & PEER_ALIVE || atomic_load(&p->suspect_posted))
+		return;
+	while (!atomic_compare_exchange_weak(&p->bits, &bits,
+					     (bits & ~(unsigned)PEER_SUSPECTED) | PEER_ALIVE))
+		;
+	tell(p);
 }
 
 static void on_suspected(struct cluster *c, struct item *it)
@@ -187,9 +193,16 @@ void cluster_suspect(struct cluster *c, unsigned node)
 {
 	struct peer *p = peer_of(c, node);
 
-	if (!p || !(atomic_fetch_and(&p->bits, ~(unsigned)PEER_ALIVE) & PEER_ALIVE))
+	if (!p || !(atomic_load(&p->bits) & PEER_ALIVE))
 		return;
-	if (!atomic_exchange(&p->suspect_posted, true))
+	bool posted = atomic_exchange(&p->suspect_posted, true);
+	unsigned bits = atomic_load(&p->bits);
+	while (bits & PEER_ALIVE)
+		if (atomic_compare_exchange_weak(
+			    &p->bits, &bits, (bits & ~(unsigned)PEER_ALIVE) | PEER_SUSPECTED))
+			break;
+	/* Who has been posted before may have run meanwhile. */
+	if (!posted || !atomic_exchange(&p->suspect_posted, true))
 		cluster_hand(c, &p->suspected);
 }
 

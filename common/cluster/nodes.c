@@ -30,6 +30,14 @@ bool cluster_serving(const struct cluster *c, unsigned node)
 	       (atomic_load(&c->peer[node].bits) & (PEER_ALIVE | PEER_DRAINING)) == PEER_ALIVE;
 }
 
+int cluster_node_by_boot(const struct cluster *c, uint64_t boot)
+{
+	for (unsigned i = 0; i < c->conf.n && boot; i++)
+		if (i == c->conf.self ? boot == c->conf.boot : boot == c->peer[i].boot)
+			return (int)i;
+	return -1;
+}
+
 int cluster_node_by_name(const struct cluster *c, struct span name)
 {
 	for (unsigned i = 0; i < c->conf.n; i++)
@@ -79,12 +87,22 @@ int cluster_partner(const struct cluster *c, unsigned node)
 		(int)node);
 }
 
-/* Since when it serves; who has not told yet has just come. */
+uint64_t cluster_serving_since(const struct cluster *c, unsigned node)
+{
+	if (node >= c->conf.n)
+		return 0;
+	return atomic_load(node == c->conf.self ? &c->serving_ms : &c->peer[node].serving_ms);
+}
+
+msec cluster_left_at(const struct cluster *c, unsigned node)
+{
+	return node < c->conf.n ? atomic_load(&c->peer[node].left_at) : 0;
+}
+
+/* Who has not told yet has just come. */
 static uint64_t serving_ms(const struct cluster *c, int node)
 {
-	const _Atomic uint64_t *v =
-		node == (int)c->conf.self ? &c->serving_ms : &c->peer[node].serving_ms;
-	uint64_t ms = atomic_load(v);
+	uint64_t ms = cluster_serving_since(c, (unsigned)node);
 	return ms ? ms : UINT64_MAX;
 }
 
@@ -162,22 +180,27 @@ void cluster_node_state(const struct cluster *c, unsigned node, struct cluster_n
 	if (node >= c->conf.n)
 		return;
 	const struct peer *p = &c->peer[node];
-	ret->alive = cluster_alive(c, node);
 	if (node == c->conf.self) {
+		ret->alive = true;
 		ret->draining = atomic_load(&c->draining);
 		ret->calls = atomic_load_explicit(&c->calls, memory_order_relaxed);
 		ret->cpu_permille =
 			atomic_load_explicit(&c->cpu_permille, memory_order_relaxed);
 		ret->version = WIRE_VERSION;
-		ret->equal = true;
+		ret->settled = ret->equal = true;
 		return;
 	}
 	uint64_t now = atomic_load_explicit(&c->now, memory_order_relaxed);
 	uint64_t heard = atomic_load_explicit(&p->heard, memory_order_relaxed);
-	ret->draining = atomic_load(&p->bits) & PEER_DRAINING;
+	unsigned bits = atomic_load(&p->bits); /* at once: it is one or the other */
+	ret->alive = bits & PEER_ALIVE;
+	ret->draining = bits & PEER_DRAINING;
+	ret->suspected = bits & PEER_SUSPECTED;
+	ret->settled = atomic_load_explicit(&p->settled, memory_order_relaxed);
 	ret->equal = atomic_load_explicit(&p->equal, memory_order_relaxed);
+	ret->withheld = atomic_load_explicit(&p->withheld, memory_order_relaxed);
 	ret->queued_bytes = atomic_load_explicit(&p->queued_bytes, memory_order_relaxed);
-	ret->silent_ms = now > heard ? now - heard : 0;
+	ret->silent_ms = !heard ? UINT64_MAX : now > heard ? now - heard : 0;
 	ret->unpersisted = atomic_load_explicit(&p->unpersisted, memory_order_relaxed);
 	ret->calls = atomic_load_explicit(&p->calls, memory_order_relaxed);
 	ret->cpu_permille = atomic_load_explicit(&p->cpu_permille, memory_order_relaxed);

@@ -74,14 +74,16 @@ struct inbound {
 
 /* Comparison with the node: a bit, or a place, for each group of parts. */
 struct sweep {
-	uint32_t unsure;	 /* may lack something that the node has, or has dropped */
-	uint32_t theirs;	 /* the same as it said last */
-	uint32_t seen;		 /* compared since it became unsure */
-	uint64_t id[GROUPS];	 /* of the Digests that were sent */
-	msec asked[GROUPS];	 /* when; 0: they were answered */
-	msec again[GROUPS];	 /* not earlier */
-	uint32_t gap_ms[GROUPS]; /* doubles while it helps nothing */
-	uint32_t tokens;	 /* parts that it may have us look through */
+	uint32_t unsure;	   /* may lack something that the node has, or has dropped */
+	uint32_t theirs;	   /* the same as it said last */
+	uint32_t seen;		   /* compared since it became unsure */
+	uint32_t differs;	   /* did when it was compared last */
+	uint32_t withheld[GROUPS]; /* records since, that one of us has and may not give */
+	uint64_t id[GROUPS];	   /* of the Digests that were sent */
+	msec asked[GROUPS];	   /* when; 0: they were answered */
+	msec again[GROUPS];	   /* not earlier */
+	uint32_t gap_ms[GROUPS];   /* doubles while it helps nothing */
+	uint32_t tokens;	   /* parts that it may have us look through */
 	msec tokens_at;
 };
 
@@ -98,7 +100,8 @@ struct pull {
 	struct ask ask[ASKS_MAX];
 };
 
-enum { PEER_ALIVE = 1, PEER_DRAINING = 2 };
+/* Suspected: not alive for that alone, the bus hears of it. */
+enum { PEER_ALIVE = 1, PEER_DRAINING = 2, PEER_SUSPECTED = 4 };
 
 struct peer {
 	struct cluster *c;
@@ -106,13 +109,15 @@ struct peer {
 	/* Read by any thread. */
 	atomic_uint bits, calls, cpu_permille, version;
 	_Atomic uint64_t serving_ms; /* as it says; 0: not yet */
-	atomic_bool equal;
-	_Atomic uint64_t heard, queued_bytes, unpersisted;
+	_Atomic msec left_at;	     /* when it last ceased to serve; 0: never */
+	atomic_bool settled, equal;
+	_Atomic uint64_t heard, queued_bytes, unpersisted, withheld;
 
-	bool up;      /* the bus has a connection */
-	bool open;    /* heard of: its stream runs */
-	bool greeted; /* it knows our boot */
-	uint64_t boot, retired[BOOTS_MAX];
+	bool up;	       /* the bus has a connection */
+	bool open;	       /* heard of: its stream runs */
+	bool greeted;	       /* it knows our boot */
+	_Atomic uint64_t boot; /* the bus's thread's to change */
+	uint64_t retired[BOOTS_MAX];
 	msec boot_at, drained_at; /* when that changed */
 	unsigned told;		  /* bits, at the last ops->changed */
 	struct wheel_timer silent;

@@ -220,8 +220,13 @@ static void finish(struct cluster *c, struct unit *u, int error)
 		done(u->arg, error);
 }
 
+/* No other node has it, or has said so in time. */
 static void finish_alone(struct cluster *c, struct unit *u)
 {
+	if (u->below_holds) {
+		finish(c, u, 0);
+		return;
+	}
 	counter_inc(&c->counters.alone);
 	if (!c->ending && cluster_may_log(c, LOG_ALONE))
 		log_event(LOG_WARN, "cluster-no-second-place",
@@ -284,10 +289,15 @@ static void on_waited(struct wheel_timer *t, msec tick)
 	arm_waiting(c);
 }
 
-/* The store below has answered. */
+/* The store below has answered.  What is guarded is for those who share that store, who do not
+ * read it again: while they live they are to have it too before anybody is told yes. */
 static void look_below(struct cluster *c, struct unit *u)
 {
-	if (u->below == BELOW_KEPT && c->below.is_place && u->below_all)
+	if (u->below != BELOW_KEPT || !c->below.is_place || !u->below_all)
+		return;
+	if (u->guarded)
+		u->below_holds = true;
+	else
 		u->held = true;
 }
 

@@ -267,6 +267,8 @@ bool pull_rows(struct peer *p, const Eaves__Rows *m)
 	l->failures = taken || !m->more ? 0 : l->failures + 1;
 	if (m->more)
 		l->want[a->part] |= a->mask;
+	else
+		compare_withheld(p, group, m->withheld);
 	compare_settle(p, group);
 	return true;
 }
@@ -277,7 +279,7 @@ struct answer {
 	struct peer *p;
 	const Eaves__Ask *ask;
 	size_t n; /* entries */
-	unsigned rows;
+	unsigned rows, withheld;
 	bool more;
 };
 
@@ -299,10 +301,14 @@ static const uint8_t *entry_of(const struct answer *w, uint64_t key)
 	return NULL;
 }
 
-static bool may_offer(const struct peer *p, const struct store_row *row)
+static bool may_offer(struct answer *w, const struct store_row *row)
 {
-	const struct cluster_ops *o = &p->c->ops;
-	return !o->may_offer || o->may_offer(o->arg, p->index, row);
+	const struct cluster_ops *o = &w->p->c->ops;
+
+	if (!o->may_offer || o->may_offer(o->arg, w->p->index, row))
+		return true;
+	w->withheld++;
+	return false;
 }
 
 /*
@@ -332,16 +338,16 @@ static bool take_back(const struct answer *w, struct store_row *row,
 }
 
 /* Should it have this row, or another one in its place? */
-static bool is_for(const struct answer *w, struct store_row *row, uint64_t key)
+static bool is_for(struct answer *w, struct store_row *row, uint64_t key)
 {
 	const uint8_t *e = entry_of(w, key);
 	bool shared = cluster_sharers(w->p->c, row, bit(w->p->index));
 
 	if (!e)
-		return shared && row_counts(row, w->ask->wall_ms) && may_offer(w->p, row);
+		return shared && row_counts(row, w->ask->wall_ms) && may_offer(w, row);
 	struct record_version theirs = {get_u64(e + 8), get_u32(e + 16)};
 	struct record_version ours = {row->hlc, row->node};
-	if (record_version_cmp(theirs, ours) >= 0 || !may_offer(w->p, row))
+	if (record_version_cmp(theirs, ours) >= 0 || !may_offer(w, row))
 		return false;
 	return shared || take_back(w, row, theirs);
 }
@@ -392,6 +398,7 @@ static void say_rows(struct answer *w)
 	m.count = w->rows;
 	m.n_row = w->rows;
 	m.more = w->more;
+	m.withheld = w->withheld;
 	e.body_case = EAVES__ENVELOPE__BODY_ROWS;
 	e.rows = &m;
 	if (wire_send(w->p, &e) == 0)
@@ -421,5 +428,7 @@ bool pull_ask(struct peer *p, const Eaves__Ask *m)
 	p->c->rows.n = 0;
 	records_scan_part(p->c->records, m->part, add_row, &w);
 	say_rows(&w);
+	if (!w.more)
+		compare_withheld(p, m->part / GROUP_PARTS, w.withheld);
 	return true;
 }

@@ -283,6 +283,8 @@ static int check_redis(const struct conf *c, struct conf_fault *f)
 		return fault(f, "wants either servers or sentinels", "redis");
 	if (!c->redis.sentinels != !c->redis.primary)
 		return fault(f, "sentinels and primary go together", "redis.primary");
+	if (c->redis.sentinel_password && !c->redis.sentinels)
+		return fault(f, "there are no sentinels", "redis.sentinel_password");
 	return 0;
 }
 

@@ -123,7 +123,7 @@ struct conf {
 		char *servers;	 /* "address:port,..."; NULL: none, or found by Sentinel */
 		char *sentinels; /* "address:port,..." */
 		char *primary;	 /* the primary's name at Sentinel */
-		char *password;	 /* file */
+		char *password, *sentinel_password; /* files */
 		uint32_t timeout_ms, queue_rows;
 	} redis;
 	struct {

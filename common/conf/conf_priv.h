@@ -61,12 +61,11 @@ int conf_lines_read(struct conf_lines *ls, struct span text, unsigned *ret_line,
 void conf_lines_done(struct conf_lines *ls);
 /* NULL when the document does not have it. */
 const struct conf_line *conf_lines_find(const struct conf_lines *ls, const char *path);
-/* The first path that ends in the component `key`. */
-const struct conf_line *conf_lines_last(const struct conf_lines *ls, const char *key);
 
-/* What libcyaml said of that line, as a text that names the key and what is taken there. */
-void conf_explain(const char *said, unsigned line, const struct conf_lines *ls, char *out,
-		  size_t room);
+/* What libcyaml said of that line, as a text "key: what is taken there"; the line that the key
+ * is on, or should be. */
+unsigned conf_explain(const char *said, unsigned line, const struct conf_lines *ls, char *out,
+		      size_t room);
 
 /* A fault in a document that was read: the key that it is about, and what is wrong. */
 struct conf_fault {

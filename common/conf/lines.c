@@ -226,14 +226,3 @@ const struct conf_line *conf_lines_find(const struct conf_lines *ls, const char 
 			return &ls->v[i];
 	return NULL;
 }
-
-const struct conf_line *conf_lines_last(const struct conf_lines *ls, const char *key)
-{
-	for (unsigned i = 0; i < ls->n; i++) {
-		const char *dot = strrchr(ls->v[i].path, '.');
-
-		if (strcmp(dot ? dot + 1 : ls->v[i].path, key) == 0)
-			return &ls->v[i];
-	}
-	return NULL;
-}

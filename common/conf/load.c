@@ -143,19 +143,6 @@ static struct conf *say(char ret_error[CONF_ERROR_MAX], const char *name, unsign
 	return NULL;
 }
 
-/* libcyaml names an unknown or missing key, but the line of something near it. */
-static unsigned line_of(const struct said *s, const struct conf_lines *ls)
-{
-	static const char unknown[] = "Unexpected key: ";
-
-	if (strncmp(s->what, unknown, sizeof(unknown) - 1) == 0) {
-		const struct conf_line *l = conf_lines_last(ls, s->what + sizeof(unknown) - 1);
-		if (l)
-			return l->line;
-	}
-	return s->line ? s->line : 1;
-}
-
 static unsigned line_of_fault(const struct conf_fault *f, const struct conf_lines *ls)
 {
 	char path[CONF_PATH_MAX];
@@ -186,10 +173,9 @@ static struct conf *load_with(const char *name, struct span text, const struct c
 
 	if (e != CYAML_OK) {
 		char what[CONF_ERROR_MAX];
-		unsigned line = line_of(&s, ls);
+		unsigned line = conf_explain(s.what[0] ? s.what : cyaml_strerror(e),
+					     s.line ? s.line : 1, ls, what, sizeof(what));
 
-		conf_explain(s.what[0] ? s.what : cyaml_strerror(e), line, ls, what,
-			     sizeof(what));
 		return say(ret_error, name, line, what);
 	}
 	if (!c)

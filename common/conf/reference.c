@@ -104,6 +104,45 @@ static bool same_auth(const struct conf *a, const struct conf *b)
 	       a->auth.lock_s == b->auth.lock_s;
 }
 
+static bool same_nodes(const struct conf *a, const struct conf *b)
+{
+	if (a->cluster.nodes_count != b->cluster.nodes_count)
+		return false;
+	for (unsigned i = 0; i < a->cluster.nodes_count; i++) {
+		const struct conf_node *x = &a->cluster.nodes[i], *y = &b->cluster.nodes[i];
+
+		if (!same_text(x->name, y->name) || !same_text(x->pair, y->pair) ||
+		    x->role != y->role || !same_text(x->bus, y->bus) ||
+		    !same_text(x->sip, y->sip) || !same_text(x->key, y->key))
+			return false;
+	}
+	return true;
+}
+
+/* Of these drain_s alone is looked up when it is needed. */
+static bool same_cluster(const struct conf *a, const struct conf *b)
+{
+	return same_text(a->cluster.node, b->cluster.node) &&
+	       same_text(a->cluster.secret, b->cluster.secret) &&
+	       same_text(a->cluster.bus_key, b->cluster.bus_key) && same_nodes(a, b) &&
+	       a->cluster.heartbeat_ms == b->cluster.heartbeat_ms &&
+	       a->cluster.dead_ms == b->cluster.dead_ms &&
+	       a->cluster.second_place_ms == b->cluster.second_place_ms &&
+	       a->cluster.compare_ms == b->cluster.compare_ms &&
+	       a->cluster.queue_bytes == b->cluster.queue_bytes;
+}
+
+static bool same_redis(const struct conf *a, const struct conf *b)
+{
+	return same_text(a->redis.servers, b->redis.servers) &&
+	       same_text(a->redis.sentinels, b->redis.sentinels) &&
+	       same_text(a->redis.primary, b->redis.primary) &&
+	       same_text(a->redis.password, b->redis.password) &&
+	       same_text(a->redis.sentinel_password, b->redis.sentinel_password) &&
+	       a->redis.timeout_ms == b->redis.timeout_ms &&
+	       a->redis.queue_rows == b->redis.queue_rows;
+}
+
 const char *conf_needs_restart(const struct conf *old, const struct conf *new_conf)
 {
 	if (!same_text(old->domain, new_conf->domain))
@@ -139,5 +178,9 @@ const char *conf_needs_restart(const struct conf *old, const struct conf *new_co
 	if (!same_text(old->admin.socket, new_conf->admin.socket) ||
 	    !same_text(old->admin.http, new_conf->admin.http))
 		return "admin";
+	if (!same_cluster(old, new_conf))
+		return "cluster (other than cluster.drain_s)";
+	if (!same_redis(old, new_conf))
+		return "redis";
 	return NULL;
 }

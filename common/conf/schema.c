@@ -110,16 +110,17 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	S(bus_key, 255, "File with this node's secret key on the bus; mode 0600.") \
 	L(nodes, node, 0, 64, "All nodes; the same list at each of them.") \
 	N(heartbeat_ms, 250, 20, 10000, "ms", "Between two heartbeats on the bus.") \
-	N(dead_ms, 750, 60, 60000, "ms", "A node that is silent for so long is dead.") \
+	N(dead_ms, 750, 60, 60000, "ms", "A node that is silent for so long is dead; what nobody repeats is kept for it 1.25 s longer.") \
 	N(second_place_ms, 1000, 10, 60000, "ms", "Longest wait for a record's second place.") \
 	N(compare_ms, 2000, 100, 600000, "ms", "Between two comparisons of the tables of two nodes.") \
-	N(queue_bytes, 16777216, 65536, 1073741824, "bytes", "Records waiting for one node at most.") \
+	N(queue_bytes, 16777216, 65536, 1073741824, "bytes", "Records waiting for one node at most; of each worker, SIP waiting in a link, and SIP kept for when a node dies.") \
 	N(drain_s, 5, 0, 600, "s", "SIGTERM: longest wait for requests under way; then the other member goes on with them.")
 #define KEYS_REDIS(N, B, S, R, E, W, L, P) \
 	S(servers, 255, "Redis of an edge, `address:port,...`; without, and without sentinels: none.") \
 	S(sentinels, 255, "Sentinels that know the primary, `address:port,...`.") \
 	S(primary, 63, "The primary's name at the sentinels.") \
 	S(password, 255, "File with the password; mode 0600.") \
+	S(sentinel_password, 255, "File with the password of the sentinels themselves; mode 0600; without: they have none.") \
 	N(timeout_ms, 1000, 50, 60000, "ms", "An answer must come.") \
 	N(queue_rows, 200000, 1000, 10000000, "", "Records waiting for Redis at most; what is beyond is written anew later.")
 #define KEYS_ADMIN(N, B, S, R, E, W, L, P) \

@@ -135,6 +135,7 @@ static bool exists(struct records *r, uint8_t kind, struct span name, uint64_t w
 	return records_each(r, kind, name, wall_ms, NULL, NULL, NULL) > 0;
 }
 
+/* A compare and set: with a store that others share nobody's change is lost unseen. */
 static int write_record(struct records *r, uint8_t kind, struct span name, struct span body,
 			uint64_t wall_ms, dir_done done, void *arg)
 {
@@ -144,7 +145,10 @@ static int write_record(struct records *r, uint8_t kind, struct span name, struc
 		.group = name,
 		.body = body,
 	};
-	return records_put(r, &v, 1, NULL, wall_ms, done, arg);
+	struct record_version seen;
+
+	records_each(r, kind, name, wall_ms, NULL, NULL, &seen);
+	return records_put(r, &v, 1, &seen, wall_ms, done, arg);
 }
 
 /* ---- users ---- */

@@ -33,7 +33,12 @@ static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 void flow_keys_init(struct flow_keys *k, struct span secret, uint64_t boot)
 {
 	k->key = mac_derive_key(secret, "flow");
-	k->boot = (uint32_t)(boot ^ boot >> 32);
+	k->boot = flow_boot(boot);
+}
+
+uint32_t flow_boot(uint64_t boot)
+{
+	return (uint32_t)(boot ^ boot >> 32);
 }
 
 /* ---- bytes ---- */
@@ -241,6 +246,14 @@ uint64_t flow_token_conn(const struct flow_keys *k, struct span token)
 	    !sip_transport_reliable((enum sip_transport)raw[1]))
 		return 0;
 	return sign(k, raw + 5, 12) | 1; /* boot and conn */
+}
+
+uint64_t flow_conn_id(const struct flow_keys *k, uint64_t boot, uint64_t conn)
+{
+	struct out o = {.n = 0};
+	put_number(&o, flow_boot(boot), 4);
+	put_number(&o, conn, 8);
+	return sign(k, o.p, o.n) | 1;
 }
 
 /* ---- NAT ---- */

@@ -39,6 +39,11 @@ int flow_token_read(const struct flow_keys *k, struct span token, struct sip_flo
  * 0: it names none.  The token has been read before. */
 uint64_t flow_token_conn(const struct flow_keys *k, struct span token);
 
+/* The same of a connection by the start of its process (boot) and its number. */
+uint64_t flow_conn_id(const struct flow_keys *k, uint64_t boot, uint64_t conn);
+/* What a token says of the start of a process. */
+uint32_t flow_boot(uint64_t boot);
+
 /*
  * Is a phone that sent a request over `f`, UDP, with this contact reached by the way the
  * request came rather than by the contact's address?  rport: its Via asked for symmetric

@@ -28,6 +28,8 @@ const struct net_conf net_conf_default = {
 	.conns_max = 20000,
 	.conns_per_source = 200,
 	.out_bytes_max = 256 * 1024,
+	.link_listener = NET_LISTENERS_MAX,
+	.link_bytes_max = 16 << 20,
 	.udp_rcvbuf_bytes = 4 << 20,
 };
 
@@ -71,6 +73,7 @@ static void end_round(void *arg)
 	enum { TURNS = 64 };
 	struct net *n = arg;
 
+	n->handshakes = 0;
 	for (int turn = 0; turn < TURNS; turn++) {
 		for (unsigned i = 0; i < n->nlisteners; i++)
 			if (n->listener[i].tx)
@@ -295,23 +298,47 @@ static struct conn *conn_of(struct net *n, const struct sip_flow *f)
 	return f->conn && f->worker == n->worker ? table_find(n, f->conn) : NULL;
 }
 
+static int stream_find(struct net *n, const struct sip_flow *f, const char *tls_host,
+		       struct conn **ret_conn)
+{
+	if (f->conn) {
+		*ret_conn = conn_of(n, f);
+		return *ret_conn ? 0 : -ENOTCONN;
+	}
+	*ret_conn = table_reuse(n, f->transport, &f->remote, tls_host);
+	return *ret_conn ? 0 : conn_open(n, f, tls_host, ret_conn);
+}
+
 static int stream_send(struct net *n, const struct sip_flow *f, const struct iovec *iov,
 		       int niov, const char *tls_host, uint64_t id)
 {
 	struct conn *c;
-	int r;
+	int r = stream_find(n, f, tls_host, &c);
 
-	if (f->conn) {
-		c = conn_of(n, f);
-		return c ? conn_append(c, iov, niov, id) : -ENOTCONN;
-	}
-	c = table_reuse(n, f->transport, &f->remote, tls_host);
-	if (!c) {
-		r = conn_open(n, f, tls_host, &c);
-		if (r < 0)
-			return r;
-	}
-	return conn_append(c, iov, niov, id);
+	return r < 0 ? r : conn_append(c, iov, niov, id);
+}
+
+int net_open(struct net *n, const struct sip_flow *f, const char *tls_host)
+{
+	bool tls = f->transport == SIP_TRANSPORT_TLS;
+	struct conn *c;
+
+	if (f->listener >= n->nlisteners || !sip_transport_reliable(f->transport) ||
+	    (tls && !n->tls))
+		return -ENOTSUP;
+	return stream_find(n, f, tls ? tls_host : NULL, &c);
+}
+
+bool net_queued(struct net *n, const struct sip_flow *f, const char *tls_host,
+		struct net_queue *ret)
+{
+	const char *host = f->transport == SIP_TRANSPORT_TLS ? tls_host : NULL;
+	const struct conn *c =
+		f->conn ? conn_of(n, f) : table_reuse(n, f->transport, &f->remote, host);
+
+	if (c)
+		*ret = (struct net_queue){c->flow.conn, c->queued, c->written};
+	return c != NULL;
 }
 
 int net_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, int niov,

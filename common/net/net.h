@@ -36,6 +36,10 @@ struct net_conf {
 	uint32_t conns_max;	   /* of this worker; default 20000 */
 	uint32_t conns_per_source; /* default 200 */
 	uint32_t out_bytes_max;	   /* queued to one connection before it is closed; 256 KiB */
+	/* Links: connections that we open from the listener with that index.  One whose queue
+	 * is full refuses what is more, and goes on. */
+	uint32_t link_listener;	   /* default NET_LISTENERS_MAX: there are none */
+	uint32_t link_bytes_max;   /* queued to one of them; default 16 MiB */
 	uint32_t udp_rcvbuf_bytes; /* default 4 MiB */
 };
 extern const struct net_conf net_conf_default;
@@ -103,11 +107,22 @@ const struct addr *net_listener_addr(const struct net *n, unsigned i);
  * always verified).  A new connection is bound to the address of listener f->listener.
  * f->worker must be this worker when f->conn is set.  id: handed to ops->failed, may be 0; not
  * handed over when net_send itself returns an error.
- * 0, -ENOTCONN, -ENOBUFS (queue or table full), -EMSGSIZE (UDP), -ENOTSUP (no such listener or
- * transport), -ENOMEM.
+ * 0, -ENOTCONN, -ENOBUFS (queue or table full), -EAGAIN (the queue of a link is full),
+ * -EMSGSIZE (UDP), -ENOTSUP (no such listener or transport), -ENOMEM.
  */
 int net_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, int niov,
 	     const char *tls_host, uint64_t id);
+/* Opens the connection that net_send() would open for f and tls_host, unless there is one: what
+ * is sent later need not wait for it.  Nobody is told when it fails.  0, or as net_send(). */
+int net_open(struct net *n, const struct sip_flow *f, const char *tls_host);
+/* The connection that net_send() would use for f and tls_host, and how many bytes it was given
+ * and the system took of it, ever. */
+struct net_queue {
+	uint64_t conn, given, taken;
+};
+/* False: there is none. */
+bool net_queued(struct net *n, const struct sip_flow *f, const char *tls_host,
+		struct net_queue *ret);
 /* Can something still be sent over f->conn?  From any thread; a moment later it may be
  * otherwise. */
 bool net_flow_alive(const struct net *n, const struct sip_flow *f);

@@ -88,8 +88,9 @@ struct net {
 	struct hash by_addr, by_source;
 	struct live live;
 	struct list all, dirty, dead;
-	struct list fresh; /* accepted, no message yet, oldest first */
-	char *scratch;	   /* where streams are read */
+	struct list fresh;   /* accepted, no message yet, oldest first */
+	unsigned handshakes; /* gone on with in this round */
+	char *scratch;	     /* where streams are read */
 	size_t scratch_bytes;
 	unsigned nspare;
 	char *spare[SPARE_MAX];
@@ -139,8 +140,7 @@ struct tls_set;
 struct conn {
 	struct net *net;
 	enum conn_state state;
-	bool ours; /* opened by us */
-	bool was_open;
+	bool ours, was_open, asked; /* opened by us; was up; a link: pinged since last_rx */
 	int fd, error;
 	struct event ev_read, ev_write;
 	struct sip_flow flow;
@@ -177,6 +177,7 @@ int stream_socket(const struct listener *l); /* bound to its address; -errno */
 struct conn *conn_new(struct net *n, int fd, const struct sip_flow *f);
 int conn_open(struct net *n, const struct sip_flow *f, const char *tls_host,
 	      struct conn **ret_conn);
+bool conn_is_link(const struct conn *c); /* ours, of net_conf.link_listener */
 void conn_kill(struct conn *c, int error);
 void conn_close(struct conn *c); /* after what is queued */
 void conn_reset(struct conn *c); /* without what is queued, here and in the system */
@@ -195,6 +196,8 @@ void conns_free_all(struct net *n);
 
 int conn_tls_start(struct conn *c, bool require_peer);
 void conn_tls_handshake(struct conn *c);
+/* The same, a few in a round: who all come back at once must not keep the others waiting. */
+void conn_tls_handshake_fairly(struct conn *c);
 void conn_tls_bye(struct conn *c); /* close_notify */
 void conn_tls_free(struct conn *c);
 /* As recv and send: bytes, 0 (end of stream), -EAGAIN, -EPIPE ... */

@@ -20,10 +20,21 @@ void conn_set_state(struct conn *c, enum conn_state state)
 	conn_deadline(c);
 }
 
+bool conn_is_link(const struct conn *c)
+{
+	return c->ours && c->flow.listener == c->net->conf.link_listener;
+}
+
+/* A link is asked in time whether it lives: nothing else comes back by it. */
+static bool to_be_asked(const struct conn *c)
+{
+	return conn_is_link(c) && !c->asked;
+}
+
 static msec due_open(const struct conn *c)
 {
 	const struct net_conf *conf = &c->net->conf;
-	msec idle = c->last_rx + conf->idle_ms;
+	msec idle = c->last_rx + conf->idle_ms / (to_be_asked(c) ? 2 : 1);
 	msec whole = c->partial_since + conf->message_ms;
 
 	return c->partial_since && whole < idle ? whole : idle;
@@ -57,6 +68,16 @@ void conn_deadline(struct conn *c)
 		wheel_arm(c->net->wheel, &c->timer, at);
 }
 
+/* RFC 5626 3.5.1. */
+static void ask(struct conn *c)
+{
+	static const struct iovec ping = {(void *)"\r\n\r\n", 4};
+	c->asked = true;
+	conn_deadline(c);
+	conn_append(c, &ping, 1,
+		    0); /* one that is full shows in another way whether it lives */
+}
+
 static void on_deadline(struct wheel_timer *t, msec now)
 {
 	struct conn *c = container_of(t, struct conn, timer);
@@ -64,6 +85,10 @@ static void on_deadline(struct wheel_timer *t, msec now)
 
 	if (now < due(c)) {
 		conn_deadline(c);
+		return;
+	}
+	if (c->state == CONN_OPEN && !c->partial_since && to_be_asked(c)) {
+		ask(c);
 		return;
 	}
 	switch (c->state) {
@@ -107,7 +132,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	loop_now(c->net->loop); /* may end it */
 	if (c->state == CONN_HANDSHAKE)
-		conn_tls_handshake(c);
+		conn_tls_handshake_fairly(c);
 	else if (c->state == CONN_OPEN)
 		conn_readable(c);
 	else if (c->state == CONN_LINGER)

@@ -192,6 +192,7 @@ static bool read_once(struct conn *c)
 	}
 	counter_add(&n->count.rx_bytes, (size_t)r);
 	c->last_rx = loop_now(n->loop);
+	c->asked = false;
 	c->in_n += (size_t)r;
 	used = take_messages(c, buf, c->in_n);
 	if (c->state != CONN_OPEN)

@@ -46,11 +46,12 @@ static int out_reserve(struct conn *c, size_t more)
 	}
 	if (c->out_off + c->out_n + more <= cap)
 		return 0;
-	if (c->out_off > 0) {
+	/* The long queue of a link is not moved for every bit that leaves. */
+	if (!conn_is_link(c) || c->out_off >= c->out_n) {
 		memmove(c->out, c->out + c->out_off, c->out_n);
 		c->out_off = 0;
 	}
-	while (c->out_n + more > cap)
+	while (c->out_off + c->out_n + more > cap)
 		cap *= 2;
 	if (cap == c->out_cap)
 		return 0;
@@ -82,21 +83,30 @@ static int ids_reserve(struct conn *c)
 	return 0;
 }
 
+/* Who does not read is closed; a node of ours has others to serve first. */
+static int full(struct conn *c)
+{
+	if (conn_is_link(c))
+		return -EAGAIN;
+	counter_inc(&c->net->count.closed_out_full);
+	conn_kill(c, -ENOBUFS);
+	return -ENOBUFS;
+}
+
 static int make_room(struct conn *c, size_t total)
 {
-	struct net *n = c->net;
+	const struct net_conf *conf = &c->net->conf;
+	size_t max = conn_is_link(c) ? conf->link_bytes_max : conf->out_bytes_max;
 	int r;
 
-	if (c->out_n + total > n->conf.out_bytes_max) {
-		conn_flush(c); /* much in one round is no offence, if it can leave */
-		if (c->state == CONN_DEAD)
-			return -ENOTCONN;
-		if (c->out_n + total > n->conf.out_bytes_max) {
-			counter_inc(&n->count.closed_out_full);
-			conn_kill(c, -ENOBUFS);
-			return -ENOBUFS;
-		}
-	}
+	/* Much in one round is no offence, if it can leave. */
+	if (c->out_n + total > conf->out_bytes_max &&
+	    !(conn_is_link(c) && event_pending(&c->ev_write, EV_WRITE, NULL)))
+		conn_flush(c);
+	if (c->state == CONN_DEAD)
+		return -ENOTCONN;
+	if (c->out_n + total > max)
+		return full(c);
 	r = out_reserve(c, total);
 	return r < 0 ? r : ids_reserve(c);
 }

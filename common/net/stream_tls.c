@@ -76,6 +76,16 @@ void conn_tls_handshake(struct conn *c)
 		refuse(c, -EPROTO);
 }
 
+void conn_tls_handshake_fairly(struct conn *c)
+{
+	enum { HANDSHAKES_A_ROUND = 8 }; /* up to a millisecond each */
+
+	if (c->net->handshakes >= HANDSHAKES_A_ROUND)
+		return; /* what has come stays in the socket: the next round is told again */
+	c->net->handshakes++;
+	conn_tls_handshake(c);
+}
+
 ssize_t conn_tls_read(struct conn *c, char *buf, size_t n)
 {
 	int r, e;

@@ -9,6 +9,7 @@
 
 #include "common/base/mac.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum {
@@ -28,6 +29,15 @@ static inline void poison_begin(const char *p, size_t n)
 {
 	poison_work.n = n;
 	poison_work.p = p;
+}
+/* The same for what goes on by itself, and may do so inside of a message's work, which stays
+ * accused then.  True: poison_end() is due. */
+static inline bool poison_begin_alone(const char *p, size_t n)
+{
+	bool alone = !poison_work.p;
+	if (alone)
+		poison_begin(p, n);
+	return alone;
 }
 /* The message has grown where it lies. */
 static inline void poison_resize(size_t n)

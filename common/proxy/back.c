@@ -14,6 +14,28 @@ static struct span param(const struct sip_via *via, struct span name)
 	return v ? v->value : span_of(NULL, 0);
 }
 
+static uint16_t node_in(const struct sip_via *via, struct span name)
+{
+	uint64_t v;
+	return span_u64(param(via, name), UINT16_MAX, &v) == 0 ? (uint16_t)v : 0;
+}
+
+uint16_t proxy_node_named(const struct sip_via *top)
+{
+	return node_in(top, SPAN("n"));
+}
+
+uint64_t proxy_target_named(const struct proxy *p, const struct sip_via *top)
+{
+	uint64_t tag;
+	if (top->branch.n != PROXY_BRANCH_LEN ||
+	    memcmp(top->branch.p, proxy_mark, PROXY_MARK_LEN) != 0 ||
+	    !p->ops.is_local(p->ops.arg, top->host, top->port) ||
+	    mac_unhex(param(top, SPAN("b")), &tag))
+		return 0;
+	return tag;
+}
+
 /* Takes the seal off the token; false: it is another one's. */
 static bool unseal(const struct proxy *p, uint64_t request_mac, struct span *token)
 {
@@ -35,7 +57,6 @@ int proxy_back_read(const struct proxy *p, const struct sip_msg *m, const struct
 {
 	struct sip_list_it it = {0};
 	struct span v, name = param(top, SPAN("b"));
-	uint64_t member;
 	if (!p->ops.is_local(p->ops.arg, top->host, top->port))
 		return -EPERM;
 	if (!sip_list_next(m, SIP_HDR_VIA, &it, &v) ||
@@ -43,9 +64,7 @@ int proxy_back_read(const struct proxy *p, const struct sip_msg *m, const struct
 		return -EPERM;
 	ret->token = param(top, SPAN("ft"));
 	/* Not under the MAC: it says which of two, that is all. */
-	ret->member = span_u64(param(top, SPAN("m")), UINT16_MAX, &member) == 0
-			      ? (uint16_t)member
-			      : 0;
+	ret->member = node_in(top, SPAN("m"));
 	ret->in_dialog = sip_params_find(&top->params, SPAN("d")) != NULL;
 	ret->tag = 0;
 	if ((name.n && mac_unhex(name, &ret->tag)) ||

@@ -4,8 +4,10 @@
 #include "common/proxy/call.h"
 
 /*
- * 6xx, then the lowest class, and in it what tells the caller how to ask again.  What tells
- * least comes last: 408 and 487 (mostly our own doing), 503 (goes on as 500).
+ * 6xx, then the lowest class, and in it what tells the caller how to ask again, then what tells
+ * of the user: that he is busy before that he is away.  What tells least comes last: 408 and
+ * 487 (mostly our own doing), 503 (goes on as 500).  No two others have the same rank, so that
+ * it does not matter which came first: after a take-over that may be another one.
  */
 unsigned proxy_status_rank(unsigned status)
 {
@@ -13,12 +15,20 @@ unsigned proxy_status_rank(unsigned status)
 		return status - 600;
 	switch (status) {
 	case 401:
-	case 407:
+	case 407: /* their challenges go on together */
 		return 4000;
 	case 415:
 	case 420:
+	case 421:
+	case 422:
 	case 484:
-		return 4001;
+	case 488:
+	case 494:
+		return 4000 + status % 100;
+	case 486:
+		return 4098;
+	case 480:
+		return 4099;
 	case 487:
 		return 4998;
 	case 408:
@@ -26,7 +36,7 @@ unsigned proxy_status_rank(unsigned status)
 	case 503:
 		return 5999;
 	}
-	return status / 100 * 1000 + 100;
+	return status / 100 * 1000 + 100 + status % 100;
 }
 
 void proxy_call_offer(struct proxy_call *c, unsigned status, struct bytes *bytes)

@@ -51,6 +51,15 @@ uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
 	return mac_final(&h);
 }
 
+uint64_t proxy_loop_mac_above(const struct proxy *p, uint64_t request_mac)
+{
+	struct mac h;
+	mac_init(&h, &p->branch_key);
+	mac_add_u64(&h, 'A');
+	mac_add_u64(&h, request_mac);
+	return mac_final(&h);
+}
+
 void proxy_flow_seal(const struct proxy *p, uint64_t request_mac, struct span via_flow,
 		     char out[PROXY_SEAL_LEN])
 {
@@ -97,7 +106,7 @@ static uint64_t verifier(const struct proxy *p, uint64_t request_mac, struct spa
 }
 
 void proxy_branch_make(const struct proxy *p, uint64_t request_mac, uint64_t loop_mac,
-		       struct span uri, struct span route, uint32_t attempt,
+		       uint64_t tag, struct span uri, struct span route, uint32_t attempt,
 		       char out[PROXY_BRANCH_LEN])
 {
 	char hex[16];
@@ -106,9 +115,14 @@ void proxy_branch_make(const struct proxy *p, uint64_t request_mac, uint64_t loo
 	mac_init(&h, &p->branch_key);
 	mac_add_u64(&h, 'T');
 	mac_add_u64(&h, attempt);
-	mac_add(&h, uri);
-	mac_add(&h, route);
+	if (tag) { /* by whatever contact and Path the phone is registered meanwhile */
+		mac_add_u64(&h, tag);
+	} else {
+		mac_add(&h, uri);
+		mac_add(&h, route);
+	}
 	mac_hex(mac_final(&h), hex);
+	request_mac = proxy_request_mac_to(p, request_mac, tag);
 	memcpy(out, proxy_mark, PROXY_MARK_LEN);
 	memcpy(target, hex, 8);
 	loop[-1] = '.';

@@ -4,7 +4,26 @@
  */
 #include "common/proxy/call.h"
 
+#include "common/poison/poison.h"
+
 #include <stdlib.h>
+
+struct proxy_turn proxy_turn_begin(struct sip_kept *kept)
+{
+	struct proxy_turn t = {arena_enter(sip_arena()), NULL};
+	if (kept && poison_begin_alone(kept->msg.base, kept->msg.len))
+		t.kept = sip_kept_ref(kept);
+	return t;
+}
+
+void proxy_turn_end(struct proxy_turn *t)
+{
+	arena_leave(sip_arena(), t->scope);
+	if (!t->kept)
+		return;
+	poison_end();
+	t->kept = sip_kept_unref(t->kept);
+}
 
 void proxy_branch_set_state(struct branch *b, enum branch_state s)
 {
@@ -101,6 +120,7 @@ void proxy_call_step(struct proxy_call *c, msec now)
 		return;
 	}
 	wheel_stop(c->p->w, &c->serial);
+	wheel_stop(c->p->w, &c->late);
 	if (!c->final)
 		proxy_call_send_best(c, now);
 	tell_done(c);
@@ -131,6 +151,7 @@ void proxy_call_free(struct proxy_call *c)
 			free(b);
 	}
 	wheel_stop(c->p->w, &c->serial);
+	wheel_stop(c->p->w, &c->late);
 	if (c->note)
 		proxy_note_free(c);
 	if (c->server && c->final && txn_status(c->server) < 200)
@@ -140,6 +161,8 @@ void proxy_call_free(struct proxy_call *c)
 	sip_kept_unref(c->kept);
 	bytes_unref(c->best);
 	list_remove(&c->link);
+	if (c->key)
+		proxy_keys_remove(&c->p->keys, c);
 	counter_dec(&c->p->count.calls);
 	if (!c->final)
 		counter_dec(&c->p->count.unanswered);
@@ -247,6 +270,7 @@ struct proxy_call *proxy_call_new(struct proxy *p, struct txn *server,
 	counter_inc(&p->count.calls);
 	counter_inc(&p->count.unanswered);
 	wheel_timer_init(&c->serial, proxy_serial_fired);
+	wheel_timer_init(&c->late, proxy_late_fired);
 	proxy_plan_init(p, &c->plan, r, opts);
 	c->kept = sip_kept_ref(txn_request_kept(server));
 	c->plan.m = &c->kept->msg;
@@ -266,6 +290,10 @@ struct proxy_call *proxy_call_new(struct proxy *p, struct txn *server,
 		c->hooks = opts->hooks;
 		c->hooks_arg = opts->hooks_arg;
 		c->journal = opts->journal;
+	}
+	if (c->invite && c->journal) {
+		c->key = proxy_request_key_of(p, c->plan.request_mac);
+		proxy_keys_add(&p->keys, c);
 	}
 	for (unsigned i = 0; i < nb; i++) {
 		b[i].next = i + 1 < nb ? &b[i + 1] : NULL;
@@ -312,6 +340,8 @@ int proxy_forward_txn(struct proxy *p, struct txn *server, const struct proxy_re
 	txn_server_set_user(server, &proxy_server_user, c);
 	if (n > 1)
 		proxy_note_begin(c);
+	else
+		proxy_note_late(c, now);
 	proxy_call_next_group(c, now);
 	c->plan.uri_parsed = c->plan.route_parsed = NULL;
 	proxy_call_step(c, now);

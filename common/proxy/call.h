@@ -56,7 +56,6 @@ struct branch {
 
 /* Of a call that is written to a journal: journal.c. */
 struct proxy_note {
-	uint64_t key;
 	struct sip_flow src;
 	struct proxy_ticket *ticket;	   /* of the write under way */
 	uint32_t begun, written, released; /* the latest write of each kind, from 1 */
@@ -69,11 +68,13 @@ struct proxy_note {
 struct proxy_call {
 	struct proxy *p;
 	struct list link;
+	uint64_t key; /* of an INVITE, with a journal: proxy_request_key() */
+	struct proxy_call *next_of_key;
 	struct txn *server;
 	struct sip_kept *kept; /* the request, while branches may be made of it */
 	struct proxy_plan plan;
 	struct branch *branches; /* in the order of trying */
-	struct wheel_timer serial;
+	struct wheel_timer serial, late;
 	const struct proxy_hooks *hooks;
 	void *hooks_arg;
 	const struct proxy_journal *journal;
@@ -87,7 +88,9 @@ struct proxy_call {
 	bool stop;	/* no new branches: 6xx, 2xx, CANCEL */
 	bool partial;	/* rebuilt: the request is not whole, nothing new can be made of it */
 	bool done_told;
-	bool busy; /* somebody is at several of its branches: no step before he is done */
+	bool rings; /* has been looked at by `late` once */
+	bool lasts; /* that is why it is written */
+	bool busy;  /* somebody is at several of its branches: no step before he is done */
 };
 
 static inline bool proxy_branch_pending(const struct branch *b)
@@ -122,6 +125,20 @@ void proxy_branch_set_state(struct branch *b, enum branch_state s);
 /* Starts WAITING branches of the next q, as far as the breadth goes. */
 void proxy_call_next_group(struct proxy_call *c, msec now);
 
+/* ---- keys.c: by proxy_call.key ---- */
+
+/* 0 or -ENOMEM. */
+int proxy_keys_init(struct proxy_keys *k);
+void proxy_keys_done(struct proxy_keys *k);
+void proxy_keys_add(struct proxy_keys *k, struct proxy_call *c);
+/* Harmless for one that is not in it. */
+void proxy_keys_remove(struct proxy_keys *k, struct proxy_call *c);
+struct proxy_call *proxy_keys_first(const struct proxy_keys *k, uint64_t key);
+/* The next one of the same key. */
+struct proxy_call *proxy_keys_next(const struct proxy_call *c);
+/* Calls in the fullest bucket: for tests. */
+size_t proxy_keys_longest(const struct proxy_keys *k);
+
 /* ---- target.c: 16.6 steps 7 to 11, RFC 3263 4.3 ---- */
 void proxy_branch_start(struct branch *b, msec now);
 /* Sends over b->flow, or (b->resume) takes it for sent.  0, or -errno with nothing done. */
@@ -137,6 +154,8 @@ void proxy_branch_end(struct branch *b, unsigned status);
 
 /* The call is written from now on; false: it is not. */
 bool proxy_note_begin(struct proxy_call *c);
+/* To one device: it is written if it lasts. */
+void proxy_note_late(struct proxy_call *c, msec now);
 /* Starts a branch, when that is written. */
 void proxy_branch_go(struct branch *b, msec now);
 /* Cancels a branch for a reason of our own, when that is written. */
@@ -190,5 +209,7 @@ void proxy_call_cancel(struct proxy_call *c, struct span lines, msec now);
 void proxy_branch_cancel(struct branch *b, struct span lines, msec now);
 void proxy_timer_c_fired(struct wheel_timer *t, msec now);
 void proxy_serial_fired(struct wheel_timer *t, msec now);
+/* journal.c */
+void proxy_late_fired(struct wheel_timer *t, msec now);
 
 #endif

@@ -93,13 +93,15 @@ void proxy_timer_c_fired(struct wheel_timer *t, msec now)
 {
 	struct branch *b = container_of(t, struct branch, timer_c);
 	struct proxy_call *c = b->call;
-	struct arena_scope scope = arena_enter(sip_arena());
-	if (b->provisional && !b->cancelled)
+	struct proxy_turn turn = proxy_turn_begin(c->kept);
+	if (b->provisional && !b->cancelled) {
+		/* Whoever gets the 487 is to know that it is not the caller who wanted it. */
+		proxy_note_begin(c);
 		proxy_branch_doom(b, now);
-	else
+	} else
 		proxy_branch_end(b, 408);
 	proxy_call_step(c, now);
-	arena_leave(sip_arena(), scope);
+	proxy_turn_end(&turn);
 }
 
 /* The group has rung long enough: its INVITEs are cancelled, the next group goes out beside
@@ -107,12 +109,12 @@ void proxy_timer_c_fired(struct wheel_timer *t, msec now)
 void proxy_serial_fired(struct wheel_timer *t, msec now)
 {
 	struct proxy_call *c = container_of(t, struct proxy_call, serial);
-	struct arena_scope scope = arena_enter(sip_arena());
+	struct proxy_turn turn = proxy_turn_begin(c->kept);
 	for (struct branch *b = c->branches; b; b = b->next)
 		if (proxy_branch_pending(b))
 			proxy_branch_doom(b, now);
 	if (!c->stop)
 		proxy_call_next_group(c, now);
 	proxy_call_step(c, now);
-	arena_leave(sip_arena(), scope);
+	proxy_turn_end(&turn);
 }

@@ -120,11 +120,15 @@ static void add_via(const struct proxy *p, const struct proxy_plan *pl,
 		    const struct proxy_leg *leg, const struct proxy_local *out,
 		    struct proxy_text *t, char branch[PROXY_BRANCH_LEN])
 {
+	const struct span none = {NULL, 0};
 	if (leg->branch.p)
 		memcpy(branch, leg->branch.p, PROXY_BRANCH_LEN);
+	else if (leg->named_above)
+		proxy_branch_make(p, pl->request_mac, proxy_loop_mac_above(p, pl->request_mac),
+				  0, none, none, leg->attempt, branch);
 	else
-		proxy_branch_make(p, proxy_request_mac_to(p, pl->request_mac, leg->tag),
-				  pl->loop_mac, leg->uri, leg->route, leg->attempt, branch);
+		proxy_branch_make(p, pl->request_mac, pl->loop_mac, leg->tag, leg->uri,
+				  leg->route, leg->attempt, branch);
 	proxy_text_add(t, SPAN("Via: SIP/2.0/"));
 	proxy_text_add(t, span_str(sip_transport_via(out->transport)));
 	proxy_text_add(t, SPAN(" "));
@@ -145,6 +149,10 @@ static void add_via(const struct proxy *p, const struct proxy_plan *pl,
 	if (leg->tag) {
 		proxy_text_add(t, SPAN(";b="));
 		proxy_text_hex(t, leg->tag);
+		if (p->conf.node) {
+			proxy_text_add(t, SPAN(";n="));
+			proxy_text_dec(t, p->conf.node);
+		}
 	}
 	if (pl->in_dialog)
 		proxy_text_add(t, SPAN(";d"));
@@ -167,6 +175,10 @@ static void add_record_line(const struct proxy *p, const struct proxy_plan *pl,
 	}
 	proxy_text_add(t, SPAN(";lr;ev="));
 	proxy_text_hex(t, proxy_route_mac(p, pl->dialog_mac, user));
+	if (p->conf.pair) {
+		proxy_text_add(t, SPAN(";n="));
+		proxy_text_add(t, span_str(p->conf.pair));
+	}
 	proxy_text_add(t, SPAN(">\r\n"));
 }
 

@@ -16,6 +16,10 @@
 enum {
 	/* A timer C in the record that is older than the real one by more is written again. */
 	TIMER_C_DRIFT_MS = 60000,
+	/* A call to one device is written when that has said nothing, or has rung, for so long:
+	 * whom the other member could not hear of from anybody.  Others are over by then. */
+	SILENT_MS = 4000,
+	RINGS_MS = 20000,
 	/* 9.1: the caller waits for 64*T1 after his CANCEL; whoever goes on answers before. */
 	CANCELLED_MS = 28000,
 };
@@ -100,6 +104,15 @@ static void tell_branch(struct branch *b, struct proxy_fork_branch *f)
 	b->noted_c = c->p->w->now + f->timer_c_ms;
 }
 
+/* It is told for its timers alone (proxy_late_fired), and may have been brought to its end
+ * elsewhere without a word to us: who adopts it is to call nobody. */
+static bool is_for_timers(const struct proxy_call *c)
+{
+	const struct branch *b = c->branches;
+	return c->lasts && c->nbranches == 1 && !c->cancelled && b->attempt == 1 && !b->held &&
+	       !b->doomed && !b->cancelled;
+}
+
 /* False: out of memory. */
 static bool tell_fork(struct proxy_call *c, struct proxy_fork *f)
 {
@@ -108,7 +121,7 @@ static bool tell_fork(struct proxy_call *c, struct proxy_fork *f)
 	if (!pl->m)
 		return false;
 	*f = (struct proxy_fork){
-		.key = n->key,
+		.key = c->key,
 		.request = span_of(pl->m->base, pl->m->len),
 		.src = n->src,
 		.lines = pl->lines,
@@ -119,7 +132,7 @@ static bool tell_fork(struct proxy_call *c, struct proxy_fork *f)
 		.strip_responses = pl->strip_responses,
 		.no_record_route = !pl->record_route,
 		.cancelled = c->cancelled,
-		.partial = c->partial,
+		.partial = c->partial || is_for_timers(c),
 		.cancel_lines = span_or_none(n->cancel_lines),
 		.best = span_or_none(c->best),
 		.best_status = (uint16_t)c->best_status,
@@ -151,9 +164,9 @@ static void written(void *arg)
 	n->written = n->begun;
 	if (n->flushing)
 		return; /* from inside of write(): who called it goes on */
-	struct arena_scope scope = arena_enter(sip_arena());
+	struct proxy_turn turn = proxy_turn_begin(c->kept);
 	proxy_call_step(c, c->p->w->now);
-	arena_leave(sip_arena(), scope);
+	proxy_turn_end(&turn);
 }
 
 /* Without memory a call goes on as one that is not written. */
@@ -253,23 +266,60 @@ bool proxy_note_waits(const struct proxy_call *c)
 	return n->cancel_need > n->written || (!c->final && n->own_need > n->written);
 }
 
+/* ---- a call to one device that lasts ---- */
+
+void proxy_note_late(struct proxy_call *c, msec now)
+{
+	if (c->journal && c->invite)
+		wheel_arm(c->p->w, &c->late, now + SILENT_MS);
+}
+
+/* Of one behind an edge that says what is needed (common/stack/trying.c). */
+static bool is_heard_of(const struct proxy_call *c)
+{
+	for (const struct branch *b = c->branches; b; b = b->next)
+		if (b->state == BRANCH_CALLING && !b->flow.node)
+			return false;
+	return true;
+}
+
+void proxy_late_fired(struct wheel_timer *t, msec now)
+{
+	struct proxy_call *c = container_of(t, struct proxy_call, late);
+	if (c->note || c->final || is_heard_of(c))
+		return;
+	if (c->branches->provisional && !c->rings) {
+		c->rings = true;
+		wheel_arm(c->p->w, t, now + RINGS_MS - SILENT_MS);
+		return;
+	}
+	if (!proxy_note_begin(c))
+		return;
+	struct proxy_turn turn = proxy_turn_begin(c->kept);
+	c->lasts = c->note->dirty = true;
+	proxy_call_step(c, now);
+	proxy_turn_end(&turn);
+}
+
 /* ---- what waits ---- */
+
+/* Its request is still there, and to be answered. */
+static bool is_whole(const struct proxy_call *c)
+{
+	return c->plan.m && c->server;
+}
 
 bool proxy_note_begin(struct proxy_call *c)
 {
-	struct sip_via top;
-	struct span from_tag;
-	const struct sip_msg *m = c->plan.m;
 	if (c->note)
 		return true;
-	if (!c->journal || !c->invite || !m || !c->server || sip_msg_top_via(m, &top) ||
-	    sip_msg_tag(m, SIP_HDR_FROM, &from_tag))
+	if (!c->key || !is_whole(c))
 		return false;
 	struct proxy_note *n = calloc(1, sizeof(*n));
 	if (!n)
 		return false;
-	uint64_t id_mac = proxy_dialog_mac(c->p, m->call_id, from_tag);
-	n->key = proxy_request_key_of(c->p, proxy_request_mac(c->p, m, &top, id_mac));
+	if (c->journal->holds)
+		c->journal->holds(c->journal->arg, c->key, true);
 	n->src = *txn_flow(c->server);
 	c->note = n;
 	return true;
@@ -359,13 +409,15 @@ void proxy_note_drop(struct proxy_call *c)
 		return;
 	n->dropped = true;
 	if (n->begun)
-		c->journal->drop(c->journal->arg, n->key);
+		c->journal->drop(c->journal->arg, c->key);
 }
 
 void proxy_note_free(struct proxy_call *c)
 {
 	if (c->note->ticket)
 		c->note->ticket->call = NULL;
+	if (c->journal->holds)
+		c->journal->holds(c->journal->arg, c->key, false);
 	bytes_unref(c->note->cancel_lines);
 	free(c->note);
 	c->note = NULL;
@@ -395,12 +447,20 @@ void proxy_let_go_all(struct proxy *p)
 
 bool proxy_let_go(struct proxy *p, uint64_t key)
 {
-	list_for_each (it, &p->calls) {
-		struct proxy_call *c = container_of(it, struct proxy_call, link);
-		if (!c->note || c->note->key != key || c->note->dropped)
-			continue;
+	struct proxy_call *c = proxy_keys_first(&p->keys, key);
+	while (c && (!c->note || c->note->dropped))
+		c = proxy_keys_next(c);
+	if (c)
 		let_go(c);
-		return true;
-	}
-	return false;
+	return c;
+}
+
+bool proxy_let_go_plain(struct proxy *p, uint64_t key)
+{
+	struct proxy_call *c = proxy_keys_first(&p->keys, key);
+	while (c && (c->note || c->final || !is_whole(c)))
+		c = proxy_keys_next(c);
+	if (c)
+		let_go(c);
+	return c;
 }

@@ -63,6 +63,9 @@ struct proxy_journal {
 		      void *done_arg);
 	/* The call has ended. */
 	void (*drop)(void *arg, uint64_t key);
+	/* From now on the call may be written (and let go by that key: proxy_let_go), or no
+	 * more: it has gone from here.  May be NULL. */
+	void (*holds)(void *arg, uint64_t key, bool held);
 	void *arg;
 };
 
@@ -81,8 +84,12 @@ struct proxy_journal {
 int proxy_adopt(struct proxy *p, const struct proxy_fork *f, const struct sip_msg *why,
 		const struct proxy_opts *opts, msec now);
 /* The other member took this one for dead and has gone on with the call (its record has come
- * from there): it ends here, and nothing is sent.  False: no such call. */
+ * from there): it ends here, and nothing is sent.  False: no such call.  These look at the
+ * calls of that key alone. */
 bool proxy_let_go(struct proxy *p, uint64_t key);
+/* The same of a call without a record: the other member has made its transactions of something
+ * that came there. */
+bool proxy_let_go_plain(struct proxy *p, uint64_t key);
 /* The same with all calls: this node was stopped for so long that it was taken for dead. */
 void proxy_let_go_all(struct proxy *p);
 

@@ -19,8 +19,10 @@ struct proxy *proxy_new(const struct proxy_conf *conf, const struct proxy_ops *o
 			struct txn_table *tt, struct wheel *w, const struct mac_key *key)
 {
 	struct proxy *p = calloc(1, sizeof(*p));
-	if (!p)
+	if (!p || proxy_keys_init(&p->keys)) {
+		free(p);
 		return NULL;
+	}
 	struct span secret = {(const char *)key, sizeof(*key)};
 	p->conf = *conf;
 	p->ops = *ops;
@@ -42,6 +44,7 @@ void proxy_free(struct proxy *p)
 		proxy_call_free(container_of(it, struct proxy_call, link));
 	proxy_strays_free(p);
 	proxy_tickets_free(p);
+	proxy_keys_done(&p->keys);
 	free(p);
 }
 

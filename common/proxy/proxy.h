@@ -21,6 +21,8 @@ struct proxy_conf {
 	bool recurse_3xx;	  /* 16.5, 16.7 step 4 */
 	bool record_route;	  /* 16.6 step 4 */
 	uint32_t default_max_forwards; /* added where a request has none: 70 */
+	const char *pair; /* of a cluster: its name is in our Record-Route; NULL: none */
+	uint16_t node;	  /* of a cluster: ours, as sip_flow.node; 0: none */
 };
 extern const struct proxy_conf proxy_conf_default;
 
@@ -113,6 +115,17 @@ int proxy_validate(struct proxy *p, const struct sip_msg *m, const struct sip_vi
 /* The first of comma-separated name-addrs (a Path); *ret_rest: the others (may be empty). */
 struct span proxy_first_value(struct span list, struct span *ret_rest);
 
+/* The node (proxy_conf.node) that a Via of any proxy of the cluster says to have written it for
+ * a named target; 0: it does not say.  Not under a MAC: it says which of two, that is all. */
+uint16_t proxy_node_named(const struct sip_via *top);
+/* proxy_target.tag of a request that this proxy, or the one of the other member of our pair,
+ * has made: of its top Via, which is not verified (a CANCEL, and an ACK, say too little for
+ * that); 0: it names none. */
+uint64_t proxy_target_named(const struct proxy *p, const struct sip_via *top);
+
+/* The pair (proxy_conf.pair) that has written a URI of Record-Route; empty: none says so. */
+struct span proxy_pair_in(const struct sip_uri *u);
+
 /* Would Record-Route be written (16.6 step 4)?  For what makes a dialog; RFC 6665 4.3 adds the
  * NOTIFY that makes one. */
 bool proxy_makes_dialog(const struct proxy_request *r);
@@ -125,6 +138,11 @@ enum proxy_target_flag {
 	/* Tried only when the flow of the target before it fails (RFC 5626 7: another flow to
 	 * the same instance); of the same q.  Not for the first target. */
 	PROXY_TARGET_SPARE = 2,
+	/* Stateless alone: the branch of the node above, a proxy of ours that has looked for
+	 * loops, names the target already.  Ours depends on that branch and not on how the
+	 * target is reached, so that a CANCEL gets its INVITE's (9.1, 16.11) when the phone has
+	 * registered anew in between, by another contact or flow. */
+	PROXY_TARGET_NAMED_ABOVE = 4,
 };
 struct proxy_target {
 	struct span uri; /* new Request-URI, without what 19.1.1 forbids there */

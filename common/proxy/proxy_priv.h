@@ -5,12 +5,20 @@
 #ifndef EAVES_PROXY_PRIV_H
 #define EAVES_PROXY_PRIV_H
 
+#include "common/base/arena.h"
 #include "common/base/counter.h"
 #include "common/base/mac.h"
 #include "common/proxy/proxy.h"
 #include "common/sip/splice.h"
 
 #include <errno.h>
+
+/* keys.c */
+struct proxy_call;
+struct proxy_keys {
+	struct proxy_call **bucket;
+	size_t mask, n;
+};
 
 struct proxy {
 	struct proxy_conf conf;
@@ -19,8 +27,9 @@ struct proxy {
 	struct wheel *w;
 	struct mac_key branch_key, route_key;
 	struct list calls;
-	struct list tickets; /* writes to a journal that are under way */
-	struct list strays;  /* stateless requests that wait for a resolution */
+	struct proxy_keys keys; /* the INVITE calls of a role with a journal */
+	struct list tickets;	/* writes to a journal that are under way */
+	struct list strays;	/* stateless requests that wait for a resolution */
 	struct proxy_counters count;
 };
 
@@ -57,6 +66,9 @@ extern const char proxy_mark[];
  * (RFC 5393 4.2). */
 uint64_t proxy_loop_mac(const struct proxy *p, const struct sip_msg *m, uint64_t id_mac,
 			uint16_t listener);
+/* In its place where the node above has looked for loops and the branch is to be as its own
+ * (PROXY_TARGET_NAMED_ABOVE): what Route and Request-URI say plays no part. */
+uint64_t proxy_loop_mac_above(const struct proxy *p, uint64_t request_mac);
 /* Of what a response brings back (next Via, Call-ID, CSeq number, From tag). */
 uint64_t proxy_request_mac(const struct proxy *p, const struct sip_msg *m,
 			   const struct sip_via *via, uint64_t id_mac);
@@ -75,9 +87,10 @@ static inline uint64_t proxy_request_mac_to(const struct proxy *p, uint64_t requ
 }
 /* What names a request to both members of a pair. */
 uint64_t proxy_request_key_of(const struct proxy *p, uint64_t request_mac);
-/* The branch of one attempt at one target. */
+/* The branch of one attempt at one target: the one with that name (proxy_target.tag), else by
+ * its URI and Route. */
 void proxy_branch_make(const struct proxy *p, uint64_t request_mac, uint64_t loop_mac,
-		       struct span uri, struct span route, uint32_t attempt,
+		       uint64_t tag, struct span uri, struct span route, uint32_t attempt,
 		       char out[PROXY_BRANCH_LEN]);
 /* True when `branch` is one that this key made for the request that the response answers. */
 bool proxy_branch_verify(const struct proxy *p, struct span branch, uint64_t request_mac);
@@ -126,6 +139,7 @@ struct proxy_leg {
 	uint32_t attempt;
 	uint16_t listener; /* where it goes out */
 	bool strict;	   /* the first Route value is of a strict router (16.6 step 6) */
+	bool named_above;  /* its branch depends on the top Via as received alone */
 };
 
 struct proxy_scratch {
@@ -177,5 +191,18 @@ int proxy_back_flow(const struct proxy *p, const struct proxy_back *b,
 /* ---- stateless.c ---- */
 void proxy_reply_stateless(struct proxy *p, const struct proxy_request *r, unsigned status);
 void proxy_strays_free(struct proxy *p);
+
+/* ---- call.c: what goes on by itself ---- */
+
+/* A turn that no message leads to which has just come (a timer, a write that is done, a name
+ * that is resolved): the worker's arena is as before when it ends, and what crashes in it
+ * accuses the request that it is about (docs/decisions/0008).  kept: it; NULL: it is there no
+ * more.  Inside of a message's delivery that one stays accused. */
+struct proxy_turn {
+	struct arena_scope scope;
+	struct sip_kept *kept; /* ours is the accusation; NULL: it is not */
+};
+struct proxy_turn proxy_turn_begin(struct sip_kept *kept);
+void proxy_turn_end(struct proxy_turn *t);
 
 #endif

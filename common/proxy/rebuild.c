@@ -21,6 +21,7 @@ bool proxy_response_is_ours(const struct proxy *p, const struct sip_msg *m,
 		return false;
 	ret->key = proxy_request_key_of(p, back.request_mac);
 	ret->tag = back.tag;
+	ret->token = back.token;
 	return true;
 }
 
@@ -354,8 +355,6 @@ int proxy_rebuild_from_response(struct proxy *p, const struct sip_msg *m,
 		return 0; /* what was adopted knows it */
 	if (proxy_back_read(p, m, top, &back))
 		return -EPERM;
-	if (m->status == 100)
-		return 0;	   /* goes nowhere (16.7 step 5), and decides nothing */
 	int rc = -EPROTONOSUPPORT; /* RFC 2543's matching needs a request that we do not have */
 	if (back.next.cookie)
 		rc = rebuild(p, m, top, src, &back, target, opts, now);

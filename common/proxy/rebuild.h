@@ -13,6 +13,7 @@
 struct proxy_origin {
 	uint64_t key; /* names the request: that of its fork's record, where there is one */
 	uint64_t tag; /* proxy_target.tag of its branch (of an INVITE), or 0 */
+	struct span token; /* proxy_opts.via_flow: where the request came from, or empty */
 };
 /* False: no Via of ours on top, or one that our key did not make for that request. */
 bool proxy_response_is_ours(const struct proxy *p, const struct sip_msg *m,
@@ -22,10 +23,10 @@ uint64_t proxy_request_key(const struct proxy *p, const struct proxy_request *r)
 
 /*
  * A response to an INVITE, which matches no transaction: the transactions are made as another
- * member had them, and the response is dealt with as any other (1xx and 2xx go on, others with
- * repeats until their ACK, and are ACKed).
- * target: what proxy_origin.tag names, for the Request-URI and Route of an ACK or CANCEL and
- * the flow that they take; NULL when it is gone: To's URI, and whence the response came.
+ * member had them, and the response is dealt with as any other (1xx but 100, and 2xx go on,
+ * others with repeats until their ACK, and are ACKed). target: what proxy_origin.tag names, for
+ * the Request-URI and Route of an ACK or CANCEL and the flow that they take; NULL when it is
+ * gone: To's URI, and whence the response came.
  *
  * opts: of responses; lines and tokens do not matter here.
  *

@@ -263,10 +263,12 @@ static void on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
 	if (b->held)
 		return; /* a response is there, and will be taken */
 	if (why == TXN_FAIL_UNKNOWN && is_hearsay(c)) {
+		if (c->note)
+			proxy_note_drop(c);
 		proxy_call_undo(c);
 		return;
 	}
-	struct arena_scope scope = arena_enter(sip_arena());
+	struct proxy_turn turn = proxy_turn_begin(c->kept);
 	if (!proxy_branch_fail_over(b, now)) {
 		unsigned status = why == TXN_FAIL_TRANSPORT ? 503 : 408;
 		bool flow = b->has_flow && why == TXN_FAIL_TRANSPORT;
@@ -276,14 +278,14 @@ static void on_failed(void *arg, struct txn *t, enum txn_failure why, msec now)
 			proxy_branch_end(b, status);
 	}
 	proxy_call_step(c, now);
-	arena_leave(sip_arena(), scope);
+	proxy_turn_end(&turn);
 }
 
 static void on_gone(void *arg, struct txn *t)
 {
 	struct branch *b = arg;
 	struct proxy_call *c = b->call;
-	struct arena_scope scope = arena_enter(sip_arena());
+	struct proxy_turn turn = proxy_turn_begin(c->kept);
 	(void)t;
 	b->client = NULL;
 	if (b->state == BRANCH_CALLING && !b->held)
@@ -291,7 +293,7 @@ static void on_gone(void *arg, struct txn *t)
 	else if (b->state != BRANCH_CALLING)
 		proxy_branch_set_state(b, BRANCH_DONE);
 	proxy_call_step(c, c->p->w->now);
-	arena_leave(sip_arena(), scope);
+	proxy_turn_end(&turn);
 }
 
 const struct txn_client_user proxy_client_user = {

@@ -42,6 +42,12 @@ struct span proxy_first_value(struct span list, struct span *ret_rest)
 	return span_trim(span_of(list.p, i));
 }
 
+struct span proxy_pair_in(const struct sip_uri *u)
+{
+	const struct sip_param *n = sip_uri_param(u, SPAN("n"));
+	return n && sip_uri_param(u, SPAN("ev")) ? n->value : SPAN("");
+}
+
 static bool is_ours(const struct proxy *p, const struct sip_uri *u)
 {
 	if (!u->host.p)

@@ -75,13 +75,13 @@ void proxy_strays_free(struct proxy *p)
 static void on_located(void *arg, int error, const struct locate_result *r)
 {
 	struct stray *s = arg;
-	struct arena_scope scope = arena_enter(sip_arena());
+	struct proxy_turn turn = proxy_turn_begin(s->kept);
 	if (!error)
 		error = send_located(s->p, &s->plan, &s->leg, r);
 	if (error)
 		counter_inc(&s->p->count.no_target);
 	stray_free(s);
-	arena_leave(sip_arena(), scope);
+	proxy_turn_end(&turn);
 }
 
 static struct span keep(char **at, struct span s)
@@ -158,6 +158,7 @@ int proxy_forward_stateless(struct proxy *p, const struct proxy_request *r,
 		leg.route = t->route;
 		leg.record_user = t->record_user;
 		leg.tag = proxy_names_target(r->msg->method) ? t->tag : 0;
+		leg.named_above = t->flags & PROXY_TARGET_NAMED_ABOVE;
 	}
 	int rc = 0;
 	bool to_flow = t && t->has_flow;

@@ -25,11 +25,6 @@ void proxy_branch_end(struct branch *b, unsigned status)
 	proxy_call_offer(b->call, status, NULL);
 }
 
-static uint64_t tag_in_via(const struct branch *b)
-{
-	return b->tag;
-}
-
 void proxy_branch_text(const struct branch *b, char out[PROXY_BRANCH_LEN])
 {
 	const struct proxy_call *c = b->call;
@@ -40,8 +35,8 @@ void proxy_branch_text(const struct branch *b, char out[PROXY_BRANCH_LEN])
 	}
 	if (b->sent)
 		attempt--; /* that of the next one */
-	proxy_branch_make(c->p, proxy_request_mac_to(c->p, c->plan.request_mac, tag_in_via(b)),
-			  c->plan.loop_mac, b->uri, b->route, attempt, out);
+	proxy_branch_make(c->p, c->plan.request_mac, c->plan.loop_mac, b->tag, b->uri, b->route,
+			  attempt, out);
 }
 
 static struct bytes *render(struct branch *b, struct proxy_scratch *sc)
@@ -52,7 +47,7 @@ static struct bytes *render(struct branch *b, struct proxy_scratch *sc)
 		.route = b->route,
 		.record_user = b->record_user,
 		.branch = b->branch ? bytes_span(b->branch) : span_of(NULL, 0),
-		.tag = tag_in_via(b),
+		.tag = b->tag,
 		.breadth = b->breadth,
 		.attempt = b->attempt,
 		.listener = b->flow.listener,
@@ -167,14 +162,14 @@ static void on_located(void *arg, int error, const struct locate_result *r)
 	struct branch *b = arg;
 	struct proxy_call *c = b->call;
 	msec now = c->p->w->now;
-	struct arena_scope scope = arena_enter(sip_arena());
+	struct proxy_turn turn = proxy_turn_begin(c->kept);
 	b->query = NULL;
 	if (error)
 		proxy_branch_end(b, status_of(error));
 	else
 		located(b, r, now);
 	proxy_call_step(c, now);
-	arena_leave(sip_arena(), scope);
+	proxy_turn_end(&turn);
 }
 
 void proxy_branch_start(struct branch *b, msec now)

@@ -31,6 +31,11 @@ struct records {
 	struct records_counters c;
 };
 
+struct stripe *records_stripe(struct records *r, unsigned i)
+{
+	return &r->stripe[i];
+}
+
 int record_version_cmp(struct record_version a, struct record_version b)
 {
 	if (a.hlc != b.hlc)

@@ -97,6 +97,15 @@ unsigned records_each_tag(struct records *r, uint8_t kind, uint64_t tag, uint64_
 /* All live records of a kind, stripe by stripe (admin, metrics). */
 void records_scan(struct records *r, uint8_t kind, uint64_t wall_ms,
 		  bool (*each)(void *arg, const struct record *rec), void *arg);
+/* The same little by little, where the table may be large: at most max records (and empty
+ * places) are looked at, from *at on, which is zero at first.  False: that was all.  What
+ * changes meanwhile may be shown twice, or not. */
+struct records_place {
+	uint32_t stripe, bucket, skip, mask;
+};
+bool records_scan_slice(struct records *r, uint8_t kind, uint64_t wall_ms,
+			struct records_place *at, unsigned max,
+			bool (*each)(void *arg, const struct record *rec), void *arg);
 /* Every record of every kind, deletions and expired ones included (replication, persistence).
  */
 void records_scan_all(struct records *r, bool (*each)(void *arg, const struct record *rec),

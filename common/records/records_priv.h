@@ -65,6 +65,7 @@ static inline struct rec **stripe_chain(const struct stripe *s, uint32_t hash)
 	return &s->bucket[(hash >> STRIPE_BITS) & s->mask];
 }
 struct record rec_show(const struct rec *c);
+struct stripe *records_stripe(struct records *r, unsigned i);
 
 /* A record not in the table yet, or NULL. */
 struct rec *rec_new(const struct record *v, uint32_t hash);

@@ -43,6 +43,8 @@ struct sip_flow {
 	 * decides whether a transaction repeats itself.  NONE: there is none beyond
 	 * `transport`. */
 	enum sip_transport leg;
+	/* `node` has sent it, by way of the other member of our pair, which handed it on. */
+	bool handed;
 	/* TLS to be opened: what the certificate must be good for, a number of the worker that
 	 * resolved it (locate_name()); 0: a connection that exists, or an answer's way */
 	uint32_t name;

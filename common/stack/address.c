@@ -17,6 +17,7 @@ static void run_abandon(struct loop_work *w)
 {
 	struct moved *m = container_of(w, struct moved, work);
 	net_abandon(m->s->net, m->listener);
+	stack_trying_abandon(m->s, m->listener);
 	free(m);
 }
 

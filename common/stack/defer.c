@@ -1,7 +1,9 @@
 /*
  * Messages for a phone that is just coming back: what cannot be delivered because its
  * connection went with a node is taken in again a little later, as if it had just arrived,
- * until the phone is there or the time is over.
+ * until the phone is there or the time is over.  Requests of one call to one device stay in
+ * their order, those that come meanwhile too: a CANCEL that has overtaken its INVITE would have
+ * the phone ring.
  */
 #include "common/stack/stack_priv.h"
 
@@ -9,55 +11,127 @@
 
 #include <stdlib.h>
 
-enum { AGAIN_MS = 100, WAIT_MS = 5000, DEFERRED_MAX = 10000 };
+/* BEHIND_MAX: with those that wait for others, which are not to overtake them for want of room.
+ */
+enum { AGAIN_MS = 100, WAIT_MS = 5000, DEFERRED_MAX = 10000, BEHIND_MAX = 2 * DEFERRED_MAX };
 
 struct deferred {
 	struct wheel_timer timer;
 	struct list link;
+	struct list bucket;
 	struct stack *s;
 	struct sip_flow flow;
 	uint32_t marks;
+	uint64_t key, number; /* key: 0 of a response */
 	msec since;
 	uint32_t n, cap;
 	char buf[];
 };
 
+/* The device: by the name that a home gives it in the branch's Via, which stays when it
+ * registers anew; else by its contact and its Path. */
+static uint64_t key_of(const struct stack *s, const struct sip_msg *m)
+{
+	const struct sip_param *name;
+	struct sip_via top;
+	struct mac k;
+	if (!m->is_request)
+		return 0;
+	mac_init(&k, &s->owner_key);
+	mac_add(&k, m->call_id);
+	if (sip_msg_top_via(m, &top) == 0 && (name = sip_params_find(&top.params, SPAN("b")))) {
+		mac_add(&k, name->value);
+	} else {
+		mac_add(&k, m->uri);
+		mac_add(&k, sip_msg_value(m, SIP_HDR_ROUTE));
+	}
+	return mac_final(&k) | 1;
+}
+
+static struct list *bucket_of(struct stack *s, uint64_t key)
+{
+	return &s->deferred_by[(key >> 32) % STACK_DEFERRED_BUCKETS];
+}
+
+/* Does one of those that came before wait still? */
+static bool is_behind(struct stack *s, uint64_t key, uint64_t number)
+{
+	list_for_each (it, bucket_of(s, key)) {
+		const struct deferred *d = container_of(it, struct deferred, bucket);
+		if (d->key == key && d->number < number)
+			return true;
+	}
+	return false;
+}
+
 static void again(struct wheel_timer *t, msec now)
 {
 	struct deferred *d = container_of(t, struct deferred, timer);
 	struct stack *s = d->s;
-	(void)now;
+	if (d->key && is_behind(s, d->key, d->number)) {
+		wheel_arm(loop_wheel(s->loop), t, now + AGAIN_MS);
+		return;
+	}
 	list_remove(&d->link);
+	list_remove(&d->bucket);
 	counter_dec(&s->counters.deferring);
-	s->deferred_since = d->since;
+	s->redelivered = d;
 	if (!stack_refuse_poison(s, &d->flow, span_of(d->buf, d->n)))
 		stack_deliver(s, &d->flow, d->buf, d->n, d->cap, d->marks, false);
-	s->deferred_since = 0;
+	s->redelivered = NULL;
 	free(d);
 }
 
-bool stack_defer(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
-		 uint32_t marks)
+static bool defer(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
+		  uint32_t marks, uint64_t max)
 {
-	msec now = loop_now(s->loop);
-	msec since = s->deferred_since ? s->deferred_since : now;
+	const struct deferred *before = s->redelivered;
+	msec now = loop_now(s->loop), since = before ? before->since : now;
 	struct deferred *d;
-	if (now >= since + WAIT_MS || s->counters.deferring >= DEFERRED_MAX ||
+	if (now >= since + WAIT_MS || s->counters.deferring >= max ||
 	    !(d = malloc(sizeof(*d) + m->len + SIP_STAMP_ROOM)))
 		return false;
 	*d = (struct deferred){.s = s,
 			       .flow = *f,
 			       .marks = marks,
+			       .key = key_of(s, m),
+			       .number = before ? before->number : ++s->deferred_number,
 			       .since = since,
 			       .n = m->len,
 			       .cap = m->len + SIP_STAMP_ROOM};
 	memcpy(d->buf, m->base, m->len);
 	wheel_timer_init(&d->timer, again);
 	list_append(&s->deferred, &d->link);
+	list_append(bucket_of(s, d->key), &d->bucket);
 	counter_inc(&s->counters.deferring);
 	counter_inc(&s->counters.deferred);
 	wheel_arm(loop_wheel(s->loop), &d->timer, now + AGAIN_MS);
 	return true;
+}
+
+bool stack_defer(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
+		 uint32_t marks)
+{
+	return defer(s, f, m, marks, DEFERRED_MAX);
+}
+
+bool stack_waits_its_turn(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
+			  uint32_t marks)
+{
+	return s->counters.deferring && !s->redelivered &&
+	       is_behind(s, key_of(s, m), UINT64_MAX) && defer(s, f, m, marks, BEHIND_MAX);
+}
+
+bool stack_has_waited(const struct stack *s)
+{
+	return s->redelivered != NULL;
+}
+
+void stack_defer_init(struct stack *s)
+{
+	list_init(&s->deferred);
+	for (unsigned i = 0; i < STACK_DEFERRED_BUCKETS; i++)
+		list_init(&s->deferred_by[i]);
 }
 
 void stack_defer_free(struct stack *s)

@@ -105,6 +105,8 @@ static struct stack *stack_free(struct stack *s)
 	if (!s)
 		return NULL;
 	stack_links_free(s->links);
+	stack_kept_free(s->kept);
+	stack_trying_free(s->trying);
 	if (s->loop)
 		stack_defer_free(s);
 	proxy_free(s->proxy);
@@ -182,13 +184,17 @@ static int wire(struct stack *s, char *ret_error)
 	s->locate = s->dns ? locate_new(dns_ops(s->dns), seed) : NULL;
 	s->txns = txn_table_new(loop_wheel(s->loop), &c->timers, &txn_ops, &txn_key,
 				c->transactions_max);
-	if (!s->locate || !s->txns || (c->nnodes && !(s->links = stack_links_new())))
+	if (!s->locate || !s->txns)
+		return -ENOMEM;
+	if (c->nnodes && (!(s->links = stack_links_new(s)) || !(s->kept = stack_kept_new(s))))
 		return -ENOMEM;
 	s->proxy = proxy_new(&c->proxy, &proxy_ops, s->txns, loop_wheel(s->loop), &branch_key);
 	if (!s->proxy)
 		return -ENOMEM;
 	if (s->links)
 		stack_links_start(s);
+	if (c->is_edge && !(s->trying = stack_trying_new(s)))
+		return -ENOMEM;
 	return 0;
 }
 
@@ -204,7 +210,7 @@ static struct stack *stack_new(struct stack_group *g, unsigned index, void *user
 	s->index = index;
 	s->user_arg = user_arg;
 	s->msg.hdr = s->hdr;
-	list_init(&s->deferred);
+	stack_defer_init(s);
 	s->tag_key = mac_derive_key(g->conf.secret, "tag");
 	s->owner_key = mac_derive_key(g->conf.secret, "owner");
 	return wire(s, ret_error) < 0 ? stack_free(s) : s;

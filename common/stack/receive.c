@@ -127,6 +127,8 @@ static void request(struct stack *s, const struct sip_flow *f, const struct sip_
 		stack_reply(s, &s->msg, top, f, fault.status, fault.reason, fault.lines);
 		return;
 	}
+	if (stack_waits_its_turn(s, f, &s->msg, marks))
+		return;
 	if (s->msg.method == SIP_ACK)
 		u->ack(s->user_arg, s, &r, marks, now);
 	else if (s->msg.method == SIP_CANCEL)
@@ -155,7 +157,7 @@ static void response(struct stack *s, const struct sip_flow *f, const struct sip
 {
 	const struct stack_user *u = &s->group->user;
 	if (f->node)
-		stack_link_answered(s, &s->msg);
+		stack_kept_answered(s, &s->msg);
 	enum stack_found found = STACK_AGAIN;
 	for (unsigned n = 0; n < 2 && found == STACK_AGAIN; n++) {
 		if (txn_recv_response(s->txns, &s->msg, top, f, now))
@@ -192,6 +194,7 @@ static void deliver(struct stack *s, const struct sip_flow *from, char *buf, siz
 	struct sip_fault fault = {0};
 	struct sip_via top;
 	msec now = loop_now(s->loop);
+	s->from = f;
 	bool stream = sip_transport_reliable(f->transport);
 	if (!indexed &&
 	    sip_msg_index(&s->msg, span_of(buf, n), stream, limits(s), &fault) < 0) {
@@ -223,6 +226,7 @@ void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t 
 	deliver(s, f, buf, n, cap, marks, indexed);
 	poison_end();
 	s->delivering = false;
+	s->from = NULL;
 	arena_reset(&s->arena);
 }
 
@@ -283,8 +287,14 @@ static void take(struct stack *s, struct sip_flow *f, char *buf, size_t n, size_
 	}
 	uint32_t marks =
 		s->group->user.classify(s->user_arg, f, stream && net_opened(s->net, f), peer);
-	if (stream && !f->node)
+	if (stream && !f->node) {
+		if (s->msg.is_request && s->group->user.moved_away &&
+		    s->group->user.moved_away(s->user_arg, f->listener)) {
+			counter_inc(&s->counters.dropped);
+			return;
+		}
 		note_alias(s, f, peer, marks);
+	}
 	unsigned owner = owner_of(s, s->msg.call_id);
 	if (owner == s->index)
 		stack_deliver(s, f, buf, n, cap, marks, true);
@@ -361,6 +371,7 @@ static void on_closed(void *arg, const struct sip_flow *f)
 {
 	struct stack *s = arg;
 	stack_reuse_remove(s->group->reuse, f);
+	stack_link_closed(s, f);
 	s->group->user.flow_closed(s->user_arg, s, f);
 }
 

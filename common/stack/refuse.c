@@ -6,16 +6,12 @@
 
 #include "common/base/log.h"
 
-enum { LOG_MS = 1000 };
-
 static void log_refused(struct stack *s, const struct sip_flow *f, struct span message,
 			uint64_t fingerprint)
 {
-	msec now = loop_now(s->loop);
 	char peer[ADDR_TEXT_MAX], text[16];
-	if (s->poison_logged && now < s->poison_logged + LOG_MS)
+	if (!log_may(&s->poison_logged, loop_now(s->loop)))
 		return;
-	s->poison_logged = now;
 	mac_hex(fingerprint, text);
 	log_event(LOG_WARN, "poison-refused", LOG_S("fingerprint", span_of(text, sizeof(text))),
 		  LOG_S("source", span_of(peer, addr_text(&f->remote, peer))),
@@ -54,5 +50,15 @@ bool stack_refuse_poison(struct stack *s, const struct sip_flow *f, struct span 
 	counter_inc(&s->counters.poison);
 	log_refused(s, f, message, fingerprint);
 	answer(s, f, message, fingerprint);
+	return true;
+}
+
+bool stack_is_poison(struct stack *s, struct span message)
+{
+	uint64_t fingerprint;
+	if (!message.n ||
+	    poison_judge(s->group->conf.poison, message, &fingerprint) != POISON_REFUSED)
+		return false;
+	counter_inc(&s->counters.poison);
 	return true;
 }

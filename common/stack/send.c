@@ -194,6 +194,8 @@ void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *
 	if (has_opened(s, to, &opened))
 		to = &opened;
 	stack_trace("sent", to, span_of(iov[0].iov_base, iov[0].iov_len));
+	if (!txn_id)
+		stack_trying_sent(s, to, iov);
 	if (!to->conn || to->worker == s->index) {
 		send_here(s, to, iov, n, wire_id);
 		return;

@@ -65,20 +65,29 @@ struct stack_user {
 	 * peer behind the node) and marks.  False: it says nothing that can be understood. */
 	bool (*from_node)(void *arg, const struct sip_msg *m, struct sip_flow *f,
 			  uint32_t *marks);
-	/* The node that gets what is for `node` now (indexes in stack_conf.node): itself, or
-	 * the other member of its pair; -1: none lives.  ends: it answers a request other than
-	 * INVITE, and is of use for that node alone as long as it lives. */
+	/* The node that gets what is for `node` now (indexes in stack_conf.node): that one, or
+	 * the other member of its pair, which may be this one; -1: none lives.  ends: it
+	 * answers a request other than INVITE, and is of use for that node alone as long as it
+	 * lives. */
 	int (*member)(void *arg, unsigned node, bool ends);
+	/* The member of the node's pair that gets what is new for the pair; -1: none lives. */
+	int (*chosen)(void *arg, unsigned node);
 	/* This process was stopped for gap ms, so long that it was taken for dead: has another
 	 * member gone on with its calls? */
 	bool (*taken_over)(void *arg, msec gap);
+	/* Has the address of this listener gone to another machine?  Requests that have come by
+	 * its connections are passed over then; answers are not repeated, and count. */
+	bool (*moved_away)(void *arg, uint16_t listener);
 	/* The link with a node has broken. */
 	void (*link_failed)(void *arg, unsigned node);
+	/* It is full, and something for it was refused. */
+	void (*link_full)(void *arg, unsigned node);
 };
 
 struct stack_node {
 	struct addr addr; /* where it takes SIP from nodes */
 	const char *name; /* with TLS: the SIP identity of its certificate */
+	const char *pair; /* nodes of one name of a pair are its members */
 };
 
 struct stack_conf {
@@ -97,8 +106,10 @@ struct stack_conf {
 	uint32_t handover_max; /* messages waiting for one worker; default 65536 */
 	/* Of a cluster, by index; they live with the group. */
 	const struct stack_node *node;
-	unsigned nnodes;
+	unsigned nnodes, self;
+	uint32_t node_marks;	     /* of what a node sends: this one to itself, too */
 	uint16_t link_listener;	     /* of policy cluster */
+	bool is_edge;		     /* and not a home as well */
 	uint32_t dead_ms;	     /* who is silent for so long is taken for dead */
 	const struct poison *poison; /* what is refused; NULL: nothing */
 };
@@ -106,8 +117,9 @@ struct stack_conf {
 struct stack_counters {
 	uint64_t received, refused, dropped, handed_over, handover_full, replies,
 		answered_stateless, acks_absorbed, send_failed, link_sent, link_down,
-		link_failed, link_kept, link_resent, deferred, poison;
-	uint64_t deferring; /* now */
+		link_failed, link_full, link_kept, link_kept_full, link_late, link_resent,
+		deferred, poison, trying_full, trying_told;
+	uint64_t deferring, trying; /* now */
 };
 
 /*
@@ -130,6 +142,8 @@ unsigned stack_group_finish(struct stack_group *g);
 void stack_group_free(struct stack_group *g);
 /* Can something still be sent over the connection?  From any thread. */
 bool stack_flow_alive(const struct stack_group *g, const struct sip_flow *f);
+/* A node of the cluster lives: its links are opened.  From any thread. */
+void stack_group_node_lives(struct stack_group *g, unsigned node);
 /* A node of the cluster is dead, or has hung up on its phones: what was sent to it a moment
  * ago, and will not be repeated by whoever sent it, goes to the other member of its pair.  From
  * any thread. */
@@ -172,10 +186,16 @@ void stack_reply_tag(const struct stack *s, const struct sip_msg *m, const struc
  * is no room; it is to be answered. */
 bool stack_defer(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
 		 uint32_t marks);
+/* Has the message at work waited in stack_defer()? */
+bool stack_has_waited(const struct stack *s);
 /* Would a call with that Call-ID be this worker's? */
 bool stack_owns(const struct stack *s, struct span call_id);
 /* Sends over a flow from any worker: it is handed to the worker that owns the connection. */
 void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
 		uint64_t txn_id);
+
+/* Has this message, which was kept or written down and has not just come, crashed a process
+ * before (docs/decisions/0008)?  Counted if so.  An empty one has not. */
+bool stack_is_poison(struct stack *s, struct span message);
 
 #endif

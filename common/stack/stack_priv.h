@@ -5,6 +5,7 @@
 #define EAVES_STACK_PRIV_H
 
 #include "common/base/counter.h"
+#include "common/base/log.h"
 #include "common/poison/poison.h"
 #include "common/stack/stack.h"
 
@@ -14,9 +15,15 @@ enum {
 	STACK_ARENA_BYTES = 256 * 1024,
 	STACK_ID_BITS = 56, /* of a transaction's id on the wire side; above: the worker */
 	STACK_LINK = 0xff,  /* in a worker's place: the id is that of a node, counted from 1 */
+	STACK_NODES_MAX = 64,
 };
 
+struct stack_kept;
 struct stack_links;
+struct stack_trying;
+struct deferred;
+
+enum { STACK_DEFERRED_BUCKETS = 256 };
 
 struct stack {
 	struct stack_group *group;
@@ -34,16 +41,20 @@ struct stack {
 	struct mac_key owner_key;
 	void *user_arg;
 	struct stack_counters counters;
-	msec poison_logged;
+	struct log_limit poison_logged;
 	struct poison_stack *signals; /* of the worker's thread */
 	atomic_uint waiting;	      /* messages handed over, not dealt with yet */
 	struct proxy_local local[NET_LISTENERS_MAX];
 	struct addr bound[NET_LISTENERS_MAX];
-	unsigned supported;	   /* bit a transport */
-	struct stack_links *links; /* NULL: no cluster */
-	bool delivering;	   /* msg is the message at work */
-	struct list deferred;
-	msec deferred_since; /* of the message at work; 0: it has just come */
+	unsigned supported;	     /* bit a transport */
+	struct stack_links *links;   /* NULL: no cluster */
+	struct stack_kept *kept;     /* as links */
+	struct stack_trying *trying; /* NULL: not at an edge of a cluster */
+	bool delivering;	     /* msg is the message at work, from where it has come */
+	const struct sip_flow *from;
+	struct list deferred, deferred_by[STACK_DEFERRED_BUCKETS];
+	uint64_t deferred_number;	    /* of the last one */
+	const struct deferred *redelivered; /* the message at work; NULL: it has just come */
 	pthread_t thread;
 	bool running;
 };
@@ -78,16 +89,66 @@ bool stack_is_response(const struct iovec *iov);
 void stack_unreachable(struct stack *s, const struct addr *to, int error);
 
 /* link.c: what goes to nodes of the cluster. */
-struct stack_links *stack_links_new(void);
+struct stack_links *stack_links_new(struct stack *s);
 struct stack_links *stack_links_free(struct stack_links *l);
 /* Once the rest of the stack is there. */
 void stack_links_start(struct stack *s);
 void stack_link_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov,
 		     int n);
+/* To the node that stands for to->node now, which is *ret_node when there is one.  0;
+ * -EHOSTUNREACH: none lives; -EAGAIN: its link is full (patient: there is something in it that
+ * should leave first); -errno: it has broken, and the user was told. */
+int stack_link_try(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
+		   bool patient, unsigned *ret_node);
+/* To the member of the node's pair (node: as in sip_flow) that gets what is new: which one that
+ * is and what its link has got, the message the last; or -errno as of stack_link_try(). */
+int stack_link_say(struct stack *s, uint16_t node, struct span message,
+		   struct net_queue *ret_queue);
+/* False: there is none. */
+bool stack_link_queue(struct stack *s, unsigned node, struct net_queue *ret);
+/* A connection has ended. */
+void stack_link_closed(struct stack *s, const struct sip_flow *f);
+
+/* kept.c: what nobody repeats. */
+struct stack_kept *stack_kept_new(struct stack *s);
+struct stack_kept *stack_kept_free(struct stack_kept *l);
+/* The message that is being sent, for what is asked of it there: what is at work but for its
+ * edits; of what a transaction sends by itself, it is read anew, into *room.  NULL: it is not
+ * to be kept. */
+const struct sip_msg *stack_kept_msg(const struct stack *s, const struct sip_flow *to,
+				     const struct iovec *iov, int n, struct sip_msg *room);
+/* It has left for the node (queue -1), or could not, and waits in the queue of some node.
+ * False: there is no room for it. */
+bool stack_keep(struct stack *s, const struct sip_flow *to, unsigned node,
+		const struct sip_msg *m, const struct iovec *iov, int n, int queue);
+/* The queue of what has to leave for the node before what is new; -1: nothing has. */
+int stack_kept_ahead(const struct stack *s, unsigned node);
 /* A response from a node: the request that it answers has arrived there. */
-void stack_link_answered(struct stack *s, const struct sip_msg *m);
+void stack_kept_answered(struct stack *s, const struct sip_msg *m);
+/* A node is dead: what has left for it waits once more. */
+void stack_kept_lost(struct stack *s, unsigned node);
+/* Sends what waits as far as there is room, and the rest as soon as there is; more: how many
+ * others were sent again, for the log. */
+void stack_kept_send(struct stack *s, unsigned more);
+
+/* trying.c: calls to devices behind an edge. */
+struct stack_trying *stack_trying_new(struct stack *s);
+struct stack_trying *stack_trying_free(struct stack_trying *y);
+/* Something leaves for somebody who is no node, without a transaction. */
+void stack_trying_sent(struct stack *s, const struct sip_flow *to, const struct iovec *iov);
+/* Something leaves for a node: a response, or an INVITE for a device that the other edge has.
+ */
+void stack_trying_linked(struct stack *s, unsigned node);
+/* The address of a listener has gone: answers do not come here any more. */
+void stack_trying_abandon(struct stack *s, unsigned listener);
+void stack_trying_lost(struct stack *s, unsigned node);
 
 /* defer.c */
+void stack_defer_init(struct stack *s);
+/* A request that has just come: one of its call that came before, for the same place, waits,
+ * and now it does too. */
+bool stack_waits_its_turn(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
+			  uint32_t marks);
 void stack_defer_free(struct stack *s);
 
 /* reuse.c: connections that peers opened; thread-safe. */

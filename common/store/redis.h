@@ -15,9 +15,13 @@ enum { REDIS_ADDRS_MAX = 8, REDIS_KINDS_MAX = 32, REDIS_ERROR_MAX = 128 };
 
 /* What the owner of the records does; all in the loop's thread. */
 struct redis_ops {
-	/* A row that Redis has and the owner may not: read late (see load), or what stood
-	 * against a guarded row.  May be NULL. */
+	/* A row that Redis has and the owner may not: read late (see load).  A put of that row
+	 * from within writes nothing.  May be NULL. */
 	void (*loaded)(void *arg, const struct store_row *row);
+	/* A guarded row was not written, for `there` stands in Redis; NULL: nothing does, and
+	 * another row of its unit was refused.  The owner sees to it that what stands is what
+	 * he has; then its done comes.  May be NULL. */
+	void (*refused)(void *arg, const struct store_row *ours, const struct store_row *there);
 	/* Shows a part (0, 1, ...) of all rows that belong into Redis, deletions included, to
 	 * `each`, which copies them; stops when that returns false.  False: that was the last
 	 * part.  NULL: nothing is written anew. */
@@ -54,8 +58,9 @@ extern const struct redis_conf redis_conf_default;
 /*
  * Connects when the loop runs.  The store's operations (store.h):
  * put: from any thread; done comes from the loop's thread.  While Redis is gone: -EIO at once.
- *	A guarded row must have the expected version there; a deletion that is older counts as
- *	absent, and the row itself as written (so a unit may be repeated).  When the queue is
+ *	A guarded row must have the expected version there, or be not there (what Redis has lost
+ *	nobody has changed); a deletion that is older counts as absent, and the row itself as
+ *	written (so a unit may be repeated).  When the queue is
  *	full what waits is dropped (-EIO, written anew later).  -ENOSPC only when the loop does
  *	not run, or for a unit that would never fit.
  * load: before the loop runs; blocks for load_ms at most.  0 without Redis: its rows then come

@@ -50,8 +50,14 @@ void redis_link_begin(struct redis_link *k, unsigned tag, unsigned argc);
 void redis_link_arg(struct redis_link *k, const struct span *piece, unsigned n);
 int redis_link_end(struct redis_link *k);
 /* The same in one. */
-int redis_link_command(struct redis_link *k, unsigned tag, const struct span *argv,
-		       unsigned argc);
+static inline int redis_link_command(struct redis_link *k, unsigned tag,
+				     const struct span *argv, unsigned argc)
+{
+	redis_link_begin(k, tag, argc);
+	for (unsigned i = 0; i < argc; i++)
+		redis_link_arg(k, &argv[i], 1);
+	return redis_link_end(k);
+}
 /* What was sent holds a secret: the buffer is wiped once it is out. */
 void redis_link_secret(struct redis_link *k);
 /* Writes what the socket takes; the rest goes when it can. */

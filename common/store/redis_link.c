@@ -248,15 +248,6 @@ int redis_link_end(struct redis_link *k)
 	return 0;
 }
 
-int redis_link_command(struct redis_link *k, unsigned tag, const struct span *argv,
-		       unsigned argc)
-{
-	redis_link_begin(k, tag, argc);
-	for (unsigned i = 0; i < argc; i++)
-		redis_link_arg(k, &argv[i], 1);
-	return redis_link_end(k);
-}
-
 void redis_link_secret(struct redis_link *k)
 {
 	k->secret = true;

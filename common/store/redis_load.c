@@ -194,25 +194,6 @@ const char *redis_load_reply(struct redis_load *l, enum redis_tag tag, const red
 	return wrong;
 }
 
-void redis_load_conflict(const struct redis_setup *s, const struct store_unit *u,
-			 const redisReply *r)
-{
-	char key[REDIS_GROUP_MAX + 512];
-	struct store_row row;
-
-	for (unsigned i = 0; i < u->n && i < r->elements; i++) {
-		const redisReply *v = r->element[i];
-		struct span kind = s->kind_key[u->row[i].kind], group = u->row[i].group;
-		if (v->type != REDIS_REPLY_STRING || v->len == 0 || !s->c.ops.loaded)
-			continue;
-		memcpy(key, kind.p, kind.n);
-		memcpy(key + kind.n, group.p, group.n);
-		if (redis_row_read(s, span_of(key, kind.n + group.n), u->row[i].name,
-				   span_of(v->str, v->len), time_wall_ms(), &row) == 0)
-			s->c.ops.loaded(s->c.ops.arg, &row);
-	}
-}
-
 /* ---- at the start ---- */
 
 struct start {

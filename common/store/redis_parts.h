@@ -57,10 +57,6 @@ void redis_load_stop(struct redis_load *l);
 /* REDIS_TAG_SCAN and REDIS_TAG_READ.  NULL, or what was wrong with the reply. */
 const char *redis_load_reply(struct redis_load *l, enum redis_tag tag, const redisReply *r);
 
-/* What stands against a guarded unit: the owner is shown it before he is told. */
-void redis_load_conflict(const struct redis_setup *s, const struct store_unit *u,
-			 const redisReply *r);
-
 /* ---- the store: queue and pipeline (redis_queue.c), rewriting (redis_rewrite.c) ---- */
 
 struct redis_list {
@@ -132,6 +128,7 @@ struct store_redis {
 	msec outage; /* since when; 0: it is up, or gone for good */
 	struct redis_load load;
 	struct redis_rewrite rewrite;
+	_Atomic(const struct store_row *) showing; /* to the owner: Redis has it */
 	/* Anybody's. */
 	atomic_bool gone; /* what is put now fails at once */
 	pthread_mutex_t lock;
@@ -164,6 +161,12 @@ void redis_rewrite_later(struct store_redis *s);
 void redis_rewrite_next(struct store_redis *s, struct redis_list *ret);
 /* One of its batches has come back, n rows. */
 void redis_rewrite_answered(struct store_redis *s, bool ok, unsigned n);
+
+/* What stands against a guarded unit (r: the script's answer to it) is shown to the owner. */
+void redis_conflict_show(struct store_redis *s, const struct store_unit *u,
+			 const redisReply *r);
+/* Would a put of these rows write what is shown to the owner just now? */
+bool redis_is_shown(struct store_redis *s, const struct store_row *rows, unsigned n);
 
 /* load() of the store: a loop of its own. */
 int redis_load_now(struct store_redis *s, uint64_t wall_ms,

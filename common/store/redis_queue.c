@@ -179,7 +179,7 @@ static bool guarded(const struct store_unit *u)
 /* Until Redis has all that we have, a guard would fail for nothing. */
 static bool settled(const struct store_redis *s)
 {
-	return s->load.complete && !s->rewrite.running;
+	return s->load.complete && !s->dirty;
 }
 
 /* Moves what fits in one call from the queue to l; how many units. */
@@ -329,7 +329,7 @@ static int outcome(struct store_redis *s, const struct store_unit *u, const redi
 		return 0;
 	if (r->type == REDIS_REPLY_ARRAY && guarded(u)) {
 		counter_inc(&s->counters.conflicts);
-		redis_load_conflict(&s->setup, u, r);
+		redis_conflict_show(s, u, r);
 		return -EAGAIN;
 	}
 	if (r->type == REDIS_REPLY_ERROR) {
@@ -448,7 +448,9 @@ static int show_late(void *arg, const struct store_row *row)
 {
 	struct store_redis *s = arg;
 
+	s->showing = row;
 	s->setup.c.ops.loaded(s->setup.c.ops.arg, row);
+	s->showing = NULL;
 	return 0;
 }
 

@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define NEWER "written by a newer version (schema %d)"
+
 enum { SCHEMA_VERSION = 1, ERROR_BYTES = 256, EXPIRE_EVERY_MS = 60000 };
 
 struct store_sqlite {
@@ -300,7 +302,7 @@ static int open_db(struct store_sqlite *q, const char *path, char *error)
 	    check_file(q->db, error) < 0)
 		return -EIO;
 	if (version > SCHEMA_VERSION) {
-		snprintf(error, ERROR_BYTES, "written by a newer version (schema %d)", version);
+		snprintf(error, ERROR_BYTES, NEWER, version);
 		return -EIO;
 	}
 	if (version == 0 && sqlite3_exec(q->db, schema, NULL, NULL, NULL) != SQLITE_OK)
@@ -313,6 +315,39 @@ static const char *why(struct store_sqlite *q)
 	if (sqlite3_errcode(q->db) == SQLITE_BUSY)
 		return "in use by another process";
 	return sqlite3_errmsg(q->db);
+}
+
+static int cannot(const char *path, const char *why_not, char *ret_error)
+{
+	snprintf(ret_error, ERROR_BYTES, "%.120s: %.120s", path, why_not);
+	return -EIO;
+}
+
+/* The head of a file of SQLite's: https://www.sqlite.org/fileformat.html 1.3. */
+int store_sqlite_check(const char *path, char *ret_error)
+{
+	enum { HEAD = 100, VERSION_AT = 60 };
+	static const char magic[16] = "SQLite format 3";
+	unsigned char head[HEAD];
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : cannot(path, strerror(errno), ret_error);
+	ssize_t n = read(fd, head, HEAD);
+	int error = errno;
+	close(fd);
+	if (n < 0)
+		return cannot(path, strerror(error), ret_error);
+	if (n == 0) /* a start that was killed has made it, and no more */
+		return 0;
+	if (n < HEAD || memcmp(head, magic, sizeof(magic)) != 0)
+		return cannot(path, sqlite3_errstr(SQLITE_NOTADB), ret_error);
+	char text[64];
+	unsigned version = 0;
+	for (unsigned i = 0; i < 4; i++)
+		version = version << 8 | head[VERSION_AT + i];
+	snprintf(text, sizeof(text), NEWER, (int)version);
+	return version > SCHEMA_VERSION ? cannot(path, text, ret_error) : 0;
 }
 
 struct store *store_sqlite_new(const char *path, size_t queue_max, char *ret_error)
@@ -339,7 +374,7 @@ struct store *store_sqlite_new(const char *path, size_t queue_max, char *ret_err
 			snprintf(error, sizeof(error), "no thread: %s", strerror(-rc));
 	}
 	if (rc < 0) {
-		snprintf(ret_error, ERROR_BYTES, "%.120s: %.120s", path, error);
+		cannot(path, error, ret_error);
 		close_db(q);
 		return NULL;
 	}

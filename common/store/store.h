@@ -57,5 +57,8 @@ struct store {
 /* path: file, created with mode 0600 (WAL, synchronous=FULL).  queue_max: rows waiting at most.
  * NULL and a message in ret_error (256 bytes). */
 struct store *store_sqlite_new(const char *path, size_t queue_max, char *ret_error);
+/* What of that shows without opening it as a data base: another process may have it open.  0
+ * (also when it is not there), or -errno and ret_error. */
+int store_sqlite_check(const char *path, char *ret_error);
 
 #endif

@@ -5,11 +5,24 @@
  */
 #include "common/txn/txn_priv.h"
 
+/* What another member has sent is not here as it was.  By UDP an INVITE that has had a 1xx is
+ * not repeated either: nothing would tell who stands in for the way of what went by it.  But
+ * not behind its CANCEL: by datagrams they may arrive in the other order. */
 static bool waits(const struct txn *t)
 {
-	return t->tt && !t->terminated &&
-	       (t->kind == TXN_INVITE_CLIENT || t->kind == TXN_CLIENT) && t->reliable &&
-	       t->client.req && t->status < 200;
+	if (!t->tt || t->terminated || t->status >= 200)
+		return false;
+	switch (t->kind) {
+	case TXN_INVITE_CLIENT:
+		return t->client.req && !t->client.resumed &&
+		       (t->reliable || t->client.cancel == TXN_CANCEL_NONE);
+	case TXN_CLIENT:
+		return t->client.req && !t->client.resumed && t->reliable;
+	case TXN_INVITE_SERVER:
+	case TXN_SERVER:
+		break;
+	}
+	return false;
 }
 
 unsigned txn_send_again(struct txn_table *tt,

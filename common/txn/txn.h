@@ -155,8 +155,9 @@ void txn_take(struct txn *t, const struct sip_msg *m, msec now);
  * drop). */
 bool txn_recv_response(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top,
 		       const struct sip_flow *src, msec now);
-/* The way that `went` knows has broken: requests that went there over a reliable transport and
- * have no final response are sent once more.  How many. */
+/* The way that `went` knows has broken: requests that went there over a reliable transport, and
+ * INVITEs that are not cancelled over any, and have no final response are sent once more.  Not
+ * what was resumed.  How many. */
 unsigned txn_send_again(struct txn_table *tt,
 			bool (*went)(void *arg, const struct sip_flow *to), void *arg,
 			msec now);

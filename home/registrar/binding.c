@@ -243,3 +243,11 @@ bool reg_flow_usable(const struct reg *r, const Eaves__Binding *b, const struct 
 		return false;
 	return !r->ops.flow_alive || r->ops.flow_alive(r->ops.arg, f);
 }
+
+enum reg_elsewhere reg_flow_elsewhere(const struct reg *r, const Eaves__Binding *b,
+				      const struct sip_flow *f)
+{
+	if (f->conn == 0 || !r->ops.flow_elsewhere)
+		return REG_LOST;
+	return r->ops.flow_elsewhere(r->ops.arg, f, b->boot);
+}

@@ -9,6 +9,8 @@
  */
 #include "home/registrar/reg_priv.h"
 
+#include "common/flow/gruu.h"
+
 #include <errno.h>
 
 enum {
@@ -20,7 +22,6 @@ enum {
 	TOKEN_MAX = (SEALED_MAX * 8 + 4) / 5,
 };
 
-static const char prefix[] = "tgruu.";
 static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
 
 static struct span bare(struct span instance)
@@ -183,8 +184,9 @@ static void add_escaped(struct reg_text *t, struct span s, const char *marks)
 
 size_t reg_gruu_max(const struct reg_work *w, const Eaves__Binding *b)
 {
-	return 64 + 2 * strlen(w->conf->domain) + 3 * w->set.user.n + 3 * b->instance.len +
-	       TOKEN_MAX;
+	size_t pair = w->conf->pair ? strlen(w->conf->pair) + 1 : 0;
+	return 64 + 2 * strlen(w->conf->domain) + pair + 3 * w->set.user.n +
+	       3 * b->instance.len + TOKEN_MAX;
 }
 
 void reg_gruu_add(const struct reg_work *w, const Eaves__Binding *b, struct reg_text *t)
@@ -203,8 +205,11 @@ void reg_gruu_add(const struct reg_work *w, const Eaves__Binding *b, struct reg_
 	if (w->set.user.n > USER_MAX)
 		return;
 	size_t n = base32(sealed, seal(w, b, sealed), token);
-	reg_text_add(t, SPAN(";temp-gruu=\"sip:"));
-	reg_text_add(t, SPAN(prefix));
+	reg_text_add(t, SPAN(";temp-gruu=\"sip:" GRUU_TEMPORARY));
+	if (w->conf->pair) {
+		reg_text_add(t, span_str(w->conf->pair));
+		reg_text_add(t, SPAN("."));
+	}
 	reg_text_add(t, span_of(token, n));
 	reg_text_add(t, SPAN("@"));
 	reg_text_add(t, domain);
@@ -235,8 +240,6 @@ int reg_gruu_parse(struct reg *r, const struct sip_uri *uri, struct reg_gruu *re
 		return -ENOENT;
 	if (gr->value.p && gr->value.n)
 		return parse_public(r, uri, gr->value, ret);
-	if (!span_istarts(uri->user, SPAN(prefix)))
-		return -EINVAL;
-	size_t skip = sizeof(prefix) - 1;
-	return unseal(r, span_of(uri->user.p + skip, uri->user.n - skip), ret);
+	struct span pair, token;
+	return gruu_temporary(uri, &pair, &token) ? unseal(r, token, ret) : -EINVAL;
 }

@@ -29,22 +29,50 @@ static struct span request_uri(struct span text)
 			    text.p + after);
 }
 
+/* Whence the phone called it hardly listens: a port of its own is in a contact that it takes
+ * calls at. */
+static bool takes_calls(const Eaves__Binding *b, const struct sip_flow *f)
+{
+	struct sip_uri u;
+	struct addr a;
+
+	return sip_uri_parse(pb_span(b->contact), &u) == 0 &&
+	       addr_parse(&a, u.host, u.port ? u.port : sip_transport_port(f->transport)) ==
+		       0 &&
+	       addr_host_equal(&a, &f->remote) && addr_port(&a) != addr_port(&f->remote);
+}
+
+/* The connection is not here. */
+static bool find_stream(const struct reg *r, const Eaves__Binding *b, const struct sip_flow *f,
+			struct reg_target *t)
+{
+	enum reg_elsewhere where = reg_flow_elsewhere(r, b, f);
+
+	if (where == REG_LOST || (where == REG_AWAITED && !b->reg_id && takes_calls(b, f)))
+		return b->reg_id == 0;
+	t->has_flow = true;
+	t->flow = *f;
+	t->elsewhere = where;
+	t->boot = b->boot;
+	return true;
+}
+
 /* How the phone is reached; false when it cannot be (an outbound flow that is gone). */
 static bool choose_way(const struct reg *r, const Eaves__Binding *b, struct reg_target *t)
 {
 	struct sip_flow f;
 
 	t->has_flow = false;
+	t->elsewhere = REG_LOST;
 	t->route = pb_span(b->path);
 	if (b->path.len || !reg_flow_get(b, &f))
 		return true;
-	if (sip_transport_reliable(f.transport)) {
-		t->has_flow = reg_flow_usable(r, b, &f);
-		if (!t->has_flow)
-			return b->reg_id == 0;
-	} else {
+	if (!sip_transport_reliable(f.transport))
 		t->has_flow = b->nat;
-	}
+	else if (reg_flow_usable(r, b, &f))
+		t->has_flow = true;
+	else
+		return find_stream(r, b, &f, t);
 	if (t->has_flow)
 		t->flow = f;
 	return true;
@@ -94,9 +122,14 @@ static bool are_rivals(const struct found *f, unsigned i, unsigned j)
 	       span_ieq(a->instance, b->instance);
 }
 
-/* In one millisecond: what was added later. */
+/* In one millisecond: what was added later.  What is awaited may not come. */
 static bool is_newer(const struct found *f, unsigned i, unsigned j)
 {
+	bool i_lives = f->v[i].elsewhere != REG_AWAITED,
+	     j_lives = f->v[j].elsewhere != REG_AWAITED;
+
+	if (i_lives != j_lives)
+		return i_lives;
 	return f->received[i] > f->received[j] || (f->received[i] == f->received[j] && i > j);
 }
 

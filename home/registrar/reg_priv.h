@@ -86,12 +86,12 @@ uint64_t reg_tag(const struct reg *r, const struct bindings *s, const struct bin
 int reg_store(struct reg *r, struct bindings *s, uint64_t wall_ms,
 	      void (*done)(void *arg, int error), void *arg, unsigned *ret_n);
 bool reg_uri_same(const struct sip_uri *uri, const Eaves__Binding *b);
-/* The flow kept in a binding; false without one. */
-bool reg_flow_get(const Eaves__Binding *b, struct sip_flow *ret);
 void reg_flow_set(struct reg *r, Eaves__Binding *b, const struct sip_flow *f,
 		  uint8_t remote[18]);
 /* A stream's connection that can still be used. */
 bool reg_flow_usable(const struct reg *r, const Eaves__Binding *b, const struct sip_flow *f);
+enum reg_elsewhere reg_flow_elsewhere(const struct reg *r, const Eaves__Binding *b,
+				      const struct sip_flow *f);
 
 /* ---- register.c, contact.c ---- */
 

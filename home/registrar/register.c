@@ -137,7 +137,8 @@ static void drop_dead(struct reg_work *w, unsigned excess)
 		struct binding *b = &w->set.v[i];
 		struct sip_flow f;
 		if (b->change != REG_KEEP || !reg_flow_get(b->b, &f) ||
-		    !sip_transport_reliable(f.transport) || reg_flow_usable(w->r, b->b, &f))
+		    !sip_transport_reliable(f.transport) || reg_flow_usable(w->r, b->b, &f) ||
+		    reg_flow_elsewhere(w->r, b->b, &f) == REG_AT_OTHER)
 			continue;
 		b->change = REG_REMOVE;
 		excess--;

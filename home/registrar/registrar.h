@@ -12,6 +12,7 @@
 #include "common/records/records.h"
 #include "common/sip/flow.h"
 #include "common/sip/values.h"
+#include "proto/records.pb-c.h"
 
 struct reg;
 
@@ -25,6 +26,7 @@ struct reg_conf {
 	uint32_t contacts_per_user; /* 10, at most REG_CONTACTS_MAX; more: 403 */
 	uint32_t contact_bytes;	    /* 512, one Contact value; more: 400 */
 	uint32_t flow_timer_s;	    /* Flow-Timer in answers to outbound UAs; 0: none */
+	const char *pair;	    /* named in temporary GRUUs; NULL: none */
 	const char *service_route;  /* value of Service-Route ("<sip:...;lr>"), or NULL */
 	bool no_gruu, no_outbound;  /* as if we knew nothing of RFC 5627, 5626 */
 	bool path_strict;	    /* RFC 3327 5.3: Path without Supported: path is 420 */
@@ -32,10 +34,20 @@ struct reg_conf {
 };
 extern const struct reg_conf reg_conf_default;
 
+enum reg_elsewhere {
+	REG_LOST,
+	REG_AWAITED, /* its process has gone, and it is expected back in a moment */
+	REG_AT_OTHER /* another process of our pair has the connection */
+};
+
 struct reg_ops {
 	/* Does the stream connection f->conn still exist?  Called from any thread.  NULL: yes.
 	 */
 	bool (*flow_alive)(void *arg, const struct sip_flow *f);
+	/* One that does not exist here, or belongs to another start (boot): what of its phone?
+	 * NULL: lost. */
+	enum reg_elsewhere (*flow_elsewhere)(void *arg, const struct sip_flow *f,
+					     uint64_t boot);
 	void *arg;
 };
 
@@ -89,6 +101,9 @@ struct reg_target {
 	bool has_flow; /* send over `flow`: phone's connection, or UDP behind a NAT, or outbound
 			*/
 	struct sip_flow flow;
+	/* With has_flow: not LOST: its connection is not here; boot: the start it is of. */
+	enum reg_elsewhere elsewhere;
+	uint64_t boot;
 	struct span instance; /* "<urn:...>" or empty */
 	uint32_t reg_id;      /* 0: not outbound */
 	uint64_t tag;	      /* names the binding to reg_flow_failed (proxy_target.tag) */
@@ -109,13 +124,15 @@ int reg_gruu_parse(struct reg *r, const struct sip_uri *uri, struct reg_gruu *re
 /*
  * Targets of a user, spans in the arena, highest q first and older bindings first among equals;
  * with a gruu, those of its instance only.  Of several flows of one instance (5626 section 7)
- * the newest that lives comes first, the others behind it as spares.  Returns how many; -ENOENT
- * for a temporary GRUU that has ended (404); -ENOMEM.  0: 480.  *ret_bindings (may be NULL):
- * live bindings, whatever their scheme.
+ * the newest that lives comes first (before what is awaited), the others as spares.  Returns
+ * how many; -ENOENT for a temporary GRUU that has ended (404); -ENOMEM.  0: 480.  *ret_bindings
+ * (may be NULL): live bindings, whatever their scheme.
  */
 int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uint64_t wall_ms,
 	       struct reg_target *v, unsigned max, unsigned *ret_bindings);
 
+/* The flow kept in a binding; false without one. */
+bool reg_flow_get(const Eaves__Binding *b, struct sip_flow *ret);
 /* The target that a tag names, alone; false when its binding is gone. */
 bool reg_target_of(struct reg *r, uint64_t tag, uint64_t wall_ms, struct reg_target *ret);
 /* How many live targets the user has whose binding it is, that one included; 0: it is gone. */
@@ -148,6 +165,11 @@ void reg_each(struct reg *r, struct span user, uint64_t wall_ms,
  */
 int reg_drop(struct reg *r, struct span user, struct span contact, uint64_t wall_ms,
 	     void (*done)(void *arg, int error), void *arg);
+/* Removes all bindings of a user who was deleted in that version.  Every node that does so
+ * writes the same; tell: the others of the cluster are sent it (one member of a pair does). How
+ * many were removed, or -errno. */
+int reg_forget(struct reg *r, struct span user, struct record_version gone, bool tell,
+	       uint64_t wall_ms);
 
 struct reg_counters {
 	uint64_t registered, refreshed, removed, queries, refused, too_many, too_brief,

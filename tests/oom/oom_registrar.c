@@ -75,10 +75,13 @@ static int work(void)
 	good += reg_lookup(reg, SPAN("alice"), NULL, wall_ms + 3, v, 4, NULL) == 2;
 	good += send_register(4, "*\r\nExpires: 0") == 200;
 	good += reg_drop(reg, SPAN("alice"), (struct span){NULL, 0}, wall_ms, NULL, NULL) == 0;
+	good += send_register(5, first) == 200;
+	good += reg_forget(reg, SPAN("alice"), (struct record_version){1, 1}, true, wall_ms) ==
+		1;
 	good += dir_user_remove(records, SPAN("alice"), wall_ms, NULL, NULL) == 0;
 	for (unsigned i = 0; i < 32; i++)
 		records_sweep(records, wall_ms + i * 1000000ull);
-	return good == 10 ? 0 : -1;
+	return good == 12 ? 0 : -1;
 }
 
 static int run(void)

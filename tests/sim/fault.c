@@ -4,19 +4,28 @@
  */
 #include "tests/sim/fault.h"
 
+#include "tests/sim/redis.h"
 #include "tests/sim/scene.h"
 #include "tests/sim/trace.h"
 
-enum { TAKE_OVER_MS = 300, RESTART_MS = 1000, REBOOT_MS = 5000, CUT_MS = 3000, STOP_MS = 5000 };
+enum {
+	TAKE_OVER_MS = 300,
+	TAKE_OVER_SILENT_MS = 700,
+	RESTART_MS = 1000,
+	REBOOT_MS = 5000,
+	CUT_MS = 3000,
+	STOP_MS = 5000,
+	TOLD_MS = 10,
+};
 
-static const char *const names[FAULT_KINDS] = {"none", "kill",	 "restart", "cut",
-					       "off",  "reboot", "stop",    "peers",
-					       "deaf", "dumb",	 "drain",   "roll"};
+static const char *const names[FAULT_KINDS] = {"none",	 "kill", "restart", "cut",  "off",
+					       "reboot", "stop", "peers",   "deaf", "dumb",
+					       "drain",	 "roll", "wipe"};
 
 struct cut;
 struct repair {
 	struct event ev;
-	struct node *node;
+	struct host *host;
 	const struct cut *cut;
 };
 static unsigned open_repairs;
@@ -39,25 +48,83 @@ bool fault_is_open(void)
 	return open_repairs > 0;
 }
 
-static struct repair *later(struct node *n, uint32_t ms, void (*run)(struct event *e))
+/* ---- nodes and Redis alike ---- */
+
+unsigned fault_hosts(void)
+{
+	return nodes_count() + (redis_host() != NULL);
+}
+
+struct host *fault_host(unsigned i)
+{
+	return i < nodes_count() ? node_of(i)->host : redis_host();
+}
+
+static bool is_redis(const struct host *h)
+{
+	return h == redis_host();
+}
+
+static bool runs(const struct host *h)
+{
+	return is_redis(h) ? redis_runs() : node_runs(node_on(h));
+}
+
+/* When; what is on the way from a home to the other edge in that moment may be lost with it. */
+static usec edge_lost;
+
+static bool node_fits(const struct node *n, enum fault_kind k, const struct flow *f)
+{
+	if (f->phones == FLOW_MOVING && n->has_role[APP_EDGE] &&
+	    (k == FAULT_CUT || k == FAULT_STOP || k == FAULT_PEERS || k == FAULT_DUMB ||
+	     k == FAULT_OFF || k == FAULT_REBOOT))
+		return false;
+	if (f->phones == FLOW_EDGE_LOST &&
+	    (!n->has_role[APP_HOME] || !edge_lost || sim_now() < edge_lost + USEC_MS(TOLD_MS)))
+		return false;
+	if (k == FAULT_OFF || k == FAULT_REBOOT)
+		return true;
+	if (k == FAULT_PEERS)
+		return !(f->phones == FLOW_STRAIGHT && n->has_role[APP_HOME]);
+	return k != FAULT_WIPE;
+}
+
+bool fault_fits(const struct host *h, enum fault_kind k, const struct flow *f)
+{
+	if (!runs(h))
+		return false;
+	return is_redis(h) ? k != FAULT_DRAIN && k != FAULT_ROLL : node_fits(node_on(h), k, f);
+}
+
+static void kill_now(struct host *h, bool silent)
+{
+	if (is_redis(h))
+		redis_kill(silent);
+	else
+		node_kill(node_on(h), silent);
+}
+
+/* ---- what follows ---- */
+
+static struct repair *later(struct host *h, uint32_t ms, void (*run)(struct event *e))
 {
 	struct repair *r = sim_alloc(sizeof(*r));
 	event_init(&r->ev, run);
-	r->node = n;
+	r->host = h;
 	open_repairs++;
 	event_after(&r->ev, USEC_MS(ms));
 	return r;
 }
 
-static struct node *of(struct event *e)
+static struct host *of(struct event *e)
 {
 	open_repairs--;
-	return container_of(e, struct repair, ev)->node;
+	return container_of(e, struct repair, ev)->host;
 }
 
 static void take_over(struct event *e)
 {
-	struct node *other, *n = of(e);
+	struct node *other, *n = node_on(of(e));
 	const struct pair *p = scene_pair_of(n, &other);
 	if (!p || !p->vip || !other || !node_runs(other))
 		return;
@@ -70,14 +137,28 @@ static void take_over(struct event *e)
 
 static void start_again(struct event *e)
 {
-	struct node *n = of(e);
-	if (!node_runs(n))
-		node_start(n);
+	struct host *h = of(e);
+	if (runs(h))
+		return;
+	if (is_redis(h))
+		redis_start(false);
+	else
+		node_start(node_on(h));
+}
+
+static void start_empty(struct event *e)
+{
+	(void)of(e);
+	redis_start(true);
 }
 
 static void go_on(struct event *e)
 {
-	node_resume(of(e));
+	struct host *h = of(e);
+	if (is_redis(h))
+		redis_resume();
+	else
+		node_resume(node_on(h));
 }
 
 static void begin_drain(struct node *n, void *arg)
@@ -88,16 +169,16 @@ static void begin_drain(struct node *n, void *arg)
 
 static void drain(struct event *e)
 {
-	struct node *n = of(e);
+	struct node *n = node_on(of(e));
 	trace_note(n->host, "SIGTERM");
 	node_call(n, begin_drain, NULL);
 }
 
 static void roll(struct event *e)
 {
-	struct node *n = of(e);
+	struct node *n = node_on(of(e));
 	if (node_runs(n))
-		later(n, RESTART_MS, roll);
+		later(n->host, RESTART_MS, roll);
 	else
 		node_start(n);
 }
@@ -105,9 +186,13 @@ static void roll(struct event *e)
 /* A round that is under way comes to its end. */
 static void stop(struct event *e)
 {
-	struct node *n = of(e);
-	if (node_runs(n))
-		node_pause(n);
+	struct host *h = of(e);
+	if (!runs(h))
+		return;
+	if (is_redis(h))
+		redis_pause();
+	else
+		node_pause(node_on(h));
 }
 
 /* What a cut stops: of which kinds of hosts, which way. */
@@ -121,17 +206,17 @@ static const struct cut cuts[FAULT_KINDS] = {
 	[FAULT_DUMB] = {true, true, false, true},
 };
 
-static void cut(struct node *n, const struct cut *c, bool blocked)
+static void cut(struct host *at, const struct cut *c, bool blocked)
 {
-	trace_note(n->host, blocked ? "CUT OFF" : "connected again");
+	trace_note(at, blocked ? "CUT OFF" : "connected again");
 	for (unsigned i = 0; i < hosts_count(); i++) {
 		struct host *h = host_of(i);
-		if (h == n->host || !(h->kind == HOST_NODE ? c->peers : c->others))
+		if (h == at || !(h->kind == HOST_NODE ? c->peers : c->others))
 			continue;
 		if (c->in)
-			host_block(h, n->host, blocked);
+			host_block(h, at, blocked);
 		if (c->out)
-			host_block(n->host, h, blocked);
+			host_block(at, h, blocked);
 	}
 }
 
@@ -142,48 +227,57 @@ static void mend(struct event *e)
 }
 
 /* Whose advertisements are not heard loses the address, also when its own tables are well. */
-static void cut_off(struct node *n, enum fault_kind k)
+static void cut_off(struct host *h, enum fault_kind k)
 {
-	cut(n, &cuts[k], true);
-	later(n, CUT_MS, mend)->cut = &cuts[k];
-	if (k == FAULT_CUT || k == FAULT_DUMB)
-		later(n, TAKE_OVER_MS, take_over);
+	cut(h, &cuts[k], true);
+	later(h, CUT_MS, mend)->cut = &cuts[k];
+	if ((k == FAULT_CUT || k == FAULT_DUMB) && !is_redis(h))
+		later(h, TAKE_OVER_MS, take_over);
 }
 
-void fault_apply(struct node *n, enum fault_kind k)
+void fault_apply(struct host *h, enum fault_kind k)
 {
+	if (!is_redis(h) && node_on(h)->has_role[APP_EDGE])
+		edge_lost = sim_now();
 	switch (k) {
 	case FAULT_NONE:
 	case FAULT_KINDS:
 		return;
 	case FAULT_KILL:
 	case FAULT_RESTART:
-		node_kill(n, false);
+		kill_now(h, false);
 		if (k == FAULT_RESTART)
-			later(n, RESTART_MS, start_again);
+			later(h, RESTART_MS, start_again);
 		break;
 	case FAULT_OFF:
 	case FAULT_REBOOT:
-		node_kill(n, true);
+		kill_now(h, true);
 		if (k == FAULT_REBOOT)
-			later(n, REBOOT_MS, start_again);
+			later(h, REBOOT_MS, start_again);
 		break;
 	case FAULT_CUT:
 	case FAULT_PEERS:
 	case FAULT_DEAF:
 	case FAULT_DUMB:
-		cut_off(n, k);
+		cut_off(h, k);
 		return;
+	case FAULT_WIPE:
+		kill_now(h, false);
+		later(h, RESTART_MS, start_empty);
+		break;
 	case FAULT_DRAIN:
 	case FAULT_ROLL:
-		later(n, 0, drain);
+		later(h, 0, drain);
 		if (k == FAULT_ROLL)
-			later(n, RESTART_MS, roll);
+			later(h, RESTART_MS, roll);
 		break;
 	case FAULT_STOP:
-		later(n, 0, stop);
-		later(n, STOP_MS, go_on);
+		later(h, 0, stop);
+		later(h, STOP_MS, go_on);
 		break;
 	}
-	later(n, TAKE_OVER_MS, take_over);
+	bool silent =
+		k == FAULT_OFF || k == FAULT_REBOOT; /* keepalived waits for its adverts */
+	if (!is_redis(h))
+		later(h, silent ? TAKE_OVER_SILENT_MS : TAKE_OVER_MS, take_over);
 }

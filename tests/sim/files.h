@@ -1,5 +1,5 @@
 /*
- * Files of the simulated machines: whole, small, read only.
+ * Files of the simulated machines: small, read and written as wholes.
  */
 #ifndef EAVES_SIM_FILES_H
 #define EAVES_SIM_FILES_H
@@ -8,5 +8,7 @@
 
 /* path: below /nowhere; every machine sees it. */
 void files_add(const char *path, const void *bytes, size_t n);
+/* The first byte; 0: it is empty, or not there. */
+char files_first(const char *path);
 
 #endif

@@ -17,9 +17,12 @@ static void usage(FILE *out)
 	      "       sim --seeds N [options]  N random runs from --seed on\n\n"
 	      "  --topology combined|cluster\n"
 	      "  --flow NAME      one flow alone; --list names them\n"
-	      "  --faults LIST    kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll\n"
+	      "  --faults LIST    "
+	      "kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll,\n"
+	      "                   wipe (of Redis alone)\n"
 	      "  --node NAME --at N --fault KIND   of one run\n"
 	      "  --seed N --workers N --jobs N --drain\n"
+	      "  --wan MS         the way to phones takes so long\n"
 	      "  --loss N         permille of datagrams lost, doubled and late, each\n"
 	      "  --dir FOLDER     where ladders of failed runs go\n"
 	      "  --live           every message as it is sent (one run)\n"
@@ -53,6 +56,7 @@ enum {
 	OPT_JOBS,
 	OPT_DRAIN,
 	OPT_LOSS,
+	OPT_WAN,
 	OPT_DIR,
 	OPT_LIVE,
 	OPT_LOG,
@@ -71,6 +75,7 @@ static const struct option options[] = {
 	{"workers", required_argument, NULL, OPT_WORKERS},
 	{"jobs", required_argument, NULL, OPT_JOBS},
 	{"drain", no_argument, NULL, OPT_DRAIN},
+	{"wan", required_argument, NULL, OPT_WAN},
 	{"loss", required_argument, NULL, OPT_LOSS},
 	{"dir", required_argument, NULL, OPT_DIR},
 	{"live", no_argument, NULL, OPT_LIVE},
@@ -155,6 +160,9 @@ static void take(struct command *c, int option)
 	case OPT_LOSS:
 		lossy(&s->run.trouble, n);
 		break;
+	case OPT_WAN:
+		s->run.trouble.wan = USEC_MS(n);
+		break;
 	case OPT_DIR:
 		s->dir = optarg;
 		break;
@@ -192,6 +200,8 @@ static struct sweep_count sweep_all(const struct sweep *s)
 	for (unsigned i = 0; i < nflows; i++) {
 		struct sweep one = *s;
 		one.run.flow = &flows[i];
+		if (!flow_fits(&flows[i], one.run.kind))
+			continue;
 		struct sweep_count c = sweep_flow(&one);
 		sum.runs += c.runs;
 		sum.failed += c.failed;

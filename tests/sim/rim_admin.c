@@ -49,6 +49,38 @@ void admin_run(struct admin *a, int argc, char **argv,
 	told(arg, -ENOTSUP, SPAN(""));
 }
 
+struct admin_later *admin_later(struct admin_reply *r, void (*ending)(void *arg, bool now),
+				void *arg)
+{
+	(void)r;
+	(void)ending;
+	(void)arg;
+	return NULL;
+}
+
+struct loop *admin_later_loop(const struct admin_later *l)
+{
+	(void)l;
+	return NULL;
+}
+
+void admin_later_done(struct admin_later *l, int status)
+{
+	(void)l;
+	(void)status;
+}
+
+void admin_drain(struct admin *a)
+{
+	(void)a;
+}
+
+bool admin_busy(const struct admin *a)
+{
+	(void)a;
+	return false;
+}
+
 void admin_printf(struct admin_reply *r, const char *fmt, ...)
 {
 	(void)r;

@@ -262,15 +262,36 @@ static struct conn *reuse(struct net *n, const struct sip_flow *f, const char *h
 	return NULL;
 }
 
+static struct conn *conn_for(struct net *n, const struct sip_flow *f, const char *tls_host)
+{
+	if (f->conn)
+		return f->worker == n->worker ? conn_find(n, f->conn) : NULL;
+	struct conn *c = reuse(n, f, tls_host);
+	return c ? c : conn_open(n, f, tls_host);
+}
+
+int net_open(struct net *n, const struct sip_flow *f, const char *tls_host)
+{
+	bool tls = f->transport == SIP_TRANSPORT_TLS;
+	loop_touch(n->loop);
+	return conn_for(n, f, tls ? tls_host : NULL) ? 0 : -ENOTCONN;
+}
+
+bool net_queued(struct net *n, const struct sip_flow *f, const char *tls_host,
+		struct net_queue *ret)
+{
+	const char *host = f->transport == SIP_TRANSPORT_TLS ? tls_host : NULL;
+	const struct conn *c = f->conn ? conn_for(n, f, NULL) : reuse(n, f, host);
+	if (c)
+		*ret = (struct net_queue){c->flow.conn, c->given, c->taken};
+	return c != NULL;
+}
+
 int conn_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, int niov,
 	      const char *tls_host, uint64_t id)
 {
-	struct conn *c;
+	struct conn *c = conn_for(n, f, tls_host);
 	size_t len = 0, at = 0;
-	if (f->conn)
-		c = f->worker == n->worker ? conn_find(n, f->conn) : NULL;
-	else if (!(c = reuse(n, f, tls_host)))
-		c = conn_open(n, f, tls_host);
 	if (!c || c->closing)
 		return -ENOTCONN;
 	for (int i = 0; i < niov; i++)
@@ -283,6 +304,7 @@ int conn_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, 
 			memcpy(m->bytes + at, iov[i].iov_base, iov[i].iov_len);
 	*c->out_end = m;
 	c->out_end = &m->next;
+	c->given += len;
 	n->count.tx_stream++;
 	if (list_empty(&c->dirty))
 		list_append(&n->dirty, &c->dirty);
@@ -298,6 +320,7 @@ void conn_flush(struct conn *c)
 		c->out = m->next;
 		if (!c->out)
 			c->out_end = &c->out;
+		c->taken += m->n;
 		if (!node_is_mute())
 			stream_write(c->end, span_of(m->bytes, m->n));
 		free(m);

@@ -24,6 +24,8 @@ const struct net_conf net_conf_default = {
 	.conns_max = 20000,
 	.conns_per_source = 200,
 	.out_bytes_max = 256 * 1024,
+	.link_listener = NET_LISTENERS_MAX,
+	.link_bytes_max = 16 << 20,
 	.udp_rcvbuf_bytes = 4 << 20,
 };
 

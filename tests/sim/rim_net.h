@@ -74,6 +74,7 @@ struct conn {
 	struct wheel_timer timer;
 	msec last_rx;
 	struct message *out, **out_end;
+	uint64_t given, taken; /* bytes, ever */
 	char tls_host[TLS_HOST_MAX];
 	struct net_peer *peer;
 };

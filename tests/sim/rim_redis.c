@@ -1,287 +1,355 @@
 /*
- * common/store/redis.h: one Redis on a machine of its own, reached over the simulated network.
- * It keeps what it has acknowledged.  A connection that is cut is noticed after a look or two;
- * what was under way then fails.
+ * common/store/redis_link.c over the simulated network, for the product's own client of Redis,
+ * with its queue, scripts and rewriting: what a flush writes is a message.  Reading everything
+ * at the start, which waits for it, takes no time here.
  */
-#include "common/store/redis.h"
+#include "common/store/redis_parts.h"
 
-#include "tests/sim/disk.h"
 #include "tests/sim/redis.h"
 #include "tests/sim/rim.h"
+#include "tests/sim/stream.h"
+#include "tests/sim/trace.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum { LOOK_MS = 200, SERVE_US = 30, AT_ONCE_US = 20 };
-
-const struct redis_conf redis_conf_default = {
-	.timeout_ms = 1000, .load_ms = 2000, .queue_rows = 200000, .queue_bytes = 64 << 20};
-
-static struct host *machine;
-static struct disk *rows;
-
-struct host *redis_machine(const char *ip)
-{
-	machine = host_new("redis", ip, HOST_NODE, NULL);
-	rows = disk_new();
-	return machine;
-}
-
-struct unit {
-	struct event ev;
-	struct list link;
-	struct redis_store *s;
-	void (*done)(void *arg, int error);
-	void *arg;
-	int error;
-	bool back; /* on the way back */
-	unsigned n;
-	struct disk_row *row[];
+struct flight {
+	unsigned tag;
+	msec due;
 };
-
-struct redis_store {
-	struct store store; /* first */
+struct redis_link {
 	struct node_part part;
 	struct loop *loop;
-	struct redis_conf c;
-	struct list units;
-	struct event look;
-	bool up, dirty;
-	unsigned missed; /* looks in vain */
-	usec last;	 /* arrivals keep their order */
-	struct redis_counters count;
+	const struct redis_link_ops *ops;
+	void *arg;
+	uint32_t timeout_ms;
+	struct wheel_timer timer;
+	struct stream_end *end; /* NULL: it is gone */
+	bool connecting, gone;
+	unsigned refs;
+	struct flight flight[REDIS_INFLIGHT_MAX];
+	unsigned at, n;
+	size_t out_n, out_room;
+	char *out;
+	unsigned rows, reads; /* in it, for the ladder */
+	redisReader *reader;
 };
 
-static bool reached(const struct redis_store *s)
+static void unref(struct redis_link *k)
 {
-	const struct host *h = loop_node(s->loop)->host;
-	return machine && path_open(h, machine) && path_open(machine, h);
-}
-
-static usec way(struct redis_store *s)
-{
-	usec at = sim_now() + path_delay(loop_node(s->loop)->host, machine) + SERVE_US;
-	if (at <= s->last)
-		at = s->last + 1;
-	return s->last = at;
-}
-
-/* ---- units ---- */
-
-static void unit_free(struct unit *u)
-{
-	event_stop(&u->ev);
-	list_remove(&u->link);
-	for (unsigned i = 0; i < u->n; i++)
-		free(u->row[i]);
-	free(u);
-}
-
-/* In the loop's round. */
-static void finish(struct unit *u)
-{
-	void (*done)(void *arg, int error) = u->done;
-	void *arg = u->arg;
-	int error = u->error;
-	unit_free(u);
-	if (done)
-		done(arg, error);
-}
-
-static void write_rows(struct unit *u)
-{
-	struct redis_store *s = u->s;
-	for (unsigned i = 0; i < u->n && !u->error; i++)
-		if (u->row[i]->row.guarded && !disk_fits(rows, &u->row[i]->row))
-			u->error = -EAGAIN;
-	if (u->error) {
-		s->count.conflicts++;
+	if (--k->refs)
 		return;
-	}
-	for (unsigned i = 0; i < u->n; i++)
-		disk_write(rows, u->row[i]);
-	s->count.calls++;
-	u->n = 0;
+	redisReaderFree(k->reader);
+	free(k->out);
+	free(k);
 }
 
-static void show_rivals(struct unit *u)
+static void tear_down(struct redis_link *k)
 {
-	struct redis_store *s = u->s;
-	for (unsigned i = 0; u->error == -EAGAIN && s->c.ops.loaded && i < u->n; i++) {
-		const struct store_row *r = disk_find(rows, &u->row[i]->row);
-		if (r)
-			s->c.ops.loaded(s->c.ops.arg, r);
-	}
+	wheel_stop(loop_wheel(k->loop), &k->timer);
+	if (k->end)
+		stream_close(k->end);
+	k->end = NULL;
+	if (!k->gone)
+		list_remove(&k->part.link);
+	k->gone = true;
 }
 
-static void on_unit(struct event *e)
+struct redis_link *redis_link_free(struct redis_link *k)
 {
-	struct unit *u = container_of(e, struct unit, ev);
-	struct redis_store *s = u->s;
-	if (!u->back && !u->error) {
-		if (!reached(s)) { /* lost: its time-out */
-			u->error = -EIO;
-			event_after(e, USEC_MS(s->c.timeout_ms));
-			return;
-		}
-		write_rows(u);
-		u->back = true;
-		event_at(e, way(s));
+	if (!k)
+		return NULL;
+	tear_down(k);
+	unref(k);
+	return NULL;
+}
+
+/* Whoever calls it has a reference. */
+static void give_up(struct redis_link *k, const char *why, bool overdue)
+{
+	if (k->gone)
 		return;
-	}
-	if (!loop_enter(s->loop)) {
-		event_after(e, USEC_MS(10));
-		return;
-	}
-	show_rivals(u);
-	finish(u);
-	loop_leave(s->loop);
+	tear_down(k);
+	k->ops->closed(k->arg, why, overdue);
+	unref(k);
 }
 
-static int put(struct store *store, const struct store_row *v, unsigned n,
-	       void (*done)(void *arg, int error), void *arg)
+/* ---- time ---- */
+
+static void arm(struct redis_link *k)
 {
-	struct redis_store *s = (struct redis_store *)store;
-	struct unit *u = sim_alloc(sizeof(*u) + n * sizeof(u->row[0]));
-	u->s = s;
-	u->done = done;
-	u->arg = arg;
-	u->error = s->up ? 0 : -EIO;
-	for (unsigned i = 0; i < n && s->up; i++)
-		u->row[u->n++] = disk_row_new(&v[i]);
-	s->dirty |= !s->up;
-	list_append(&s->units, &u->link);
-	event_init(&u->ev, on_unit);
-	if (!node_is_mute())
-		event_at(&u->ev, s->up ? way(s) : sim_now() + AT_ONCE_US);
-	return 0;
+	if (!k->gone && k->n && !k->connecting && !wheel_armed(&k->timer))
+		wheel_arm(loop_wheel(k->loop), &k->timer, k->flight[k->at].due);
 }
 
-/* ---- whether it is there ---- */
-
-static bool write_one(void *arg, const struct store_row *row)
+static void on_timer(struct wheel_timer *t, msec now)
 {
-	struct redis_store *s = arg;
-	struct disk_row *r = disk_row_new(row);
-	r->row.guarded = false;
-	disk_write(rows, r);
-	s->count.rewritten++;
-	return true;
-}
-
-static int show_one(void *arg, const struct store_row *row)
-{
-	struct redis_store *s = arg;
-	s->count.loaded++;
-	if (s->c.ops.loaded)
-		s->c.ops.loaded(s->c.ops.arg, row);
-	return 0;
-}
-
-static void came(struct redis_store *s)
-{
-	s->up = true;
-	s->count.connects++;
-	if (s->c.ops.changed)
-		s->c.ops.changed(s->c.ops.arg, true);
-	disk_each(rows, time_wall_ms(), show_one, s);
-	for (unsigned part = 0; s->dirty && s->c.ops.rewrite; part++)
-		if (!s->c.ops.rewrite(s->c.ops.arg, part, write_one, s))
-			break;
-	s->dirty = false;
-}
-
-static void went(struct redis_store *s)
-{
-	s->up = false;
-	s->dirty = true;
-	s->count.lost++;
-	list_for_each_safe (it, &s->units) {
-		struct unit *u = container_of(it, struct unit, link);
-		u->error = -EIO;
-		finish(u);
-	}
-	if (s->c.ops.changed)
-		s->c.ops.changed(s->c.ops.arg, false);
-}
-
-static void on_look(struct event *e)
-{
-	struct redis_store *s = container_of(e, struct redis_store, look);
-	event_after(e, USEC_MS(LOOK_MS));
-	s->missed = reached(s) ? 0 : s->missed + 1;
-	bool changes = s->up ? s->missed > 1 : s->missed == 0;
-	if (!changes || !loop_enter(s->loop))
-		return;
-	if (s->up)
-		went(s);
+	struct redis_link *k = container_of(t, struct redis_link, timer);
+	k->refs++;
+	if (k->connecting)
+		give_up(k, "no connection in time", true);
+	else if (k->n && k->flight[k->at].due <= now)
+		give_up(k, "no answer in time", true);
 	else
-		came(s);
-	loop_leave(s->loop);
+		arm(k);
+	unref(k);
 }
 
-/* ---- the other operations ---- */
+/* ---- sending ---- */
 
-static int load(struct store *store, uint64_t wall_ms,
-		int (*each)(void *arg, const struct store_row *row), void *arg)
+static void add(struct redis_link *k, const char *p, size_t n)
 {
-	struct redis_store *s = (struct redis_store *)store;
-	if (!reached(s))
-		return 0;
-	s->up = true;
-	s->dirty = false;
-	return disk_each(rows, wall_ms, each, arg);
+	if (k->out_n + n > k->out_room) {
+		k->out_room = 2 * (k->out_n + n);
+		k->out = realloc(k->out, k->out_room);
+		if (!k->out)
+			abort();
+	}
+	memcpy(k->out + k->out_n, p, n);
+	k->out_n += n;
 }
 
-static void expire(struct store *store, uint64_t wall_ms)
+static void add_number(struct redis_link *k, char type, size_t v)
 {
-	(void)store;
-	(void)wall_ms;
+	char line[32];
+	add(k, line, (size_t)snprintf(line, sizeof(line), "%c%zu\r\n", type, v));
 }
 
-static void flush(struct store *store)
+void redis_link_begin(struct redis_link *k, unsigned tag, unsigned argc)
 {
-	(void)store;
+	if (k->gone || k->n == REDIS_INFLIGHT_MAX)
+		abort(); /* the pipeline is shorter */
+	k->flight[(k->at + k->n) % REDIS_INFLIGHT_MAX].tag = tag;
+	k->rows += tag == REDIS_TAG_WRITE ? (argc - 6) / 5 : 0;
+	k->reads += tag == REDIS_TAG_READ;
+	add_number(k, '*', argc);
 }
 
-static void kill_all(struct node_part *p, bool silent)
+void redis_link_arg(struct redis_link *k, const struct span *piece, unsigned n)
 {
-	struct redis_store *s = container_of(p, struct redis_store, part);
-	(void)silent;
-	event_stop(&s->look);
-	list_for_each_safe (it, &s->units)
-		unit_free(container_of(it, struct unit, link));
+	size_t all = 0;
+	for (unsigned i = 0; i < n; i++)
+		all += piece[i].n;
+	add_number(k, '$', all);
+	for (unsigned i = 0; i < n; i++)
+		if (piece[i].n)
+			add(k, piece[i].p, piece[i].n);
+	add(k, "\r\n", 2);
 }
 
-static void store_free(struct store *store)
+int redis_link_end(struct redis_link *k)
 {
-	struct redis_store *s = (struct redis_store *)store;
-	kill_all(&s->part, true);
-	list_remove(&s->part.link);
-	free(s);
+	k->flight[(k->at + k->n) % REDIS_INFLIGHT_MAX].due = loop_now(k->loop) + k->timeout_ms;
+	k->n++;
+	return 0;
 }
 
-static const struct store_ops store_ops = {
-	.load = load, .put = put, .expire = expire, .flush = flush, .free = store_free};
-
-struct store *store_redis_new(struct loop *l, const struct redis_conf *c, char *ret_error)
+void redis_link_secret(struct redis_link *k)
 {
-	struct redis_store *s = sim_alloc(sizeof(*s));
-	(void)ret_error;
-	s->store.ops = &store_ops;
-	s->loop = l;
-	s->c = *c;
-	s->dirty = true;
-	list_init(&s->units);
-	event_init(&s->look, on_look);
-	event_after(&s->look, USEC_MS(1));
-	s->part.kill = kill_all;
-	node_add_part(&s->part);
-	return &s->store;
+	(void)k;
 }
 
-void store_redis_state(struct store *store, struct redis_state *ret)
+unsigned redis_link_inflight(const struct redis_link *k)
 {
-	const struct redis_store *s = (const struct redis_store *)store;
-	*ret = (struct redis_state){.up = s->up, .dirty = s->dirty, .counters = s->count};
+	return k->n;
+}
+
+static void note(struct redis_link *k)
+{
+	char what[32];
+	unsigned rows = k->rows, reads = k->reads;
+	k->rows = k->reads = 0;
+	if (!(rows || reads) || !trace_is_counting())
+		return;
+	snprintf(what, sizeof(what), rows ? "redis %u rows" : "redis read", rows);
+	trace_bus(loop_node(k->loop)->host, redis_host(), what);
+}
+
+void redis_link_flush(struct redis_link *k)
+{
+	if (k->gone || k->connecting)
+		return;
+	arm(k);
+	if (k->out_n == 0)
+		return;
+	const struct span out = span_of(k->out, k->out_n);
+	k->out_n = 0;
+	if (!k->end || node_is_mute())
+		return;
+	stream_write(k->end, out);
+	note(k);
+}
+
+/* ---- receiving ---- */
+
+bool redis_reply_text(const redisReply *r, const char *text)
+{
+	return (r->type == REDIS_REPLY_STRING || r->type == REDIS_REPLY_STATUS) &&
+	       span_eq(span_of(r->str, r->len), span_str(text));
+}
+
+static void deliver(struct redis_link *k, const redisReply *r)
+{
+	if (k->n == 0)
+		abort();
+	unsigned tag = k->flight[k->at].tag;
+	k->at = (k->at + 1) % REDIS_INFLIGHT_MAX;
+	k->n--;
+	wheel_stop(loop_wheel(k->loop), &k->timer);
+	k->ops->reply(k->arg, tag, r);
+}
+
+static void read_replies(struct redis_link *k, struct span bytes)
+{
+	void *r = NULL;
+	redisReaderFeed(k->reader, bytes.p, bytes.n);
+	while (!k->gone && redisReaderGetReply(k->reader, &r) == REDIS_OK && r) {
+		deliver(k, r);
+		freeReplyObject(r);
+	}
+	arm(k);
+}
+
+enum happening { HAPPENS_OPEN, HAPPENS_BYTES, HAPPENS_END };
+
+/* In the loop's round; has its own reference. */
+static void happen(struct redis_link *k, enum happening what, struct span bytes)
+{
+	if (!k->gone && what == HAPPENS_OPEN) {
+		k->connecting = false;
+		wheel_stop(loop_wheel(k->loop), &k->timer);
+		k->ops->connected(k->arg);
+		redis_link_flush(k);
+	} else if (!k->gone && what == HAPPENS_BYTES) {
+		read_replies(k, bytes);
+	} else if (what == HAPPENS_END) {
+		give_up(k, "closed by the server", false);
+	}
+	unref(k);
+}
+
+struct late {
+	struct loop_in in;
+	struct redis_link *k;
+	enum happening what;
+	size_t n;
+	char bytes[];
+};
+
+static void run_late(struct loop_in *in)
+{
+	struct late *d = container_of(in, struct late, in);
+	happen(d->k, d->what, span_of(d->bytes, d->n));
+	free(d);
+}
+
+static void drop_late(struct loop_in *in)
+{
+	free(container_of(in, struct late, in));
+}
+
+static void input(struct redis_link *k, enum happening what, struct span bytes)
+{
+	struct loop *l = k->loop;
+	k->refs++;
+	if (loop_enter(l)) {
+		happen(k, what, bytes);
+		loop_leave(l);
+		return;
+	}
+	struct late *d = sim_alloc(sizeof(*d) + bytes.n);
+	d->in = (struct loop_in){.run = run_late, .drop = drop_late};
+	d->k = k;
+	d->what = what;
+	if (bytes.n)
+		memcpy(d->bytes, bytes.p, d->n = bytes.n);
+	loop_defer(l, &d->in);
+}
+
+static void on_opened(void *arg)
+{
+	input(arg, HAPPENS_OPEN, SPAN(""));
+}
+
+static void on_message(void *arg, struct span bytes)
+{
+	input(arg, HAPPENS_BYTES, bytes);
+}
+
+static void on_closed(void *arg, int error)
+{
+	struct redis_link *k = arg;
+	(void)error;
+	k->end = NULL;
+	input(k, HAPPENS_END, SPAN(""));
+}
+
+static const struct stream_ops stream_ops = {on_opened, on_message, on_closed};
+
+/* ---- life ---- */
+
+static void on_kill(struct node_part *p, bool silent)
+{
+	struct redis_link *k = container_of(p, struct redis_link, part);
+	k->gone = true;
+	if (k->end && silent)
+		stream_drop(k->end);
+	else if (k->end)
+		stream_close(k->end);
+	k->end = NULL;
+}
+
+struct redis_link *redis_link_new(struct loop *l, const struct addr *to, uint32_t timeout_ms,
+				  const struct redis_link_ops *ops, void *arg)
+{
+	struct redis_link *k = sim_alloc(sizeof(*k));
+	struct host *h = loop_node(l)->host;
+	k->loop = l;
+	k->ops = ops;
+	k->arg = arg;
+	k->timeout_ms = timeout_ms;
+	k->connecting = true;
+	k->refs = 1;
+	k->reader = redisReaderCreate();
+	wheel_timer_init(&k->timer, on_timer);
+	wheel_arm(loop_wheel(l), &k->timer, loop_now(l) + timeout_ms);
+	k->end = stream_open(h, &h->addr, to, &stream_ops, k);
+	stream_set_quiet(k->end);
+	k->part.kill = on_kill;
+	node_add_part(&k->part);
+	return k;
+}
+
+/* ---- at the start ---- */
+
+struct start {
+	struct store_redis *s;
+	uint64_t wall_ms;
+	int (*each)(void *arg, const struct store_row *row);
+	void *arg;
+	int rc;
+};
+
+static bool show(void *arg, const struct redis_field *f)
+{
+	struct start *st = arg;
+	struct store_row row;
+	if (redis_row_read(&st->s->setup, f->key, f->name, f->value, st->wall_ms, &row) < 0)
+		abort();
+	if (!row.expires_ms || row.expires_ms > st->wall_ms)
+		st->rc = st->each(st->arg, &row);
+	return st->rc >= 0;
+}
+
+int __wrap_redis_load_now(struct store_redis *s, uint64_t wall_ms,
+			  int (*each)(void *arg, const struct store_row *row), void *arg);
+int __wrap_redis_load_now(struct store_redis *s, uint64_t wall_ms,
+			  int (*each)(void *arg, const struct store_row *row), void *arg)
+{
+	struct start st = {s, wall_ms, each, arg, 0};
+	if (redis_serves(loop_node(s->loop)->host)) {
+		redis_keys_each(redis_contents(), show, &st);
+		s->load.complete = st.rc >= 0;
+	}
+	return st.rc < 0 ? st.rc : 0;
 }

@@ -1,10 +1,13 @@
 /*
  * One run, and what is asked of every run: nobody rings on, no call or request is left without
- * an end, every phone that was told that it is registered is reached.
+ * an end, every phone that was told that it is registered is reached, and all nodes and Redis
+ * have its binding.
  */
 #include "tests/sim/run.h"
 
 #include "tests/sim/fault.h"
+#include "tests/sim/operator.h"
+#include "tests/sim/stored.h"
 #include "tests/sim/trace.h"
 
 #include <stdarg.h>
@@ -16,7 +19,10 @@ enum {
 	SETTLE_MS = 1500, /* from the end of the flow to the questions */
 	PROBE_S = 40,
 	TIMER_C_S = 100, /* and the 32 s that a CANCEL may take */
-	DRAIN_S = 70,
+	STORED_S = 20,	 /* until all have what all have */
+	/* A home may be told of a call that is over, or has been told late: timer C once more,
+	 * and its CANCEL. */
+	DRAIN_S = 130,
 };
 
 static struct ua *probe;
@@ -29,7 +35,7 @@ bool run_prepare(const struct run_conf *c)
 	scene_user("probe", "h1", 0);
 	struct ua_conf p = scene_phone_conf("probe", "probe");
 	probe = scene_phone(&p, NULL);
-	scene_start();
+	scene_start(c->flow->second_first);
 	if (!scene_register())
 		return false;
 	hosts_set_trouble(&c->trouble);
@@ -41,7 +47,7 @@ static bool all_idle(void)
 	for (unsigned i = 0; i < ua_count(); i++)
 		if (!ua_is_idle(ua_of(i)))
 			return false;
-	return !fault_is_open();
+	return !fault_is_open() && !operator_is_busy();
 }
 
 static void wait_until(bool (*done)(void), usec limit)
@@ -112,6 +118,8 @@ void run_flow(const struct run_conf *c)
 	 * timer C. */
 	if (!nodes_idle())
 		wait_until(nodes_idle, USEC_S(TIMER_C_S));
+	if (!stored_everywhere())
+		wait_until(stored_everywhere, USEC_S(STORED_S));
 	if (c->drain)
 		event_run_until(sim_now() + USEC_S(DRAIN_S));
 }
@@ -177,6 +185,11 @@ static void of_node(struct lines *l, const struct node *n, bool drained)
 		line(l, "!%s: %llu transactions hang", n->host->name, live);
 }
 
+static void of_tables(void *arg, const char *what)
+{
+	line(arg, "!%s", what);
+}
+
 static int by_text(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
@@ -190,6 +203,7 @@ size_t run_outcome(const struct run_conf *c, char out[RUN_OUTCOME_MAX])
 		of_phone(l, ua_of(i));
 	for (unsigned i = 0; i < nodes_count(); i++)
 		of_node(l, node_of(i), c->drain);
+	stored_look(of_tables, l);
 	qsort(l->v, l->n, sizeof(l->v[0]), by_text);
 	for (unsigned i = 0; i < l->n; i++) {
 		int n = snprintf(out + at, RUN_OUTCOME_MAX - at, "%s\n", l->v[i]);

@@ -5,19 +5,21 @@
 
 #include "common/directory/directory.h"
 #include "tests/sim/files.h"
+#include "tests/sim/keepalived.h"
 #include "tests/sim/names.h"
 #include "tests/sim/trace.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { USERS_MAX = 16 };
+enum { USERS_MAX = 16, START_APART_MS = 7 };
 
 const char *const scene_domain = "example.org", *const scene_far_domain = "example.net";
 
 struct user {
 	const char *name, *home;
 	unsigned flags;
+	bool later;
 	char password[32];
 };
 
@@ -108,19 +110,44 @@ void scene_user(const char *name, const char *home, unsigned flags)
 	snprintf(u->password, sizeof(u->password), "secret of %s", name);
 }
 
+void scene_user_later(const char *name, const char *home)
+{
+	scene_user(name, home, 0);
+	user[nusers - 1].later = true;
+}
+
+static int put_user(struct node *n, const struct user *u, void (*done)(void *arg, int error),
+		    void *arg)
+{
+	struct dir_user d = {.flags = u->flags, .permissions = DIR_MAY_CALL_OUT};
+	if (kind == SCENE_CLUSTER)
+		snprintf(d.home, sizeof(d.home), "%s", u->home);
+	if (auth_ha1_make(span_str(u->name), span_str(scene_domain), span_str(u->password),
+			  &d.ha1) < 0)
+		abort();
+	return dir_user_put(n->app->records, span_str(u->name), &d, time_wall_ms(), done, arg);
+}
+
+int scene_add_user(struct node *n, const char *name, void (*done)(void *arg, int error),
+		   void *arg)
+{
+	struct dir_user d;
+	unsigned i = 0;
+	while (i < nusers && strcmp(user[i].name, name) != 0)
+		i++;
+	assert(i < nusers);
+	if (dir_user_get(n->app->records, span_str(name), time_wall_ms(), &d) < 0)
+		return put_user(n, &user[i], done, arg);
+	done(arg, 0);
+	return 0;
+}
+
 static void fill_directory(struct node *n, void *arg)
 {
 	(void)arg;
-	for (unsigned i = 0; i < nusers; i++) {
-		struct dir_user d = {.flags = user[i].flags, .permissions = DIR_MAY_CALL_OUT};
-		if (kind == SCENE_CLUSTER)
-			snprintf(d.home, sizeof(d.home), "%s", user[i].home);
-		if (auth_ha1_make(span_str(user[i].name), span_str(scene_domain),
-				  span_str(user[i].password), &d.ha1) < 0 ||
-		    dir_user_put(n->app->records, span_str(user[i].name), &d, time_wall_ms(),
-				 NULL, NULL) < 0)
+	for (unsigned i = 0; i < nusers; i++)
+		if (!user[i].later && put_user(n, &user[i], NULL, NULL) < 0)
 			abort();
-	}
 }
 
 /* ---- phones ---- */
@@ -161,7 +188,11 @@ struct ua *scene_phone(const struct ua_conf *c, const char *where)
 	if (behind && !nat)
 		nat = nat_new("10.8.0.1");
 	snprintf(ip, sizeof(ip), "%s.%u", behind ? "192.168.0" : "10.1.0", ua_count() + 1);
-	return ua_new(host_new(c->device, ip, HOST_PHONE, behind ? nat : NULL), c, seed);
+	struct ua_conf own = *c;
+	for (unsigned i = 0; i < npairs && where; i++)
+		if (strcmp(where, pair[i].name) == 0)
+			own.server = addr_of(pair[i].vip, 5060);
+	return ua_new(host_new(c->device, ip, HOST_PHONE, behind ? nat : NULL), &own, seed);
 }
 
 void scene_keep_off(const struct ua *u)
@@ -171,14 +202,26 @@ void scene_keep_off(const struct ua *u)
 			kept_off |= 1u << i;
 }
 
-void scene_start(void)
+/* One after the other, so that what each does by its clock is apart from what others do. */
+static void start_member(unsigned k)
 {
-	for (unsigned i = 0; i < nodes_count(); i++)
-		node_start(node_of(i));
-	event_run_until(sim_now() + USEC_S(2));
+	for (unsigned i = 0; i < npairs; i++)
+		if (pair[i].member[k]) {
+			node_start(pair[i].member[k]);
+			event_run_until(sim_now() + USEC_MS(START_APART_MS));
+		}
+}
+
+void scene_start(bool second_first)
+{
+	start_member(second_first);
+	event_run_until(sim_now() + USEC_S(1)); /* they serve */
+	start_member(!second_first);
+	event_run_until(sim_now() + USEC_S(1));
 	for (unsigned i = 0; i < npairs; i++)
 		if (pair[i].member[0]->has_role[APP_EDGE])
 			node_call(pair[i].member[0], fill_directory, NULL);
+	keepalived_begin();
 	event_run_until(sim_now() + USEC_S(1));
 }
 

@@ -26,11 +26,16 @@ const struct pair *scene_pair_of(const struct node *n, struct node **ret_other);
 
 /* home: name of a pair of homes ("h1", "h2"); flags and permissions as in the directory. */
 void scene_user(const char *name, const char *home, unsigned flags);
+/* He is in the directory when somebody adds him; a home of the cluster's. */
+void scene_user_later(const char *name, const char *home);
+/* In a round of a node: 0, done comes; 0 and done has come when he is there; -errno. */
+int scene_add_user(struct node *n, const char *name, void (*done)(void *arg, int error),
+		   void *arg);
 /* A phone of a user at the edge's address: UDP, registering; where = "far", "nat", or NULL. */
 struct ua_conf scene_phone_conf(const char *device, const char *user);
 struct ua *scene_phone(const struct ua_conf *c, const char *where);
-/* Starts the nodes, fills the directory. */
-void scene_start(void);
+/* Starts the nodes, the second member of each pair first or last, fills the directory. */
+void scene_start(bool second_first);
 /* All phones that register by themselves, then waits for their 200.  False: not within 20 s. */
 bool scene_register(void);
 /* A phone that scene_register() leaves alone. */

@@ -56,6 +56,7 @@ static void write_conf(struct text *t, const struct member *m, unsigned workers)
 {
 	text_add(t,
 		 "domain: example.org\n"
+		 "aliases: [10.0.0.10]\n"
 		 "listeners:\n"
 		 "  - {transport: udp, address: %s, port: 5060, policy: normal}\n"
 		 "  - {transport: tcp, address: %s, port: 5060, policy: normal}\n"

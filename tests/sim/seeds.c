@@ -16,6 +16,7 @@ struct plan {
 };
 static struct plan plan[PLANS_MAX];
 static unsigned nplans;
+static const struct flow *flow_played;
 
 static struct trouble draw_trouble(struct rng *r)
 {
@@ -31,47 +32,46 @@ static struct trouble draw_trouble(struct rng *r)
 	return t;
 }
 
-static enum fault_kind draw_fault(struct rng *r, unsigned faults, bool streams)
+static enum fault_kind draw_fault(struct rng *r, unsigned faults)
 {
 	enum fault_kind some[FAULT_KINDS];
 	unsigned n = 0;
 	for (unsigned k = FAULT_KILL; k < FAULT_KINDS; k++)
-		if ((faults >> k & 1) && !(streams && (k == FAULT_OFF || k == FAULT_REBOOT)))
+		if (faults >> k & 1)
 			some[n++] = (enum fault_kind)k;
 	return n ? some[rng_below(r, n)] : FAULT_NONE;
 }
 
 /* The second fault is one of another pair: both members at once is not promised. */
-static void draw_plans(struct rng *r, unsigned faults, bool streams)
+static void draw_plans(struct rng *r, unsigned faults)
 {
 	nplans = faults ? 1 + (unsigned)rng_below(r, PLANS_MAX) : 0;
 	for (unsigned i = 0; i < nplans; i++)
 		plan[i] = (struct plan){.at = (unsigned)rng_below(r, 70),
 					.node = (unsigned)rng_next(r),
-					.kind = draw_fault(r, faults, streams)};
+					.kind = draw_fault(r, faults)};
 }
 
-static struct node *node_for(unsigned i)
+static struct host *host_for(unsigned i)
 {
-	static struct node *first;
-	struct node *other, *n = node_of(plan[i].node % nodes_count());
-	if (i == 0) {
-		first = n;
-		return n;
-	}
-	scene_pair_of(first, &other);
-	return n == first || n == other ? NULL : n;
+	struct host *first = fault_host(plan[0].node % fault_hosts());
+	struct host *h = fault_host(plan[i].node % fault_hosts());
+	struct node *other = NULL;
+	if (i == 0)
+		return h;
+	if (node_on(first))
+		scene_pair_of(node_on(first), &other);
+	return h == first || (other && h == other->host) ? NULL : h;
 }
 
 static void on_boundary(unsigned n, struct host *sender)
 {
 	(void)sender;
-	for (unsigned i = 0; i < nplans; i++)
-		if (plan[i].at == n) {
-			struct node *node = node_for(i);
-			if (node && node_runs(node))
-				fault_apply(node, plan[i].kind);
-		}
+	for (unsigned i = 0; i < nplans; i++) {
+		struct host *h = plan[i].at == n ? host_for(i) : NULL;
+		if (h && fault_fits(h, plan[i].kind, flow_played))
+			fault_apply(h, plan[i].kind);
+	}
 }
 
 /* What is drawn first decides where a seed is run. */
@@ -84,7 +84,7 @@ struct draw {
 static struct draw draw_of(const struct sweep *s, uint64_t seed)
 {
 	struct draw d = {.rng = rng_of(seed, 7)};
-	const struct flow *drawn = &flows[rng_below(&d.rng, nflows)];
+	const struct flow *drawn = &flows[rng_below(&d.rng, flows_drawn())];
 	d.flow = s->run.flow ? s->run.flow : drawn;
 	d.workers = 1 + (unsigned)rng_below(&d.rng, WORKERS_MAX);
 	return d;
@@ -96,7 +96,8 @@ static void run_seed(struct run_conf c, uint64_t seed, struct rng *r, const char
 	c.seed = seed;
 	c.trouble = draw_trouble(r);
 	c.drain = rng_below(r, 4) == 0;
-	draw_plans(r, sweep->faults, c.flow->streams);
+	draw_plans(r, sweep->faults);
+	flow_played = c.flow;
 	hosts_reseed(seed, &c.trouble);
 	trace_on_boundary(on_boundary);
 	on_boundary(0, NULL);

@@ -3,9 +3,11 @@
 
 SIM_RIM := common/net common/dns common/loop common/bus common/store common/admin
 SIM_LIBS := $(foreach a,$(filter-out $(SIM_RIM),$(AREAS)),$(call lib_of,$(a)))
-SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c))
-SIM_WRAP := mac_random getifaddrs freeifaddrs pthread_self mallopt open fstat read pwrite close mkdir
-SIM_LDLIBS := -losipparser2 -lcrypto -lcyaml -lyaml -lprotobuf-c -lm
+# Of the store all that is the client of Redis, but its connection.
+SIM_REDIS := $(filter-out %/redis_link.c,$(wildcard common/store/redis*.c)) common/store/queue.c
+SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c) $(SIM_REDIS))
+SIM_WRAP := mac_random getifaddrs freeifaddrs pthread_self mallopt open fstat read pwrite close mkdir redis_load_now
+SIM_LDLIBS := -lhiredis -losipparser2 -lcrypto -lcyaml -lyaml -lprotobuf-c -lm
 
 $(B)/sim: $(SIM_OBJ) $(SIM_LIBS)
 	$(CC) $(LDFLAGS) $(foreach f,$(SIM_WRAP),-Wl,--wrap=$(f)) -o $@ $(SIM_OBJ) \
@@ -17,8 +19,11 @@ $(B)/sim: $(SIM_OBJ) $(SIM_LIBS)
 # make sim-check: what make check runs.  SIM="--flow forked" adds options to each.
 SEEDS ?= 1000
 SEED ?= 1
-SIM_FAULTS := kill,restart,cut
-SIM_ALL := kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll
+SIM_FAULTS := kill,restart,cut,off,stop,peers,deaf,drain,wipe
+# Phones far away: what they repeat comes when others have found out, or before.
+SIM_FAR := --wan 60 --faults kill,restart,cut,stop,drain
+SIM_FAR_FLOWS := answered-tcp-called home-tcp-reinvite
+SIM_ALL := kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll,wipe
 SIM_CLUSTER := $(B)/sim --topology cluster --dir $(B)/sim-failed
 sim: $(B)/sim
 	$(SIM_CLUSTER) --faults $(SIM_ALL) --seeds $(SEEDS) --seed $(SEED) $(SIM)
@@ -30,6 +35,8 @@ sim-check: $(B)/sim
 	@r=0; $(B)/sim --dir $(B)/sim-failed $(SIM) || r=1; \
 	$(B)/sim --seeds 300 --dir $(B)/sim-failed $(SIM) || r=1; \
 	$(SIM_CLUSTER) --faults $(SIM_FAULTS) $(SIM) || r=1; \
+	for f in $(SIM_FAR_FLOWS); do $(SIM_CLUSTER) $(SIM_FAR) --flow $$f $(SIM) || r=1; done; \
 	$(SIM_CLUSTER) --seeds 300 $(SIM) || r=1; \
+	$(SIM_CLUSTER) --faults $(SIM_ALL) --seeds 400 $(SIM) || r=1; \
 	! $(B)/sim --one --flow answered --node eaves --at 6 --fault kill >/dev/null \
 		|| { echo "FAILED: a server that dies is not missed"; r=1; }; exit $$r

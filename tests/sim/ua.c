@@ -151,6 +151,8 @@ static void other_request(struct ua *u, const struct sip_msg *m, const struct ad
 
 static void request(struct ua *u, const struct sip_msg *m, const struct addr *from)
 {
+	if (u->c.policy.silent && (m->method == SIP_INVITE || m->method == SIP_CANCEL))
+		return;
 	if (server_absorb(u, m))
 		return;
 	if (m->method == SIP_ACK) {

@@ -18,7 +18,9 @@ struct ua_policy {
 	uint32_t answer_ms; /* 200 to INVITE */
 	uint32_t reject_ms; /* reject, after so long */
 	unsigned reject;
+	bool silent;	      /* no word to any INVITE or CANCEL */
 	bool reliable;	      /* 180 by RFC 3262, where the caller supports it */
+	uint32_t moves_ms;    /* it hangs up on its server, and is back by another connection */
 	const char *moved_to; /* Contact of a rejection with 3xx */
 	/* calling */
 	uint32_t cancel_ms;   /* after it began to ring over there; or CANCEL_BLIND_MS after the
@@ -51,6 +53,8 @@ struct host *ua_host(const struct ua *u);
 const char *ua_device(const struct ua *u);
 const char *ua_user(const struct ua *u);
 struct ua_policy *ua_policy(struct ua *u);
+/* In dialogs its contact is its public GRUU (RFC 5627 4.3), once it has one. */
+void ua_use_gruu(struct ua *u);
 /* Is it one that registers? */
 bool ua_registers(const struct ua *u);
 

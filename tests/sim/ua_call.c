@@ -122,7 +122,7 @@ void call_request(struct call *c, const struct dialog *d, const char *method, ui
 	const char *routes = routes_of(c, d);
 	struct text *t = ret_text;
 	ua_token(c->ua, "z9hG4bK", branch);
-	ua_contact(c->ua, contact);
+	ua_dialog_contact(c->ua, contact);
 	text_add(t, "%s %s SIP/2.0\r\n", method, d->target);
 	ua_via(c->ua, branch, t);
 	if (routes[0])
@@ -177,9 +177,13 @@ void ua_hang_up(struct ua *u)
 	}
 }
 
+/* Not while its re-INVITE is open: what of the two arrives first would decide how it ends. */
 static void on_hangup(struct event *e)
 {
-	hang_up(container_of(e, struct call, act));
+	struct call *c = container_of(e, struct call, act);
+	c->hangs_up = c->invite != NULL;
+	if (!c->hangs_up)
+		hang_up(c);
 }
 
 void call_is_up(struct call *c)
@@ -357,7 +361,7 @@ static void invite(struct call *c, bool credentials)
 	snprintf(uri, sizeof(uri), "%s", c->dialog[0].target);
 	call_sdp(c, sdp);
 	ua_token(u, "z9hG4bK", branch);
-	ua_contact(u, contact);
+	ua_dialog_contact(u, contact);
 	text_add(&t, "INVITE %s SIP/2.0\r\n", uri);
 	ua_via(u, branch, &t);
 	text_add(&t,
@@ -411,6 +415,8 @@ static void reinvite_answered(struct client *t, const struct sip_msg *m)
 		ua_fact(c->ua, "call %u: re-INVITE: %u", c->number, m ? m->status : 408);
 	}
 	c->invite = NULL;
+	if (c->hangs_up)
+		call_after(c, &c->act, 1, on_hangup);
 }
 
 void call_reinvite(struct call *c)

@@ -57,7 +57,7 @@ static void repeat(struct call *c, struct server *s)
 static void answer(struct call *c, struct server *s, const char *what)
 {
 	char lines[URI_MAX + 64], contact[URI_MAX], sdp[64];
-	ua_contact(c->ua, contact);
+	ua_dialog_contact(c->ua, contact);
 	snprintf(lines, sizeof(lines), "Contact: <%s>\r\n", contact);
 	c->sdp++;
 	call_sdp(c, sdp);
@@ -101,7 +101,7 @@ static void on_ring(struct event *e)
 	bool reliable =
 		c->ua->c.policy.reliable &&
 		sip_msg_has_token(&c->invited->request->msg, SIP_HDR_SUPPORTED, SPAN("100rel"));
-	ua_contact(c->ua, contact);
+	ua_dialog_contact(c->ua, contact);
 	snprintf(lines, sizeof(lines), "Contact: <%s>\r\n", contact);
 	if (reliable) {
 		c->rseq = 1 + (uint32_t)rng_below(&c->ua->rng, 1000);
@@ -168,6 +168,8 @@ void called_invite(struct ua *u, const struct sip_msg *m, const struct addr *fro
 		server_answer(c->invited, 480, c->local_tag, "", NULL);
 		return;
 	}
+	if (p->moves_ms)
+		ua_moves(u, p->moves_ms);
 	call_after(c, &c->ring, p->ring_ms, on_ring);
 	call_after(c, &c->act, p->answer_ms, on_answer);
 	if (p->reject_ms)

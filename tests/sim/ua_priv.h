@@ -82,6 +82,7 @@ struct server {
 	enum txn_state state;
 	unsigned status; /* sent last */
 	bool unsent;	 /* the flow was not there */
+	unsigned losses; /* flow.losses when the answer left */
 	char branch[2 * TOKEN_MAX], sent_by[64];
 	struct sip_kept *request;
 	struct bytes *answer;
@@ -127,6 +128,7 @@ struct call {
 	unsigned ndialogs;
 	struct client *invite;	/* while it has no final answer */
 	struct server *invited; /* until its final answer */
+	bool hangs_up;		/* as soon as that answer is there */
 	struct event act, ring, again, limit;
 	usec interval;
 	uint32_t rseq;	/* of our reliable 1xx, 0: none */
@@ -167,6 +169,8 @@ struct registration {
 	usec until;
 	struct event refresh;
 	unsigned yeses;
+	bool use_gruu;
+	char gruu[URI_MAX]; /* public; empty: none yet */
 };
 void register_now(struct ua *u);
 
@@ -175,16 +179,20 @@ void register_now(struct ua *u);
 struct flow {
 	struct stream_end *end;
 	bool up;
-	unsigned tries;
-	struct event again, ping, pong;
+	unsigned tries, losses;
+	struct event again, ping, pong, move;
 };
 void ua_wire_init(struct ua *u);
+/* Its network is another one in ms: the connection ends and is opened anew. */
+void ua_moves(struct ua *u, uint32_t ms);
 /* by TCP: over the flow; false when it is not there. */
 bool ua_send(struct ua *u, const struct addr *to, struct span bytes);
 /* The address that a request with these routes and target goes to first. */
 struct addr ua_next_hop(struct ua *u, const char *routes, const char *target);
 /* "host:port" and ";transport=tcp" or nothing: of Contact. */
 void ua_contact(const struct ua *u, char out[URI_MAX]);
+/* Of a dialog. */
+void ua_dialog_contact(const struct ua *u, char out[URI_MAX]);
 void ua_via(const struct ua *u, const char *branch, struct text *t);
 
 struct ua {

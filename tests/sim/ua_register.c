@@ -4,6 +4,8 @@
  */
 #include "tests/sim/ua_priv.h"
 
+#define INSTANCE "urn:uuid:00000000-0000-4000-8000-%012x"
+
 #include <stdio.h>
 
 enum { AGAIN_MS = 2000 };
@@ -28,10 +30,7 @@ static void send_register(struct ua *u, uint32_t expires_s)
 		 u->c.user, u->c.domain, r->tag, u->c.user, u->c.domain, r->call_id, ++r->cseq,
 		 contact);
 	if (u->c.outbound)
-		text_add(&t,
-			 ";+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-%012x>\";"
-			 "reg-id=1",
-			 u->host->index);
+		text_add(&t, ";+sip.instance=\"<" INSTANCE ">\";reg-id=1", u->host->index);
 	if (u->c.q)
 		text_add(&t, ";q=%s", u->c.q);
 	text_add(&t, "\r\nExpires: %u\r\nSupported: path, gruu%s\r\n", expires_s,
@@ -52,6 +51,22 @@ static void again_later(struct ua *u, usec delay)
 {
 	event_init(&u->reg.refresh, on_refresh);
 	event_after(&u->reg.refresh, delay);
+}
+
+/* The public GRUU of this device (RFC 5627 5.1). */
+static void take_gruu(struct ua *u, const struct sip_msg *m)
+{
+	char mine[64];
+	struct sip_list_it it = {0};
+	struct sip_nameaddr na;
+	struct span v;
+	const struct sip_param *p;
+	snprintf(mine, sizeof(mine), INSTANCE, u->host->index);
+	while (sip_list_next(m, SIP_HDR_CONTACT, &it, &v))
+		if (memmem(v.p, v.n, mine, strlen(mine)) && sip_nameaddr_parse(v, &na) == 0 &&
+		    (p = sip_params_find(&na.params, SPAN("pub-gruu"))) && p->value.n > 2)
+			snprintf(u->reg.gruu, sizeof(u->reg.gruu), "%.*s", (int)p->value.n - 2,
+				 p->value.p + 1);
 }
 
 /* What the registrar holds of us now is what we asked for. */
@@ -76,6 +91,7 @@ static void answered(struct client *c, const struct sip_msg *m)
 		return;
 	r->open = false;
 	if (m && m->status == 200) {
+		take_gruu(u, m);
 		accepted(u);
 	} else if (m && m->status == 401 && auth_take(&u->auth, m, false)) {
 		send_register(u, r->expires_s);
@@ -90,6 +106,11 @@ void register_now(struct ua *u)
 	u->reg.wanted = true;
 	event_stop(&u->reg.refresh);
 	send_register(u, u->c.expires_s);
+}
+
+void ua_use_gruu(struct ua *u)
+{
+	u->reg.use_gruu = true;
 }
 
 void ua_register(struct ua *u)

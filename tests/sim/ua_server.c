@@ -26,8 +26,11 @@ static void end(struct server *s)
 
 static void transmit(struct server *s)
 {
-	if (s->answer)
-		s->unsent = !ua_send(s->ua, &s->to, bytes_span(s->answer));
+	if (!s->answer)
+		return;
+	s->unsent = !ua_send(s->ua, &s->to, bytes_span(s->answer));
+	if (!s->unsent)
+		s->losses = s->ua->flow.losses;
 }
 
 /* Timer G. */
@@ -41,11 +44,19 @@ static void on_again(struct event *e)
 	event_after(&s->again, s->interval);
 }
 
+/* 17.2.1, timer H.  By a stream neither the answer nor its ACK is sent twice: an ACK that was
+ * on the way when the connection was lost is nobody's to repeat. */
+static bool misses_ack(const struct server *s)
+{
+	return s->method == SIP_INVITE && s->state == TXN_COMPLETED &&
+	       (!reliable(s) || s->losses == s->ua->flow.losses);
+}
+
 /* Timers H, I, J, L. */
 static void on_limit(struct event *e)
 {
 	struct server *s = container_of(e, struct server, limit);
-	if (s->method == SIP_INVITE && s->state == TXN_COMPLETED)
+	if (misses_ack(s))
 		ua_fact(s->ua, "no ACK to %u", s->status);
 	end(s);
 }

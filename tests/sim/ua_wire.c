@@ -21,6 +21,7 @@ static void lose_flow(struct ua *u)
 	struct flow *f = &u->flow;
 	unsigned ms = f->tries == 0 ? 50 : f->tries < 5 ? 250u << f->tries : 8000;
 	f->up = false;
+	f->losses++;
 	f->end = NULL;
 	u->reg.done = false; /* it is bound to the flow */
 	f->tries++;
@@ -94,6 +95,22 @@ static void on_no_pong(struct event *e)
 	lose_flow(u);
 }
 
+static void on_move(struct event *e)
+{
+	struct ua *u = container_of(e, struct ua, flow.move);
+	if (!u->flow.up)
+		return;
+	trace_note(u->host, "moves");
+	stream_close(u->flow.end);
+	lose_flow(u);
+}
+
+void ua_moves(struct ua *u, uint32_t ms)
+{
+	event_stop(&u->flow.move);
+	event_after(&u->flow.move, USEC_MS(ms));
+}
+
 void ua_wire_init(struct ua *u)
 {
 	u->local = u->host->addr;
@@ -101,6 +118,7 @@ void ua_wire_init(struct ua *u)
 	event_init(&u->flow.again, on_again);
 	event_init(&u->flow.ping, on_ping);
 	event_init(&u->flow.pong, on_no_pong);
+	event_init(&u->flow.move, on_move);
 	if (u->c.transport == SIP_TRANSPORT_UDP) {
 		u->udp.datagram = on_datagram;
 		udp_sock_open(&u->udp, u->host, &u->local);
@@ -135,6 +153,14 @@ void ua_contact(const struct ua *u, char out[URI_MAX])
 	else
 		snprintf(out, URI_MAX, "sip:%s@%s%s%s", u->c.user, host, param(u),
 			 u->c.outbound ? ";ob" : "");
+}
+
+void ua_dialog_contact(const struct ua *u, char out[URI_MAX])
+{
+	if (u->reg.use_gruu && u->reg.gruu[0])
+		snprintf(out, URI_MAX, "%s", u->reg.gruu);
+	else
+		ua_contact(u, out);
 }
 
 void ua_via(const struct ua *u, const char *branch, struct text *t)

@@ -1,7 +1,9 @@
 /*
  * For LD_PRELOAD: a library's function that the server calls over a message crashes when the
  * bytes have a marker in them: "poison-home" where credentials are hashed, which a home does
- * alone; "poison-parser" where a byte is looked for, which framing and parsing do everywhere.
+ * alone; "poison-parser" where a byte is looked for, which framing and parsing do everywhere;
+ * "poison-forward" behind the start line of an INVITE of which only that is copied, which a
+ * transaction does that sends it.
  */
 #include <dlfcn.h>
 #include <stddef.h>
@@ -10,6 +12,8 @@
 __attribute__((visibility("default"))) int EVP_DigestUpdate(void *ctx, const void *d,
 							    size_t cnt);
 __attribute__((visibility("default"))) void *memchr(const void *s, int c, size_t n);
+__attribute__((visibility("default"))) void *memcpy(void *restrict to,
+						    const void *restrict from, size_t n);
 
 static int has(const char *p, size_t n, const char *marker, size_t len)
 {
@@ -50,6 +54,24 @@ void *memchr(const void *s, int c, size_t n)
 		if (p[i] == (unsigned char)c)
 			return (void *)(p + i);
 	return NULL;
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t n)
+{
+	static const char invite[] = "INVITE ";
+	enum { LOOK = 900 };
+	const char *p = from;
+	size_t len = 0;
+	if (n >= sizeof(invite) - 1 && n < 2 * sizeof(invite) &&
+	    has(p, sizeof(invite) - 1, invite, sizeof(invite) - 1)) {
+		while (len < LOOK && p[len])
+			len++;
+		if (HAS(p, len, "poison-forward"))
+			crash();
+	}
+	for (volatile size_t i = 0; i < n; i++)
+		((char *)to)[i] = p[i];
+	return to;
 }
 
 __attribute__((constructor)) static void no_core(void)

@@ -29,6 +29,8 @@ BAD_LOG = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime erro
 
 _numbers = itertools.count(1)
 _pid = os.getpid()
+PORTS = range(10000, 32768)
+_ports = itertools.count(_pid * 1009)
 
 
 def own_address():
@@ -37,18 +39,19 @@ def own_address():
 	return f"127.{10 + _pid % 200}.{_pid // 200 % 200 + n // 250}.{n % 250 + 1}"
 
 
-def free_port(address, udp=True):
-	"""A port that is free for both UDP and TCP."""
+def free_port(address):
+	"""A port that is free for both UDP and TCP, and that this run has not given away before.  It is
+	below those that the kernel gives to outgoing connections: one of them would take it meanwhile."""
 	family = socket.AF_INET6 if ":" in address else socket.AF_INET
-	for _ in range(50):
-		with socket.socket(family, socket.SOCK_STREAM) as t:
-			t.bind((address, 0))
-			port = t.getsockname()[1]
-			try:
-				with socket.socket(family, socket.SOCK_DGRAM) as u:
-					u.bind((address, port))
-			except OSError:
-				continue
+	for _ in PORTS:
+		port = PORTS[next(_ports) % len(PORTS)]
+		try:
+			with socket.socket(family, socket.SOCK_STREAM) as t, \
+					socket.socket(family, socket.SOCK_DGRAM) as u:
+				t.bind((address, port))
+				u.bind((address, port))
+		except OSError:
+			continue
 		return port
 	raise RuntimeError("no free port")
 
@@ -138,7 +141,7 @@ class Server:
 	def start(self):
 		env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:exitcode=99",
 			UBSAN_OPTIONS="print_stacktrace=1", TSAN_OPTIONS="exitcode=66:suppressions="
-			+ str(pathlib.Path(__file__).with_name("tsan.supp")), **self.env)
+			+ str(pathlib.Path(__file__).parents[1] / "tsan.supp"), **self.env)
 		mark = len(self.lines)
 		self.process = subprocess.Popen(
 			[str(BIN / self.program), "--config", str(self.config_file)],

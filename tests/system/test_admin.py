@@ -10,7 +10,8 @@ import urllib.error
 
 import pytest
 
-from eaves import BIN, free_port, yaml_of
+from certs import Authority
+from eaves import BIN, free_port, merged, own_address, yaml_of
 from phone import hang_up, talk
 
 
@@ -65,6 +66,99 @@ def test_the_check_opens_certificates_and_says_what_ails_them(tmp_path):
 	text = GOOD + "tls:\n  certificates: [{domain: a.example, certificate: %s, key: %s}]\n"
 	status, out = check(tmp_path, text % (tmp_path / "none.pem", tmp_path / "none.key"))
 	assert status == 1 and "x.yaml" in out and "none.pem: No such file" in out
+
+
+def test_the_check_finds_what_a_start_would_and_changes_nothing(cluster, tmp_path):
+	"""What is broken, one after the other: the check says what the start says, of the same file."""
+	c = cluster(start=False)
+	ca = Authority(tmp_path)
+	pem = ca.entry("e1.example")
+	e, h = c.edges[0], c.homes[0][0]
+
+	def run(node, *words, program=None):
+		r = subprocess.run([str(BIN / (program or node.program)), "--config", str(node.config_file),
+			*words], capture_output=True, text=True, timeout=20)
+		return r.returncode, r.stdout + r.stderr
+
+	def told(node, what, **kw):
+		before = tree(node.dir), tree(c.dir)
+		status, out = run(node, "--check-config", **kw)
+		assert status == 1 and out == f"{node.config_file}: {what}\n"
+		assert (tree(node.dir), tree(c.dir)) == before
+		status, out = run(node, **kw)
+		assert status == 1 and "cannot-start" in out and what in out.replace('\\"', '"')
+
+	def good(node):
+		before = tree(node.dir)
+		assert run(node, "--check-config") == (0, f"{node.config_file}: good\n")
+		assert tree(node.dir) == before
+
+	def with_(node, **over):
+		node.write_config(merged(before[node], over))
+	before = {n: n.config for n in (e, h)}
+	good(e)
+	good(h)
+	told(e, "cluster.nodes has e1 as an edge: start eaves-edge", program="eaves-home")
+	secret, key = c.dir / "secret", e.key_file
+	secret.chmod(0o640)
+	told(h, f"cluster.secret {secret}: others may read it: chmod 600")
+	secret.chmod(0o600)
+	with_(h, cluster={"secret": str(c.dir / "none")})
+	told(h, f"cluster.secret {c.dir / 'none'}: No such file or directory")
+	(c.dir / "short").write_bytes(b"short")
+	(c.dir / "short").chmod(0o600)
+	with_(h, cluster={"secret": str(c.dir / "short")})
+	told(h, f"cluster.secret {c.dir / 'short'}: cut short: copy it from another node")
+	with_(e, cluster={"bus_key": str(c.dir / "short")})
+	told(e, f"cluster.bus_key {c.dir / 'short'}: is no key")
+	with_(e, cluster={"bus_key": str(h.key_file)})
+	told(e, f"the secret key is not that of the public one: {h.key_file}")
+	with_(e, redis={"servers": "127.0.0.1:1", "password": str(c.dir / "none")})
+	told(e, f"redis.password {c.dir / 'none'}: No such file or directory")
+	with_(e)
+	key.chmod(0o604)
+	told(e, f"cluster.bus_key {key}: others may read it: chmod 600")
+	key.chmod(0o600)
+	with_(e, tls={"ca": str(c.dir / "none"), "certificates": [pem]})
+	told(e, f"trusted certificates {c.dir / 'none'}: No such file or directory")
+	with_(e, tls={"certificates": [merged(pem, {"key": str(secret)})]})
+	assert run(e, "--check-config")[1].startswith(f"{e.config_file}: key {secret}: ")
+	with_(e, data_dir=str(secret))
+	assert "Not a directory" in run(e, "--check-config")[1]
+	with_(e, data_dir=str(c.dir / "no/dir"))
+	told(e, f"cannot make data_dir {c.dir / 'no/dir'}: No such file or directory")
+	with_(e, data_dir=str(c.dir / "new"))
+	good(e)
+	with_(e, admin={"socket": str(secret)})
+	told(e, f"admin socket {secret}: File exists")
+	with_(e)
+	db = e.dir / "eaves.db"
+	db.write_bytes(b"This is no data base at all, but a text." * 10)
+	told(e, f"{db}: file is not a database")
+	db.unlink()
+	good(e)
+	e.start()  # and while it runs: neither its ports nor its socket and store are in the way
+	e.wait_log("event=started")
+	before_files = {f for f in tree(e.dir) if not f.startswith("eaves.db")}
+	assert run(e, "--check-config") == (0, f"{e.config_file}: good\n")
+	assert {f for f in tree(e.dir) if not f.startswith("eaves.db")} == before_files
+
+
+def test_a_combined_server_is_checked_without_its_data_being_made(tmp_path):
+	text = GOOD + f"store: sqlite\ndata_dir: {tmp_path / 'data'}\n"
+	assert check(tmp_path, text)[0] == 0 and not (tmp_path / "data").exists()
+	(tmp_path / "data").mkdir()
+	assert check(tmp_path, text)[0] == 0 and tree(tmp_path / "data") == {}
+	(tmp_path / "data/secret").write_bytes(b"short")
+	(tmp_path / "data/secret").chmod(0o600)
+	status, out = check(tmp_path, text)
+	assert status == 1 and "data/secret: cut short: restore it" in out
+
+
+def tree(folder):
+	"""Its files: name to mode, size and time."""
+	return {str(f.relative_to(folder)): (s.st_mode, s.st_size, s.st_mtime_ns)
+		for f in folder.rglob("*") for s in (f.lstat(),)}
 
 
 def test_a_secret_that_was_cut_short_is_not_taken(start):
@@ -243,6 +337,19 @@ def test_status_tells_what_runs(start, workers):
 	for pattern in (r"domain\s+example.org", rf"workers\s+{workers}", r"users\s+1",
 			r"bindings\s+1", rf"listener\s+udp {s.address}:{s.port}"):
 		assert re.search(pattern, out), out
+
+
+def test_status_has_the_address_and_port_of_a_listener_whatever_it_is_called(cluster, start):
+	a, b = own_address(), own_address()
+	s = start(listeners=[("udp", a), ("tcp", b, {"advertise": "sip.example.org"}),
+		("udp", "0.0.0.0"), ("tcp", "::1", {"advertise": "[2001:db8::1]"})])
+	ports = [x["port"] for x in s.config["listeners"]]
+	rows = re.findall(r"listener +(.*)", s.ctl("status"))
+	assert rows[:2] == [f"udp {a}:{ports[0]}", f"tcp {b}:{ports[1]} advertise=sip.example.org"]
+	assert re.fullmatch(rf"udp 0\.0\.0\.0:{ports[2]} advertise=[\d.]+", rows[2])
+	assert rows[3:] == [f"tcp [::1]:{ports[3]} advertise=[2001:db8::1]"]
+	for n in cluster().nodes:
+		assert "tcp %s:%d policy=cluster" % n.link in re.findall(r"listener +(.*)", n.ctl("status"))
 
 
 def test_a_registration_is_listed_and_dropped(start):

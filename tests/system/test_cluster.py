@@ -1,13 +1,17 @@
 """A cluster of real processes: an edge and homes on loopback, their links and what goes over them."""
+import re
 import signal
 import ssl
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from certs import Authority
 from cluster import registered
+from eaves import BIN, TIMEOUT
 from phone import SDP, Dialog, hang_up, talk, transaction
-from sip import param
+from sip import Message, param
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -18,6 +22,26 @@ def test_a_call_goes_through_edge_and_home(cluster, transport):
 	hang_up(a, b)
 	a, b = talk(bob, alice)
 	hang_up(b, a)
+
+
+def test_an_import_goes_no_faster_than_the_slowest_home_takes_it(cluster):
+	"""One that is buried in records would be late with its heartbeats, and be taken for dead."""
+	count = 3000
+	c = cluster(config={"cluster": {"dead_ms": 30000}})
+	slow, other = c.homes[0]
+	with ThreadPoolExecutor(1) as pool:
+		slow.process.send_signal(signal.SIGSTOP)
+		try:
+			done = pool.submit(c.edges[0].add_users, [f"u{i}" for i in range(count)])
+			c.wait(lambda: other.metric("users") > 0, "the import does not begin")
+			with pytest.raises(TimeoutError):
+				done.result(1.0)
+			assert other.metric("users") < count
+		finally:
+			slow.process.send_signal(signal.SIGCONT)
+		done.result()
+	c.wait_users(count)
+	assert c.edges[0].metric("cluster_queue_full_total") == 0
 
 
 def test_users_of_different_homes_call_each_other(cluster):
@@ -57,6 +81,53 @@ def test_a_dialog_reaches_the_gruu_of_another_homes_user(cluster):
 	gruu = param(r.get("contact"), "pub-gruu")
 	a, b = talk(bob, alice, headers=[("Contact", f"<{gruu}>")])
 	hang_up(b, a)
+
+
+@pytest.mark.parametrize("frm", [None, "<sip:carl@elsewhere.example>;tag=1"])
+def test_a_temporary_gruu_leads_to_its_users_home(cluster, frm):
+	"""By way of the caller's own home, and straight from the edge."""
+	c = cluster(homes=2)
+	for user, home in (("alice", "h1"), ("bob", "h2")):
+		c.edges[0].ctl("user add", user, home, stdin=f"secret-of-{user}\n")
+	c.wait_users(2)
+	alice, bob = registered(c, "alice", "bob")
+	for callee, caller in ((alice, bob), (bob, alice)):
+		r = callee.register(contact=callee.contact + f';+sip.instance="<urn:uuid:{callee.user}>"',
+			headers=[("Supported", "gruu")])
+		gruu = param(r.get("contact"), "temp-gruu")
+		assert re.match(r"sip:tgruu\.h[12]\.[a-z2-7]{26,}@example\.org;gr$", gruu), gruu  # no name
+		m = caller.request("MESSAGE", gruu, body="x", **({"frm": frm} if frm else {}))
+		if not frm:
+			caller.again(m, caller.expect(407))
+		m = callee.expect("MESSAGE")
+		callee.reply(m, 200)
+		caller.expect(200)
+
+
+def test_a_program_is_for_nodes_of_its_role(cluster):
+	c = cluster(start=False)
+	for node, program in ((c.homes[0][0], "eaves-edge"), (c.edges[0], "eaves-home")):
+		r = subprocess.run([str(BIN / program), "--config", str(node.config_file)],
+			capture_output=True, text=True, timeout=4 * TIMEOUT)
+		assert r.returncode != 0
+		assert f"cluster.nodes has {node.name} as" in r.stderr and f"start {node.program}" in r.stderr
+
+
+def test_a_node_whose_sip_address_is_wrong_is_told_of(cluster):
+	"""The bus lives, and no message arrives: the log says so."""
+	def wrong(node):
+		for row in node.config["cluster"]["nodes"]:
+			if row["role"] == "home":
+				row["sip"] = row["sip"].rpartition(":")[0] + ":1"
+		node.write_config()
+	c = cluster(start=False)
+	wrong(c.edges[0])
+	c.start()
+	c.edges[0].add_users(["alice"])
+	c.wait_users(1)
+	alice = c.phone("alice")
+	alice.request("MESSAGE", "sip:alice@example.org", frm="<sip:carl@elsewhere.example>;tag=1", body="x")
+	c.edges[0].wait_log("level=warn event=link-failed node=h1")
 
 
 def test_a_refused_call_is_repeated_until_it_is_acknowledged(cluster):
@@ -150,6 +221,24 @@ def kill_serving(c, user):
 	return other
 
 
+def test_a_device_that_rings_on_when_its_home_has_died_is_told_to_stop(cluster):
+	"""It does not repeat its 180, nobody cancels: timer C of the other home."""
+	c = cluster(users=("alice", "bob"), config={"timers": {"timer_c_s": 8}})
+	alice, bob = registered(c, "alice", "bob")
+	invite = alice.invite("bob")
+	incoming = bob.expect("INVITE")
+	bob.reply(incoming, 180)
+	alice.expect(180)
+	other = kill_serving(c, "bob")
+	cancel = bob.expect("CANCEL", timeout=60)
+	bob.reply(cancel, 200)
+	bob.reply(incoming, 487)
+	alice.ack(invite, alice.expect(408))
+	bob.expect("ACK")
+	assert c.edges[0].metric("calls_told_total") == 1 and c.edges[0].metric("calls_behind") == 0
+	other.wait_metric("proxy_unanswered", 0)
+
+
 def test_a_call_is_answered_after_the_home_that_set_it_up_died(cluster):
 	c = cluster(users=("alice", "bob"))
 	alice, bob = registered(c, "alice", "bob")
@@ -181,6 +270,30 @@ def test_a_call_is_cancelled_after_the_home_that_set_it_up_died(cluster, transpo
 	bob.reply(incoming, 487)
 	alice.ack(invite, alice.expect(487))
 	bob.expect("ACK")
+
+
+@pytest.mark.parametrize("by", ["edge", "home"])
+def test_a_call_is_cancelled_after_the_home_that_set_it_up_was_started_again(cluster, by):
+	"""Both serve; its process does not know the call any more, nor does the other member."""
+	c = cluster(users=("alice", "bob"))
+	bob, = registered(c, "bob")
+	alice = c.phone("alice") if by == "edge" else c.homes[0][1].phone("alice")
+	invite = alice.invite("bob")
+	incoming = bob.expect("INVITE")
+	bob.reply(incoming, 180)
+	alice.expect(180)
+	one, other = serving(c, "bob")
+	one.kill9()
+	other.wait_log("event=node-dead node=" + one.name)
+	one.start()
+	c.wait_alive()
+	alice.cancel(invite)
+	alice.expect(200)
+	bob.reply(bob.expect("CANCEL"), 200)
+	bob.reply(incoming, 487)
+	alice.ack(invite, alice.expect(487))
+	bob.expect("ACK")
+	assert sum(n.log_count("event=rebuilt from=CANCEL") for n in c.homes[0]) == 1
 
 
 def test_a_call_is_refused_after_the_home_that_set_it_up_died(cluster):
@@ -313,6 +426,50 @@ def test_without_any_home_calls_get_503_and_a_time_to_come_back(cluster):
 	assert alice.expect(503).get("retry-after") == "5"
 
 
+def test_edges_without_any_home_say_so_and_answer_when_the_address_stays(cluster):
+	"""Each of them may be the one that is cut off: the service address may go first.  Who has it
+	then, answers."""
+	c = cluster(edges=2, users=("alice", "bob"))
+	alice, = registered(c, "alice")
+	bob, = registered(c, "bob", transport="tcp")
+
+	def stranded():
+		return [(e.dir / "stranded").read_text() for e in c.edges]
+
+	assert stranded() == ["0\n"] * 2
+	for n in c.homes[0]:
+		n.kill9()
+	for e in c.edges:
+		e.wait_log("event=stranded")
+	assert stranded() == ["1\n"] * 2 and c.edges[0].metric("cluster_stranded") == 1
+	assert [(e.dir / "drain").read_text() for e in c.edges] == ["0\n"] * 2
+	alice.request("MESSAGE", "sip:alice@example.org", body="x")  # again by UDP, were she a phone
+	bob.request("MESSAGE", "sip:alice@example.org", body="x")
+	assert bob.expect(503).get("retry-after") == "5"
+	alice.expect_nothing()
+	alice.request("MESSAGE", "sip:alice@example.org", body="x")
+	assert alice.expect(503).get("retry-after") == "5"
+	for n in c.homes[0]:
+		n.start()
+	c.wait_alive()
+	c.wait(lambda: stranded() == ["0\n"] * 2, "the edges are stranded still")
+	assert c.edges[0].metric("cluster_stranded") == 0
+	alice.register()
+
+
+def test_all_calls_are_taken_over_however_many_they_are(cluster):
+	"""Each needs a kilobyte of the worker's arena when it is taken over, which is 256 of them."""
+	calls = 400
+	c = cluster(users=("alice", "bob"), config={"edge": {"trusted": [{"network": "127.0.0.0/8"}]}})
+	alice, *_ = registered(c, "alice", "bob", "bob", "bob")
+	sent = [alice.request("INVITE", "sip:bob@example.org") for _ in range(calls)]
+	c.wait(lambda: sum(h.metric("fork_records_total") for h in c.homes[0]) >= calls, "not all forked")
+	one, other = sorted(c.homes[0], key=lambda h: -h.metric("fork_records_total"))
+	one.kill9()
+	c.wait(lambda: other.metric("forks_adopted_total") >= calls, "not all were taken over")
+	assert other.log_count("event=adopt-failed") == 0
+
+
 # ---- an edge dies ----
 
 def test_a_phone_on_a_stream_goes_on_at_the_other_edge(cluster):
@@ -354,6 +511,28 @@ def test_a_phone_on_a_stream_goes_on_at_the_other_edge(cluster):
 
 # ---- operators ----
 
+def test_outbound_is_not_promised_to_a_phone_behind_another_proxy(cluster):
+	"""RFC 5626 5.1: `ob` in a Path is the word of the phone's first hop, which the edge is not here."""
+	c = cluster(users=("alice", "bob"))
+	(alice,), bob = registered(c, "alice"), c.phone("bob")
+	contact = f'{bob.contact};reg-id=1;+sip.instance="<urn:uuid:b0b>"'
+	behind = ("Via", "SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKinner")
+	ask, plain = ("Supported", "outbound, path"), ("Supported", "path")
+	r = bob.register(439, contact=contact, headers=[ask, behind])
+	assert b" 439 First Hop Lacks Outbound Support" in r.raw
+	r = bob.register(contact=contact, headers=[plain, behind])
+	assert not r.get("require") and ";ob" not in r.get("path") and "reg-id" not in r.get("contact")
+	m = alice.request("MESSAGE", "sip:bob@example.org", body="hello")
+	alice.again(m, alice.expect(407))
+	bob.reply(bob.expect("MESSAGE"), 200)
+	alice.expect(200)
+	# That proxy keeps the phone's flow, and says so.
+	r = bob.register(contact=contact, headers=[ask, behind, ("Path", "<sip:t@192.0.2.7;lr;ob>")])
+	assert r.get("require") == "outbound" and ";ob" not in r.get("path").split(",")[0]
+	r = bob.register(contact=contact, headers=[ask])
+	assert r.get("require") == "outbound" and ";ob" in r.get("path")
+
+
 def test_an_edge_asks_any_node_and_a_home_asks_nobody(cluster):
 	c = cluster(homes=2, users=("alice", "bob", "carol", "dora"))
 	registered(c, "alice", "bob", "carol", "dora")
@@ -366,7 +545,8 @@ def test_an_edge_asks_any_node_and_a_home_asks_nobody(cluster):
 			(["h1a", "registration", "drop"], "usage")):
 		r = e.ctl_raw("node", *words)
 		assert r.returncode == 1 and why in r.stdout + r.stderr
-	assert c.homes[0][0].ctl_raw("node", "e1", "user", "list").returncode == 1
+	r = c.homes[0][0].ctl_raw("node", "e1", "user", "list")
+	assert r.returncode == 2 and "no such command" in r.stderr
 	c.homes[1][1].kill9()
 	r = e.ctl_raw("node", "h2b", "status")
 	assert r.returncode == 1 and "does not answer" in r.stdout + r.stderr
@@ -382,6 +562,44 @@ def test_the_directory_is_the_same_at_both_edges(cluster):
 	for n in c.nodes:
 		n.wait_metric("users", 1)
 	c.wait(lambda: other.ctl("alias list") == "", "the alias is still there")
+
+
+def rows(n):
+	"""What a node says of each of the others: name to words."""
+	return {x.split()[0]: x.split()[1:] for x in n.ctl("cluster status").splitlines() if " pair=" in x}
+
+
+def test_an_edge_that_lost_its_directory_is_not_equal(cluster):
+	c = cluster(users=("alice", "bob"))
+	e, h = c.edges[0], c.homes[0][0]
+	c.wait(lambda: all(" equal=no" not in n.ctl("cluster status") for n in c.nodes), "tables differ")
+	e.stop()
+	for f in e.dir.glob("eaves.db*"):
+		f.unlink()
+	mark = len(e.lines)
+	e.start()
+	e.wait_log("event=serving", since=mark)
+	for n, other in ((e, "h1a"), (e, "h1b"), (h, "e1")):
+		c.wait(lambda n=n, other=other: {"alive", "equal=no", "withheld=2"} <= set(rows(n)[other]),
+			f"{n.name} does not say what {other} lacks")
+	assert e.metric("users") == 0 and "equal=yes" in rows(h)["h1b"]
+	e.ctl("user import", stdin="".join(f"{u} {u}\n" for u in ("alice", "bob")))
+	for n, other in ((e, "h1a"), (e, "h1b"), (h, "e1")):
+		c.wait(lambda n=n, other=other: "equal=yes" in rows(n)[other], "they are not equal again")
+		assert not [w for w in rows(n)[other] if w.startswith("withheld")]
+
+
+def test_who_was_never_heard_of_has_been_silent_for_ever(cluster):
+	c = cluster(start=False)
+	e, (a, b) = c.edges[0], c.homes[0]
+	e.start()
+	a.start()
+	c.wait_alive()
+	assert "silent=never" in rows(e)["h1b"] and "silent=never" in rows(a)["h1b"]
+	assert all(re.fullmatch(r"silent=\d+ms", w) for w in rows(e)["h1a"] if w.startswith("silent"))
+	a.kill9()
+	c.wait(lambda: "dead" in rows(e)["h1a"], "h1a is not missed")
+	assert "silent=never" not in rows(e)["h1a"] and "equal=no" in rows(e)["h1a"]
 
 
 # ---- calls with something to decide ----
@@ -538,6 +756,96 @@ def test_a_message_to_several_devices_is_answered_by_way_of_the_other_member(clu
 		b.reply(m, 200)
 	alice.expect(200)
 	assert untouched(other)
+
+
+def test_an_answer_that_an_edge_gives_to_the_wrong_home_reaches_the_right_one(cluster):
+	"""Which of two has sent a request stands in the edge's Via, and not under its MAC.  Of a request
+	to one of several devices the wrong one must not think that it was for all, and cut short."""
+	c = cluster(users=("alice", "bob"))
+	alice, bob, other = (c.phone(u, transport="tcp") for u in ("alice", "bob", "bob"))
+	alice.register()
+	other.register()
+	r = bob.register(contact=bob.contact + ';reg-id=1;+sip.instance="<urn:uuid:b0b>"',
+		headers=[("Supported", "outbound, path, gruu")])
+	gruu = re.search(r'pub-gruu="([^"]+)"', r.raw.decode()).group(1)
+	m = alice.request("MESSAGE", gruu, body="hello")
+	m = alice.again(m, alice.expect(407))
+	got = bob.expect("MESSAGE")
+	sender, wrong = sorted(c.homes[0], key=lambda h: -h.metric("forks_total"))
+	names = [f";m={c.nodes.index(h) + 1}".encode() for h in (sender, wrong)]
+	head, top, rest = got.raw.partition(names[0])
+	assert top and b"Via" not in head.partition(b"Via")[2]
+	answered = Message(head + names[1] + rest)
+	answered.conn, answered.source = got.conn, got.source
+	bob.reply(answered, 200)
+	assert alice.expect(200).cseq == m.cseq
+	assert wrong.metric("responses_handed_total") == 1
+	# The home's own Via says which one it is, for edges that hand on what came from it.
+	assert f";n={c.nodes.index(sender) + 1}" in got.list("via")[1]
+
+
+# ---- nobody's ----
+
+def test_an_ack_of_no_dialog_is_let_out_by_no_home(cluster):
+	"""Nobody can be asked for credentials for one (RFC 3261 22.1): it goes along its dialog's route,
+	or to us."""
+	c = cluster(users=("alice",))
+	home, edge = c.homes[0][0], c.edges[0]
+	victim, mallory = edge.phone("victim"), home.phone("mallory")
+	mallory.request("ACK", f"sip:x@{victim.local}", to="<sip:x@example.org>;tag=x", sdp=False)
+	mallory.request("ACK", "sip:alice@example.org", [("Route", f"<sip:{victim.local};lr>")],
+		to="<sip:alice@example.org>;tag=x", sdp=False)
+	mallory.request("ACK", "sip:alice@elsewhere.example", [("Route", f"<sip:{victim.local};lr>")],
+		to="<sip:alice@example.org>;tag=x", sdp=False)
+	edge.wait_metric("edge_relay_denied_total", 3)
+	victim.expect_nothing(0.1)
+
+
+# ---- a CANCEL that matches nothing where it arrives ----
+
+def test_a_cancel_of_no_call_reaches_nobody(cluster):
+	"""Anybody can write one: the two homes agree that it is of no call, and that is all."""
+	c = cluster(users=("bob",))
+	bobs = registered(c, "bob", "bob", "bob")
+	stranger = c.phone("mallory")
+	stranger.request("CANCEL", "sip:bob@example.org")
+	stranger.expect(481)
+	elder, other = sorted(c.homes[0], key=lambda n: -n.metric("cancels_handed_total"))
+	assert elder.metric("cancels_handed_total") == 1 and other.metric("cancels_unknown_total") == 1
+	stranger.server = elder.where["udp"]
+	stranger.request("CANCEL", "sip:bob@example.org")
+	stranger.expect(481)
+	assert elder.metric("cancels_unknown_total") == 1
+	for b in bobs:
+		b.expect_nothing()
+	for n in c.homes[0]:
+		assert n.metric("fork_records_total") == 0 and n.metric("proxy_contexts") == 0
+		assert not n.log_count("event=rebuilt")
+
+
+def test_a_cancel_reaches_its_call_at_the_member_that_an_edge_went_to_meanwhile(cluster):
+	"""For a moment it could not reach the one that it gives calls to, and nobody else noticed."""
+	c = cluster(users=("bob",))
+	bob, = registered(c, "bob")
+	stranger = c.phone("mallory")
+	stranger.request("CANCEL", "sip:bob@example.org")
+	stranger.expect(481)
+	elder, other = sorted(c.homes[0], key=lambda n: -n.metric("cancels_handed_total"))
+	edge, frm = c.edges[0], "<sip:ann@example.net>;tag=1"
+	via = "SIP/2.0/TCP edge;branch=z9hG4bKmeanwhile, " + stranger.via()
+	told = [("Eaves-Link", "m=0011;t=udp;s=192.0.2.1:5060;u=")]
+	before = edge.phone("edge", transport="tcp", to=other.link, source=edge.address)
+	invite = before.request("INVITE", "sip:bob@example.org", told, via=via, frm=frm)
+	incoming = bob.expect("INVITE")
+	bob.reply(incoming, 180)
+	now = edge.phone("edge", transport="tcp", to=elder.link, source=edge.address)
+	now.request("CANCEL", "sip:bob@example.org", told, via=via, frm=frm, call_id=invite.call_id,
+		cseq=invite.cseq[0])
+	bob.reply(bob.expect("CANCEL"), 200)
+	bob.reply(incoming, 487)
+	bob.expect("ACK")
+	assert elder.metric("cancels_handed_total") == 2 and other.metric("cancels_unknown_total") == 1
+	assert not any(n.log_count("event=(rebuilt|adopted)") for n in c.homes[0])
 
 
 # ---- with little left ----

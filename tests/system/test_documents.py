@@ -39,20 +39,47 @@ def test_configuration_page_is_up_to_date():
 	assert text_of("configuration.md") == r.stdout, "make reference"
 
 
+def targets_of_make():
+	known = subprocess.run(["make", "-qpRr", "-C", str(ROOT)], capture_output=True, text=True).stdout
+	return set(re.findall(r"^([\w/-]+):", known, re.M))
+
+
+def shown_in_cluster():
+	"""Last cells of the tables of what is promised, however many columns they have."""
+	rows, proofs = [], False
+	for line in text_of("cluster.md").splitlines():
+		cells = [c.strip() for c in line.strip("|").split("|")] if line.startswith("|") else []
+		if not cells:
+			proofs = False
+		elif cells[-1] in ("by", "shown by"):
+			proofs = True
+		elif proofs and set(cells[-1]) - set("-"):
+			rows.append(cells)
+	return rows
+
+
 def test_every_test_named_in_cluster_exists():
-	table = re.findall(r"^\|[^|]*\|([^|]*)\|$", text_of("cluster.md"), re.M)
-	named = {n for cell in table for n in re.findall(r"`(\w+_\w+_\w+_\w+)`", cell)}
-	assert len(named) > 10
+	cells = [row[-1] for row in shown_in_cluster()]
+	named = {n for c in cells for n in re.findall(r"`(\w+_\w+_\w+_\w+)`", c)}
+	files = {n for c in cells for n in re.findall(r"`(tests/[\w/.]+)`", c)}
+	targets = {n for c in cells for n in re.findall(r"`make ([a-z][\w/-]*)", c)}
+	assert len(named) > 20 and files and targets
+	assert {len(row) for row in shown_in_cluster()} == {2, 3}
 	assert sorted(named - names_of_tests()) == []
+	assert sorted(f for f in files if not (ROOT / f).exists()) == []
+	assert sorted(targets - targets_of_make()) == []
+
+
+def test_every_promise_of_cluster_names_what_shows_it():
+	nothing = [row for row in shown_in_cluster() if not re.search(r"`[^`]+`", row[-1])]
+	assert nothing == []
 
 
 def test_every_target_in_building_exists():
 	cells = re.findall(r"^\| (`make[^|]*)\|", text_of("building.md"), re.M)
 	targets = {t for c in cells for t in re.findall(r"`make ([a-z][\w/-]*)", c)}
-	known = subprocess.run(["make", "-qpRr", "-C", str(ROOT)], capture_output=True, text=True).stdout
-	phony = set(re.findall(r"^([\w/-]+):", known, re.M))
 	assert len(targets) > 15
-	assert sorted(targets - phony) == []
+	assert sorted(targets - targets_of_make()) == []
 
 
 def test_operating_names_every_metric_and_no_other(server):
@@ -65,10 +92,32 @@ def test_operating_names_every_metric_and_no_other(server):
 	assert sorted(named - families - store) == [], "only in docs/operating.md"
 
 
+def commands(server):
+	return {re.match(r"((?:[a-z]+ )*[a-z]+)", line).group(1).strip()
+		for line in server.ctl("help").splitlines()}
+
+
+def test_a_node_names_the_commands_that_it_has(cluster):
+	c = cluster()
+	edge, home = commands(c.edges[0]), commands(c.homes[0][0])
+	page = text_of("operating.md")
+	assert [w for w in edge | home if f"`{w}" not in page] == []
+	assert {"node", "cluster status", "user list", "alias add"} <= edge and "registration list" not in edge
+	assert {"cluster status", "registration list"} <= home and not {"node", "user list"} & home
+	at_home = {x.split("  ")[0] for x in c.edges[0].ctl("node", "h1a", "help").splitlines()}
+	assert at_home == {x.split("  ")[0] for x in c.homes[0][0].ctl("help").splitlines()}
+	r = c.homes[0][0].ctl_raw("user", "list")
+	assert r.returncode == 2 and "no such command; these are there:" in r.stderr
+	assert "user" not in r.stderr.split("there:")[1]
+
+
+def test_a_server_alone_names_no_command_of_a_cluster(server):
+	assert not {"node", "cluster status"} & commands(server)
+
+
 def test_operating_names_every_command(server):
 	page = text_of("operating.md")
-	for line in server.ctl("help").splitlines():
-		words = re.match(r"((?:[a-z]+ )*[a-z]+)", line).group(1).strip()
+	for words in commands(server):
 		assert f"`{words}" in page, f"eavesctl {words} is not in docs/operating.md"
 
 

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from certs import Authority
+from eaves import own_address
 from phone import Dialog, Phone, hang_up, talk
 from sip import build, token, uri_of
 
@@ -334,3 +335,21 @@ def test_a_flow_token_says_where_but_not_who(server):
 		frm=f"<sip:m@elsewhere.example>;tag={token()}")
 	mallory.expect(403)
 	bob.expect_nothing(0.1)
+
+
+def test_an_answer_in_a_dialog_leaves_from_the_address_that_was_asked(cluster):
+	"""A phone behind a NAT hears nobody else: of several listeners it is the one that its request came
+	to, whatever its answer came by."""
+	second = own_address()
+	c = cluster(users=("alice", "bob"), listeners=[("udp",), ("tcp",), ("udp", second)])
+	where = next((x["address"], x["port"]) for x in c.edges[0].config["listeners"]
+		if x["address"] == second)
+	alice, bob = c.phone("alice"), c.phone("bob", transport="tcp")
+	alice.server = where
+	for p in (alice, bob):
+		p.register()
+	a, b = talk(alice, bob)
+	a.request("INFO")
+	bob.reply(bob.expect("INFO"), 200)
+	assert alice.expect(200).source == where
+	hang_up(a, b)

@@ -12,7 +12,7 @@ from cluster import registered
 from eaves import BIN
 from phone import hang_up, talk
 
-AT_HOME, IN_PARSER = "poison-home", "poison-parser"
+AT_HOME, IN_PARSER, FORWARDED = "poison-home", "poison-parser", "poison-forward"
 
 pytestmark = pytest.mark.skipif(BIN.name != "release",
 	reason="a sanitizer wants to be loaded first, and takes the crash for its own")
@@ -105,6 +105,29 @@ def test_what_crashed_a_home_is_refused_by_edge_and_other_home(fragile):
 	assert one.metric("messages_poison_total") == 1 and one.metric("poison_known") == 1
 
 
+def test_what_crashed_a_home_when_it_was_written_down_is_not_taken_over(cluster, library):
+	"""An INVITE to several devices is forwarded when its record is at the other home: it crashes
+	the first one then, and the other one has the record."""
+	c = cluster(start=False)
+	for n in c.homes[0]:
+		n.env["LD_PRELOAD"] = library
+	c.start()
+	c.edges[0].add_users(("alice", "bob"))
+	c.wait_users(2)
+	alice, *bobs = registered(c, "alice", "bob", "bob", "bob")
+	m = alice.request("INVITE", "sip:bob@example.org", [("Subject", FORWARDED)])
+	m = alice.again(m, alice.expect(407))
+	one = one_crashed(c, c.homes[0])
+	other = next(h for h in c.homes[0] if h is not one)
+	other.wait_log('event=adopt-failed error="it has crashed')
+	alice.ack(m, refused(alice, m))
+	one.start()
+	c.wait_alive()
+	assert not dead(c)
+	a, b = talk(alice, bobs[0])
+	hang_up(a, b)
+
+
 def test_what_crashed_an_edge_is_refused_by_the_other_edge(fragile):
 	c = fragile(edges=2)
 	alice, bob = registered(c, "alice", "bob")
@@ -122,9 +145,10 @@ def test_what_crashed_an_edge_is_refused_by_the_other_edge(fragile):
 def test_what_crashed_the_framing_of_a_link_is_not_sent_over_the_next(fragile):
 	c = fragile()
 	alice, bob = registered(c, "alice", "bob")
-	m = alice.request("MESSAGE", "sip:bob@example.org", [("Subject", IN_PARSER)], body="x")
+	carl = c.phone("carl", domain="elsewhere.example")
+	m = carl.request("MESSAGE", "sip:bob@example.org", [("Subject", IN_PARSER)], body="x")
 	one_crashed(c, c.homes[0])
-	refused(alice, m)
+	refused(carl, m)
 	calls_go_on(alice, bob)
 	assert not dead(c)
 

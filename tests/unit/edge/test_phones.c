@@ -2,8 +2,8 @@
  * Where the phone of a lost connection is now: by the binding that its old flow token was of.
  */
 #include "common/app/app_priv.h"
+#include "common/phones/phones.h"
 #include "edge/edge_priv.h"
-#include "proto/records.pb-c.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 static struct conf_listener listeners[1];
 static struct conf conf = {.listeners = listeners, .listeners_count = 1};
 static struct app_conf in_force = {.conf = &conf};
-static struct app app = {.conf = &in_force};
+static struct app app = {.conf = &in_force, .fixed = &in_force};
 static struct records *records;
 static struct edge edge;
 
@@ -51,7 +51,7 @@ static void start(void)
 {
 	flow_keys_init(&app.flows, SPAN("secret"), 2);
 	records = records_new(NULL, 1, 100, NULL);
-	edge = (struct edge){.records = records};
+	edge = (struct edge){.records = records, .app = &app};
 }
 
 static void stop(void)
@@ -67,8 +67,8 @@ START_TEST(a_phone_is_expected_back_whose_binding_was_read_at_the_start)
 	start();
 	uint64_t id = token_of(7, token);
 	bind_phone(token);
-	edge.phones = phones_new(records, &app);
-	ck_assert_int_eq(edge_moved(&edge, &app, id, &f), -ESTALE);
+	ck_assert_int_eq(edge_phones_start(&edge), 0);
+	ck_assert_int_eq(phones_moved(edge.phones, id, &f), -ESTALE);
 	stop();
 }
 END_TEST
@@ -78,12 +78,12 @@ START_TEST(a_phone_is_expected_back_whose_binding_came_later)
 	char token[FLOW_TOKEN_MAX + 1];
 	struct sip_flow f;
 	start();
-	edge.phones = phones_new(records, &app);
+	ck_assert_int_eq(edge_phones_start(&edge), 0);
 	uint64_t id = token_of(7, token), other = token_of(8, token);
-	ck_assert_int_eq(edge_moved(&edge, &app, id, &f), -ENOENT);
+	ck_assert_int_eq(phones_moved(edge.phones, id, &f), -ENOENT);
 	bind_phone(token);
-	ck_assert_int_eq(edge_moved(&edge, &app, other, &f), -ESTALE);
-	ck_assert_int_eq(edge_moved(&edge, &app, id, &f), -ENOENT);
+	ck_assert_int_eq(phones_moved(edge.phones, other, &f), -ESTALE);
+	ck_assert_int_eq(phones_moved(edge.phones, id, &f), -ENOENT);
 	stop();
 }
 END_TEST

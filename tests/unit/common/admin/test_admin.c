@@ -231,6 +231,7 @@ static int result(int fd)
 #define COMMAND(words) \
 	(say_frame(last = dial(), WIRE_COMMAND, words, sizeof(words)), result(last))
 static int last;
+#define SAYS(part) (strstr(text, part) != NULL)
 
 START_TEST(longest_name_gets_the_rest_as_arguments)
 {
@@ -256,7 +257,9 @@ START_TEST(wrong_arguments_and_unknown_commands_are_usage)
 	ck_assert_int_eq(COMMAND("flood\0x"), WIRE_EXIT_USAGE);
 	ck_assert_str_eq(text, "usage: flood\n");
 	ck_assert_int_eq(COMMAND("use"), WIRE_EXIT_USAGE);
-	ck_assert_ptr_nonnull(strstr(text, "user show NAME [MORE]"));
+	ck_assert(SAYS("begin so:\n") && SAYS("user show NAME [MORE]") && !SAYS("flood"));
+	ck_assert_int_eq(COMMAND("nonsense"), WIRE_EXIT_USAGE);
+	ck_assert(SAYS("these are there:\n") && SAYS("flood"));
 	ck_assert_int_eq(COMMAND(""), WIRE_EXIT_USAGE);
 	ck_assert_uint_eq(ran, 0);
 	stop();
@@ -272,7 +275,7 @@ START_TEST(lines_are_sorted_and_an_unfinished_one_stays_last)
 }
 END_TEST
 
-START_TEST(help_lists_every_table)
+START_TEST(help_lists_every_table_or_what_begins_so)
 {
 	start();
 	ck_assert_int_eq(COMMAND("help"), 0);
@@ -281,6 +284,13 @@ START_TEST(help_lists_every_table)
 	for (unsigned i = 0; i < 15; i++)
 		ck_assert_int_eq(admin_add(admin, table, 1, NULL), 0);
 	ck_assert_int_eq(admin_add(admin, table, 1, NULL), -ENOSPC);
+	ck_assert_int_eq(COMMAND("help\0user"), 0);
+	ck_assert(SAYS("one word") && SAYS("user show NAME") && SAYS("user import"));
+	ck_assert(!SAYS("flood") && !SAYS("this list"));
+	ck_assert_int_eq(COMMAND("help\0user\0s"), 0);
+	ck_assert(SAYS("user show NAME") && !SAYS("user add"));
+	ck_assert_int_eq(COMMAND("help\0us\0show"), WIRE_EXIT_USAGE);
+	ck_assert(SAYS("no such command; these are there:\n") && SAYS("flood"));
 	stop();
 }
 END_TEST
@@ -575,7 +585,9 @@ END_TEST
 
 UNIT_MAIN("admin", longest_name_gets_the_rest_as_arguments,
 	  wrong_arguments_and_unknown_commands_are_usage,
-	  lines_are_sorted_and_an_unfinished_one_stays_last, help_lists_every_table,
+	  lines_are_sorted_and_an_unfinished_one_stays_last,
+	  help_lists_every_table_or_what_begins_so,
+
 	  failure_has_the_text_of_the_command_or_of_the_error,
 	  secret_is_asked_for_and_is_one_line, input_that_did_not_wait_to_be_asked_for_is_taken,
 	  bulk_input_of_16_mib_is_taken_and_one_byte_more_is_not,

@@ -8,8 +8,8 @@ static bool cut; /* the two do not hear each other */
 
 static void tell(void *arg, struct span use)
 {
-	if (!cut)
-		ck_assert_int_eq(auth_use_of_other(arg, use), 0);
+	for (; !cut && use.n; use = span_of(use.p + AUTH_USE_BYTES, use.n - AUTH_USE_BYTES))
+		ck_assert_int_eq(auth_use_of_other(arg, span_of(use.p, AUTH_USE_BYTES)), 0);
 }
 
 /* Two members; the checks go to the one that `auth` is. */
@@ -122,6 +122,65 @@ START_TEST(a_nonce_from_before_the_other_could_be_heard_is_stale)
 }
 END_TEST
 
+static void meet_again(uint64_t at)
+{
+	cut = false;
+	auth_share_again(member[0], at);
+	auth_share_again(member[1], at);
+}
+
+/* What is repeated then would be another request if its sender were asked anew. */
+START_TEST(what_one_took_while_it_was_away_the_other_knows_when_it_is_back)
+{
+	setup_pair();
+	cut = true;
+	struct client c = {.nonce = nonce_at(start_ms + 1)};
+	for (c.nc = 1; c.nc <= 3; c.nc++)
+		ck_assert_int_eq(check(&c, start_ms + 5), AUTH_OK);
+	unsigned latest = message - 1;
+	meet_again(start_ms + 3000);
+	auth = member[1];
+	c.nc = 3;
+	message = latest;
+	ck_assert_int_eq(check(&c, start_ms + 3500), AUTH_REPEAT);
+	for (c.nc = 1; c.nc <= 3; c.nc++)
+		ck_assert_int_eq(check(&c, start_ms + 3500), AUTH_WRONG);
+	ck_assert_int_eq(check(&c, start_ms + 3500), AUTH_OK);
+	done_pair();
+}
+END_TEST
+
+/* Without qop: one use for the whole nonce. */
+START_TEST(a_nonce_that_one_used_up_while_it_was_away_is_so_at_the_other)
+{
+	setup_pair();
+	cut = true;
+	struct client c = {.nonce = nonce_at(start_ms + 1), .algorithm = "MD5"};
+	ck_assert_int_eq(check(&c, start_ms + 5), AUTH_OK);
+	c.no_qop = true;
+	ck_assert_int_eq(check(&c, start_ms + 6), AUTH_STALE);
+	meet_again(start_ms + 3000);
+	auth = member[1];
+	ck_assert_int_eq(check(&c, start_ms + 3500), AUTH_STALE);
+	c.no_qop = false;
+	c.nc = 2;
+	ck_assert_int_eq(check(&c, start_ms + 3500), AUTH_STALE);
+	done_pair();
+}
+END_TEST
+
+START_TEST(a_nonce_of_long_before_the_other_was_back_is_stale)
+{
+	setup_pair();
+	cut = true;
+	struct client c = {.nonce = nonce_at(start_ms + 1)};
+	meet_again(start_ms + 32002);
+	auth = member[1];
+	ck_assert_int_eq(check(&c, start_ms + 32003), AUTH_STALE);
+	done_pair();
+}
+END_TEST
+
 START_TEST(what_is_no_use_is_refused)
 {
 	setup_pair();
@@ -135,4 +194,7 @@ UNIT_MAIN("common/auth shared", a_nonce_of_the_other_member_is_taken,
 	  a_retransmission_to_the_other_member_is_a_repeat,
 	  a_retransmission_is_a_repeat_though_the_nonce_was_used_since,
 	  a_retransmission_is_a_repeat_to_a_member_whose_clock_is_behind,
-	  a_nonce_from_before_the_other_could_be_heard_is_stale, what_is_no_use_is_refused)
+	  a_nonce_from_before_the_other_could_be_heard_is_stale,
+	  what_one_took_while_it_was_away_the_other_knows_when_it_is_back,
+	  a_nonce_that_one_used_up_while_it_was_away_is_so_at_the_other,
+	  a_nonce_of_long_before_the_other_was_back_is_stale, what_is_no_use_is_refused)

@@ -126,7 +126,20 @@ START_TEST(a_log_line_cannot_be_forged)
 }
 END_TEST
 
+START_TEST(of_what_happens_without_end_a_line_a_second_is_logged)
+{
+	struct log_limit one = {0}, other = {0};
+	unsigned lines = 0;
+	for (msec now = 1; now <= 10000; now++)
+		lines += log_may(&one, now);
+	ck_assert_uint_eq(lines, 10);
+	ck_assert(!log_may(&one, 9500)); /* the clock of another thread, a little behind */
+	ck_assert(log_may(&other, 10000));
+	ck_assert(log_may(&one, 3600 * 1000));
+}
+END_TEST
+
 UNIT_MAIN("base", spans_compare_trim_and_count, a_number_is_written_in_decimal,
 	  spans_are_joined_with_a_nul_behind_them, arena_overflow_sticks_until_reset,
 	  addresses_read_and_write_both_families, networks_match_by_prefix,
-	  a_log_line_cannot_be_forged)
+	  a_log_line_cannot_be_forged, of_what_happens_without_end_a_line_a_second_is_logged)

@@ -152,7 +152,7 @@ static inline void net_put(unsigned from, unsigned to, struct span bytes)
 	net_queue(m);
 }
 
-static inline void net_send(unsigned from, unsigned to, struct span bytes)
+static inline void net_carry(unsigned from, unsigned to, struct span bytes)
 {
 	net.sent++;
 	net.sent_bytes += bytes.n;

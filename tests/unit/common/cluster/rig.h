@@ -44,7 +44,7 @@ static inline bool rig_may_offer(void *arg, unsigned node, const struct store_ro
 static inline int rig_send(void *arg, unsigned node, struct span bytes)
 {
 	struct rig_node *n = arg;
-	net_send(n->index, node, bytes);
+	net_carry(n->index, node, bytes);
 	return 0;
 }
 

@@ -42,7 +42,8 @@ static inline int bind_for(unsigned node, const char *user, const char *contact,
 	return write_record(node, &v, p);
 }
 
-static inline int bind(unsigned node, const char *user, const char *contact, struct promise *p)
+static inline int bind_at(unsigned node, const char *user, const char *contact,
+			  struct promise *p)
 {
 	return bind_for(node, user, contact, 3600 * 1000, p);
 }

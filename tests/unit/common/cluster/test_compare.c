@@ -155,6 +155,7 @@ START_TEST(what_expires_and_is_swept_at_different_times_does_not_differ)
 	}
 	rig_run(100);
 	uint64_t repaired = counters_of(E2).repaired_received;
+	uint64_t sent = counters_of(A1).records_sent;
 	/* They sweep each at its own time, or never, until all is forgotten. */
 	for (unsigned minute = 0; minute < 70; minute++) {
 		rig_run(500);
@@ -169,6 +170,7 @@ START_TEST(what_expires_and_is_swept_at_different_times_does_not_differ)
 	}
 	rig_run(3000);
 	ck_assert_uint_eq(counters_of(E2).repaired_received, repaired);
+	ck_assert_uint_eq(counters_of(A1).records_sent, sent); /* the end of one is no news */
 	ck_assert_uint_eq(counters_of(A1).repaired_received, 0);
 	ck_assert_uint_eq(counters_of(A2).repaired_received, 0);
 	rig_end();
@@ -321,6 +323,63 @@ START_TEST(a_node_that_refuses_what_the_other_has_does_not_ask_for_ever)
 }
 END_TEST
 
+static bool both_lack(unsigned edge, unsigned home, unsigned users)
+{
+	struct cluster_node_state a = state_of(edge, home), b = state_of(home, edge);
+	return a.settled && b.settled && !a.equal && !b.equal && a.withheld == users &&
+	       b.withheld == users;
+}
+
+START_TEST(who_lacks_what_others_may_not_give_him_is_not_equal)
+{
+	char user[16];
+	rig_begin(10);
+	rig_meet(NODES);
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(user, sizeof(user), "u%u", i);
+		ck_assert_int_eq(put_user(E1, user, "a", NULL), 0);
+	}
+	bind_some(A1, "u", 10);
+	RIG_UNTIL(all_equal() && all_same(), 1000);
+	rig_kill(E1);
+	rig_kill(E2);
+	rig_start(E1);
+	rig_start(E2);
+	RIG_UNTIL(both_lack(E1, A1, 40) && both_lack(E2, A2, 40), 1000);
+	rig_run(10000);
+	ck_assert(both_lack(E1, A1, 40) && both_lack(E2, A2, 40));
+	ck_assert(state_of(E1, E2).equal && state_of(A1, A2).equal && state_of(E1, B1).equal);
+	ck_assert_str_eq(binding(E1, "u7"), "sip:u@2");
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(user, sizeof(user), "u%u", i);
+		ck_assert_int_eq(put_user(E1, user, "a", NULL), 0);
+	}
+	RIG_UNTIL(all_equal() && all_same(), 2500);
+	ck_assert_uint_eq(state_of(E1, A1).withheld, 0);
+	ck_assert_uint_eq(state_of(A2, E2).withheld, 0);
+	rig_end();
+}
+END_TEST
+
+START_TEST(what_differs_is_not_equal_until_it_was_compared_again)
+{
+	const struct record v = {.kind = RECORD_BINDING,
+				 .group = SPAN("ghost"),
+				 .name = SPAN("phone"),
+				 .body = SPAN("sip:1"),
+				 .version = {net_wall_ms << 16, number_of(A1)}};
+	rig_begin(11);
+	net.delay_max_ms = 5;
+	rig_meet(4);
+	rig_run(1000);
+	ck_assert_int_eq(records_merge(rig[A1].r, &v, 1, net_wall_ms, NULL, NULL), 1);
+	RIG_UNTIL(!state_of(A2, A1).equal, 2500);
+	RIG_UNTIL(all_equal(), 500); /* not only when the slow one is there again */
+	ck_assert(all_same() && has(A2, "ghost", "sip:1"));
+	rig_end();
+}
+END_TEST
+
 static double cpu_ms(void)
 {
 	struct timespec t;
@@ -359,7 +418,7 @@ START_TEST(a_hundred_thousand_records_are_there_in_seconds_and_starve_nobody)
 			worst = net_now - asked > worst && asked ? net_now - asked : worst;
 			asked = state_of(A1, A2).alive ? net_now : 0;
 			if (asked)
-				ck_assert_int_eq(bind(A1, "live", "sip:1", &p), 0);
+				ck_assert_int_eq(bind_at(A1, "live", "sip:1", &p), 0);
 		}
 		rig_run(1);
 	}
@@ -383,4 +442,6 @@ UNIT_MAIN("common/cluster compare", a_partition_of_any_length_heals_within_five_
 	  tables_become_equal_over_a_bad_network,
 	  more_deletions_than_a_group_remembers_end_in_peace,
 	  a_node_that_refuses_what_the_other_has_does_not_ask_for_ever,
+	  who_lacks_what_others_may_not_give_him_is_not_equal,
+	  what_differs_is_not_equal_until_it_was_compared_again,
 	  a_hundred_thousand_records_are_there_in_seconds_and_starve_nobody)

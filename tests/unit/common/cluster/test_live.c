@@ -11,6 +11,7 @@ START_TEST(nodes_that_are_connected_are_alive_after_their_hello)
 	rig_begin(1);
 	rig_start_all(NODES);
 	ck_assert(!ALIVE(E1, A1) && ALIVE(E1, E1));
+	ck_assert_uint_eq(state_of(E1, A1).silent_ms, UINT64_MAX);
 	RIG_UNTIL(ALIVE(E1, A1) && ALIVE(A1, E1) && ALIVE(A1, A2), 10);
 	ck_assert_uint_eq(rig[E1].changes, NODES - 1);
 	ck_assert(cluster_serving(rig[E1].c, A1));
@@ -97,6 +98,23 @@ START_TEST(a_suspect_is_dead_until_it_is_heard_anew)
 }
 END_TEST
 
+START_TEST(that_a_suspect_is_not_heard_of_either_is_told)
+{
+	rig_begin(5);
+	rig_meet(NODES);
+	rig_run(10);
+	unsigned before = rig[E1].changes;
+	cluster_suspect(rig[E1].c, A1);
+	rig_settle();
+	ck_assert_uint_eq(rig[E1].changes, before + 1);
+	ck_assert(!state_of(E1, A1).alive && state_of(E1, A1).suspected);
+	rig_connected(E1, A1, false);
+	ck_assert_uint_eq(rig[E1].changes, before + 2);
+	ck_assert(!state_of(E1, A1).alive && !state_of(E1, A1).suspected);
+	rig_end();
+}
+END_TEST
+
 START_TEST(a_restart_is_a_death_and_a_life)
 {
 	rig_begin(6);
@@ -166,6 +184,30 @@ START_TEST(draining_and_load_are_told)
 		rig_run(1);
 	}
 	ck_assert_uint_le(rig[E1].changes - before, 6);
+	rig_end();
+}
+END_TEST
+
+START_TEST(when_a_node_ceased_to_serve_is_remembered)
+{
+	rig_begin(16);
+	rig_meet(NODES);
+	const struct cluster *c = rig[E1].c;
+	rig_run(1000);
+	ck_assert_uint_eq(cluster_left_at(c, A1), 0);
+	msec before = net_now;
+	cluster_set_draining(rig[A1].c, true);
+	RIG_UNTIL(!cluster_serving(c, A1), 1000);
+	msec left = cluster_left_at(c, A1);
+	ck_assert(left >= before && left <= net_now);
+	cluster_set_draining(rig[A1].c, false);
+	RIG_UNTIL(cluster_serving(c, A1), 1000);
+	ck_assert_uint_eq(cluster_left_at(c, A1), left);
+	before = net_now;
+	rig_kill(A1);
+	RIG_UNTIL(!ALIVE(E1, A1), 1000);
+	ck_assert_uint_ge(cluster_left_at(c, A1), before);
+	ck_assert(cluster_left_at(c, A2) == 0 && cluster_left_at(c, NODES) == 0);
 	rig_end();
 }
 END_TEST
@@ -322,8 +364,9 @@ UNIT_MAIN("common/cluster live", nodes_that_are_connected_are_alive_after_their_
 	  a_node_that_falls_silent_is_dead_within_dead_ms,
 	  who_was_stopped_itself_does_not_take_the_others_for_dead,
 	  a_broken_connection_is_a_death_at_once, a_suspect_is_dead_until_it_is_heard_anew,
-	  a_restart_is_a_death_and_a_life,
+	  that_a_suspect_is_not_heard_of_either_is_told, a_restart_is_a_death_and_a_life,
 	  what_a_process_said_before_it_died_makes_nobody_alive, draining_and_load_are_told,
+	  when_a_node_ceased_to_serve_is_remembered,
 	  the_member_of_a_pair_stays_until_it_no_longer_serves,
 	  who_starts_later_takes_the_same_member_as_the_others,
 	  who_was_away_stands_back_for_the_other_member, names_and_partners_are_known,

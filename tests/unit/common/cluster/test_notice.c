@@ -67,7 +67,7 @@ START_TEST(what_is_told_goes_with_records)
 	rig_begin(3);
 	meet();
 	ck_assert_int_eq(cluster_tell(rig[A1].c, A2, 7, SPAN("one")), 0);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", NULL), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", NULL), 0);
 	ck_assert_uint_le(RIG_UNTIL(has(A2, "alice", "sip:1"), 20), 2);
 	ck_assert_str_eq(heard.text, "one");
 	rig_end();

@@ -17,7 +17,7 @@ START_TEST(a_yes_leaves_when_the_partner_has_the_record)
 	struct promise p;
 	rig_begin(1);
 	rig_meet(NODES);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	ck_assert_uint_eq(p.calls, 0);
 	ck_assert_uint_eq(counters_of(A1).waiting, 0);
 	ck_assert_uint_le(RIG_UNTIL(p.calls, 100), 3); /* there and back */
@@ -46,7 +46,7 @@ START_TEST(what_the_edges_get_is_gathered)
 	uint64_t before = counters_of(A1).batches_sent;
 	for (unsigned i = 0; i < N; i++) {
 		snprintf(user, sizeof(user), "u%u", i);
-		ck_assert_int_eq(bind(A1, user, "sip:1", &p[i]), 0);
+		ck_assert_int_eq(bind_at(A1, user, "sip:1", &p[i]), 0);
 		rig_run(1);
 	}
 	RIG_UNTIL(p[N - 1].calls, 3);
@@ -66,7 +66,7 @@ START_TEST(what_the_partner_dies_with_is_asked_of_the_edges_at_once)
 	rig_meet(NODES);
 	rig_run(1000);
 	rig_cut(1 << A1, 1 << A2, true, false);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	rig_run(2);
 	ck_assert_uint_eq(p.calls, 0);
 	rig_kill(A2);
@@ -77,7 +77,7 @@ START_TEST(what_the_partner_dies_with_is_asked_of_the_edges_at_once)
 	rig_start(A2);
 	RIG_UNTIL(all_equal(), 2000);
 	rig_cut(1 << A1, 1 << A2, true, false);
-	ck_assert_int_eq(bind(A1, "alice", "sip:2", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:2", &p), 0);
 	ck_assert_uint_le(RIG_UNTIL(p.calls, 100), 25);
 	KEPT(p, 0);
 	rig_end();
@@ -90,7 +90,7 @@ START_TEST(an_edge_is_a_second_place_when_the_partner_is_dead)
 	rig_begin(2);
 	rig_meet(NODES);
 	rig_kill(A2);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	RIG_UNTIL(p.calls, 10);
 	KEPT(p, 0);
 	rig_end();
@@ -105,7 +105,7 @@ START_TEST(alone_the_answer_is_no_at_once)
 	rig_kill(A2);
 	rig_kill(E1);
 	rig_kill(E2);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	ck_assert_uint_eq(p.calls, 0); /* not under the lock */
 	rig_settle();
 	KEPT(p, -EIO);
@@ -124,7 +124,7 @@ START_TEST(when_all_second_places_die_the_answer_is_no_at_once)
 	rig_begin(4);
 	rig_meet(4);
 	rig_cut(1 << A1, 1 << A2 | 1 << E1 | 1 << E2, true, false);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	rig_run(50);
 	rig_kill(A2);
 	rig_kill(E1);
@@ -144,7 +144,7 @@ START_TEST(nobody_waits_longer_than_second_place_ms)
 	rig[A1].conf.dead_ms = 60000;
 	rig_meet(4);
 	rig_cut(1 << A1, 1 << A2 | 1 << E1 | 1 << E2, true, false);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	ck_assert_uint_le(RIG_UNTIL(p.calls, 2000), 1010);
 	KEPT(p, -EIO);
 	rig_cut(1 << A1, 1 << A2 | 1 << E1 | 1 << E2, false, false);
@@ -159,9 +159,9 @@ START_TEST(who_waits_at_the_end_hears_no)
 	struct promise p, q;
 	rig_begin(6);
 	rig_meet(4);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	rig_run(1);
-	ck_assert_int_eq(bind(A1, "bob", "sip:1", &q), 0); /* still on its way to the loop */
+	ck_assert_int_eq(bind_at(A1, "bob", "sip:1", &q), 0); /* still on its way to the loop */
 	rig_kill(A1);
 	KEPT(p, -EIO);
 	KEPT(q, -EIO);
@@ -212,12 +212,12 @@ START_TEST(a_store_below_that_is_no_place_keeps_but_confirms_nothing)
 	below = below_new();
 	rig[A1].below = (struct cluster_below){.store = &below.store};
 	rig_start(A1);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	rig_settle();
 	KEPT(p, -EIO);
 	ck_assert_uint_eq(below.rows, 1);
 	below.refuses = -ENOSPC;
-	ck_assert_int_eq(bind(A1, "alice", "sip:2", &p), -ENOSPC);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:2", &p), -ENOSPC);
 	rig_settle();
 	ck_assert_uint_eq(p.calls, 0);
 	ck_assert(has(A1, "alice", "sip:1"));
@@ -251,7 +251,7 @@ START_TEST(what_comes_from_others_is_kept_below_where_it_is_taken)
 	rig[A1].below = (struct cluster_below){.store = &below.store, .takes = takes_users};
 	rig_meet(4);
 	ck_assert_int_eq(put_user(E1, "alice", "a", NULL), 0);
-	ck_assert_int_eq(bind(A2, "alice", "sip:1", NULL), 0);
+	ck_assert_int_eq(bind_at(A2, "alice", "sip:1", NULL), 0);
 	RIG_UNTIL(has(A1, "alice", "sip:1") && *look_up(A1, RECORD_USER, "alice"), 10);
 	ck_assert_uint_eq(below.merges, 1);
 	ck_assert_uint_eq(below.rows, 1);
@@ -300,6 +300,39 @@ START_TEST(a_guarded_write_waits_for_the_word_of_the_store_below)
 	RIG_UNTIL(p.calls, 10);
 	KEPT(p, 0);
 	ck_assert_str_eq(look_up(E2, RECORD_USER, "carol"), "a1");
+	rig_end();
+}
+END_TEST
+
+/* Who shares the store below reads it when he starts, and not again. */
+START_TEST(a_guarded_write_is_in_the_place_below_and_at_the_partner)
+{
+	struct promise p;
+	rig_begin(19);
+	start_with_place(E1, 3);
+	rig_cut(1 << E1, 1 << E2, true, false);
+	ck_assert_int_eq(put_guarded(E1, "alice", "a1", &p), 0);
+	rig_run(50);
+	ck_assert_uint_eq(below.rows, 1);
+	ck_assert_uint_eq(p.calls, 0); /* what the other edge would never know if we died */
+	rig_cut(1 << E1, 1 << E2, false, false);
+	RIG_UNTIL(p.calls, 700);
+	KEPT(p, 0);
+	ck_assert_str_eq(look_up(E2, RECORD_USER, "alice"), "a1");
+
+	/* It dies: it will read the place below. */
+	rig_cut(1 << E1, 1 << E2, true, false);
+	ck_assert_int_eq(put_guarded(E1, "bob", "a1", &p), 0);
+	rig_run(50);
+	ck_assert_uint_eq(p.calls, 0);
+	rig_kill(E2);
+	RIG_UNTIL(p.calls, 10);
+	KEPT(p, 0);
+	ck_assert_int_eq(put_guarded(E1, "carol", "a1", &p), 0);
+	RIG_UNTIL(p.calls, 10);
+	KEPT(p, 0);
+	ck_assert_uint_eq(counters_of(E1).alone, 0);
+	ck_assert_uint_eq(counters_of(E1).waiting, 0);
 	rig_end();
 }
 END_TEST
@@ -368,7 +401,7 @@ START_TEST(what_the_loop_has_no_time_for_is_refused)
 	int rc;
 	do {
 		snprintf(user, sizeof(user), "u%u", n);
-		rc = bind(A1, user, "sip:1", n ? NULL : &p);
+		rc = bind_at(A1, user, "sip:1", n ? NULL : &p);
 		n++;
 	} while (rc == 0 && n < 10000);
 	ck_assert_int_eq(rc, -ENOSPC);
@@ -378,7 +411,7 @@ START_TEST(what_the_loop_has_no_time_for_is_refused)
 	rig[A1].paused = false;
 	rig_run(100);
 	KEPT(p, 0);
-	ck_assert_int_eq(bind(A1, user, "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, user, "sip:1", &p), 0);
 	RIG_UNTIL(p.calls && all_same(), 5000);
 	rig_end();
 }
@@ -395,7 +428,7 @@ START_TEST(a_record_that_no_message_has_room_for_is_refused)
 	ck_assert_int_eq(write_record(A1, &v, &p), -EMSGSIZE);
 	v.body.n -= 100;
 	ck_assert_int_eq(write_record(A1, &v, &p), 0);
-	ck_assert_int_eq(bind(A1, "bob", "sip:1", NULL), 0);
+	ck_assert_int_eq(bind_at(A1, "bob", "sip:1", NULL), 0);
 	RIG_UNTIL(p.calls, 100);
 	KEPT(p, 0);
 	RIG_UNTIL(all_same() && has(A2, "bob", "sip:1"), 100);
@@ -443,6 +476,7 @@ UNIT_MAIN("common/cluster place", a_yes_leaves_when_the_partner_has_the_record,
 	  a_place_below_without_room_is_done_without,
 	  what_comes_from_others_is_kept_below_where_it_is_taken,
 	  a_guarded_write_waits_for_the_word_of_the_store_below,
+	  a_guarded_write_is_in_the_place_below_and_at_the_partner,
 	  an_answer_from_below_may_come_when_the_cluster_has_gone,
 	  the_rest_of_the_store_is_the_one_below, what_the_loop_has_no_time_for_is_refused,
 	  a_record_that_no_message_has_room_for_is_refused,

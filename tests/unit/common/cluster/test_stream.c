@@ -11,7 +11,7 @@ static void bind_many(unsigned node, unsigned from, unsigned n, struct promise *
 	char user[16];
 	for (unsigned i = from; i < from + n; i++) {
 		snprintf(user, sizeof(user), "u%u", i);
-		MUST(bind(node, user, "sip:phone@192.0.2.1", p ? &p[i] : NULL) == 0);
+		MUST(bind_at(node, user, "sip:phone@192.0.2.1", p ? &p[i] : NULL) == 0);
 	}
 }
 
@@ -112,7 +112,7 @@ START_TEST(a_record_of_another_home_is_refused_and_not_confirmed)
 			   .name = SPAN("phone"),
 			   .body = SPAN("sip:thief"),
 			   .version = {hlc, number_of(A1)}};
-	ck_assert_int_eq(bind(A1, "alice", "sip:alice", NULL), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:alice", NULL), 0);
 	rig_run(10);
 	v.version.hlc += 1 << 20;
 	p = (struct promise){0, 1};
@@ -140,7 +140,7 @@ START_TEST(a_version_far_ahead_is_refused_and_not_confirmed)
 	rig_begin(5);
 	rig_meet(4);
 	rig[A1].skew_ms = RECORDS_DRIFT_MAX_MS + 5000;
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	RIG_UNTIL(p.calls, 1100);
 	ck_assert_int_eq(p.error, -EIO);
 	ck_assert_uint_gt(counters_of(A2).refused_records, 0);
@@ -158,7 +158,7 @@ START_TEST(a_full_table_confirms_nothing)
 	RIG_UNTIL(all_equal(), 2000);
 	bind_many(A1, 0, 3, NULL);
 	rig_run(10);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	RIG_UNTIL(p.calls, 1010);
 	ck_assert_int_eq(p.error, -EIO);
 	ck_assert_uint_gt(counters_of(A1).repeated, 1);
@@ -217,7 +217,7 @@ START_TEST(updates_of_one_record_in_one_batch_all_come)
 	for (unsigned i = 0; i < 50; i++) {
 		char contact[16];
 		snprintf(contact, sizeof(contact), "sip:%u", i);
-		ck_assert_int_eq(bind(A1, "alice", contact, NULL), 0);
+		ck_assert_int_eq(bind_at(A1, "alice", contact, NULL), 0);
 	}
 	RIG_UNTIL(has(A2, "alice", "sip:49"), 5);
 	ck_assert_uint_eq(records_counters(rig[A2].r).merged, 50);
@@ -235,7 +235,7 @@ START_TEST(a_place_below_is_told_of_with_later_messages)
 	rig_meet(4);
 	rig_kill(A2);
 	rig_kill(E2);
-	ck_assert_int_eq(bind(A1, "alice", "sip:1", &p), 0);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	RIG_UNTIL(p.calls, 10);
 	ck_assert_int_eq(p.error, 0); /* in memory is enough */
 	rig_run(600);

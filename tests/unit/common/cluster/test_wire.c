@@ -441,7 +441,7 @@ START_TEST(a_node_that_says_less_is_understood_too)
 	for (unsigned i = 0; i < 50; i++) {
 		char user[8];
 		snprintf(user, sizeof(user), "u%u", i);
-		ck_assert_int_eq(bind(A1, user, "sip:x", &p), 0);
+		ck_assert_int_eq(bind_at(A1, user, "sip:x", &p), 0);
 		rig_run(10);
 	}
 	net.loss_permille = 0;

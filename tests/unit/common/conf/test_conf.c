@@ -167,6 +167,38 @@ START_TEST(a_wrong_value_is_told_with_its_key_and_what_is_taken)
 }
 END_TEST
 
+/* What libcyaml says names neither the element nor, of several on a line, the key. */
+START_TEST(a_fault_in_a_list_is_told_with_its_line_and_the_whole_key)
+{
+	const char *two = "domain: a\nlisteners:\n  - transport: udp\n    address: 1.2.3.4\n";
+	char text[512];
+
+	snprintf(text, sizeof(text), "%s  - transport: tcp\n    port: 1\n", two);
+	parse_fails(text, "t.yaml:5: listeners[1].address: ", "needed, and not there");
+	snprintf(text, sizeof(text), "%s  - transport: tcp\n    adress: 1.2.3.4\n", two);
+	parse_fails(text, "t.yaml:6: listeners[1].adress: ", "unknown key");
+	parse_fails(MINIMAL "edge:\n  trusted:\n    - network: 10.0.0.0/8\n"
+			    "  routes:\n    - network: 10.0.0.0/8\n",
+		    "t.yaml:8: edge.routes[0].network: ", "unknown key");
+	parse_fails(MINIMAL "tls:\n  certificates:\n    - domain: b\n      certificate: c\n"
+			    "edge: {trusted: [{network: 10.0.0.0/8}]}\n",
+		    "t.yaml:6: tls.certificates[0].key: ", "needed, and not there");
+	parse_fails(MINIMAL "edge: {trusted: [{network: 10.0.0.0/8}, 10.0.0.0/8]}\n",
+		    "t.yaml:4: edge.trusted[1]: ", "keys of its own");
+	parse_fails(MINIMAL "edge: {trusted: [{network: \"\"}]}\n",
+		    "t.yaml:4: edge.trusted[0].network: ", "empty");
+	parse_fails(MINIMAL "edge: {outbound: yes, routes: x}\n",
+		    "t.yaml:4: edge.routes: ", "a list");
+	parse_fails(MINIMAL "edge: {routes: [{uri: [x], domain: b}]}\n",
+		    "t.yaml:4: edge.routes[0].uri: ", "one value");
+	parse_fails(MINIMAL "aliases:\n  - b\n  - [c]\n",
+		    "t.yaml:6: aliases[1]: ", "one value");
+	parse_fails(MINIMAL "workers: [1]\n", "t.yaml:4: workers: ", "one value");
+	parse_fails(MINIMAL "bogus: 1\n", "t.yaml:4: bogus: ", "unknown key");
+	parse_fails("domain: a\n", "t.yaml:1: listeners: ", "needed, and not there");
+}
+END_TEST
+
 START_TEST(a_number_out_of_range_is_an_error_on_its_line)
 {
 	parse_fails(MINIMAL "\nnet:\n  idle_s: 2\n",
@@ -228,6 +260,10 @@ START_TEST(keys_that_depend_on_each_other_are_checked)
 	parse_fails(MINIMAL "edge:\n  routes:\n    - {domain: b, uri: \"tel:1\"}\n",
 		    "t.yaml:6: ", "sip");
 	parse_fails(MINIMAL "dns: {servers: \"1.2.3.4,x\"}\n", "t.yaml:4: dns.servers", "");
+	parse_fails(MINIMAL "redis: {sentinels: \"1.2.3.4:1\"}\n", "t.yaml:4: redis.primary",
+		    "together");
+	parse_fails(MINIMAL "redis: {servers: \"1.2.3.4:1\", sentinel_password: x}\n",
+		    "t.yaml:4: redis.sentinel_password", "no sentinels");
 	parse_fails(MINIMAL "admin: {http: 127.0.0.1}\n", "t.yaml:4: admin.http", "port");
 	parse_fails("domain: a b\nlisteners:\n - {transport: udp, address: 1.2.3.4}\n",
 		    "t.yaml:1: domain", "host");
@@ -367,6 +403,71 @@ START_TEST(a_reload_tells_what_needs_a_restart)
 }
 END_TEST
 
+/* what: the beginning of what is said; NULL: the change is taken over. */
+static void needs_restart(const char *a, const char *b, const char *what)
+{
+	struct conf *x = parse_ok(a), *y = parse_ok(b);
+	const char *said = conf_needs_restart(x, y);
+
+	if (!what)
+		ck_assert_ptr_null(said);
+	else
+		ck_assert_msg(said && strncmp(said, what, strlen(what)) == 0, "%s: %s", b,
+			      said ? said : "nothing");
+	ck_assert_ptr_null(conf_needs_restart(y, y));
+	conf_free(x);
+	conf_free(y);
+}
+
+START_TEST(redis_is_read_at_the_start_alone)
+{
+	const char *none = MINIMAL;
+	const char *one = MINIMAL "redis: {servers: \"127.0.0.1:1\"}\n";
+	const char *by_name = MINIMAL
+		"redis: {sentinels: \"127.0.0.1:1\", primary: a, sentinel_password: /p}\n";
+
+	needs_restart(none, one, "redis");
+	needs_restart(one, none, "redis");
+	needs_restart(one, MINIMAL "redis: {servers: \"127.0.0.1:2\"}\n", "redis");
+	needs_restart(one, MINIMAL "redis: {servers: \"127.0.0.1:1\", password: /p}\n",
+		      "redis");
+	needs_restart(one, MINIMAL "redis: {servers: \"127.0.0.1:1\", timeout_ms: 777}\n",
+		      "redis");
+	needs_restart(one, MINIMAL "redis: {servers: \"127.0.0.1:1\", queue_rows: 7777}\n",
+		      "redis");
+	needs_restart(one, by_name, "redis");
+	needs_restart(
+		by_name,
+		MINIMAL
+		"redis: {sentinels: \"127.0.0.1:1\", primary: b, sentinel_password: /p}\n",
+		"redis");
+	needs_restart(by_name, MINIMAL "redis: {sentinels: \"127.0.0.1:1\", primary: a}\n",
+		      "redis");
+}
+END_TEST
+
+#define NODES(key)                                                                             \
+	"domain: example.test\n"                                                               \
+	"listeners:\n"                                                                         \
+	"  - {transport: udp, address: 127.0.0.1}\n"                                           \
+	"  - {transport: tcp, address: 127.0.0.1, port: 5070, policy: cluster}\n"              \
+	"cluster:\n"                                                                           \
+	"  node: e1\n  secret: /s\n  bus_key: /k\n"                                            \
+	"  nodes:\n"                                                                           \
+	"    - {name: e1, pair: e, role: edge, bus: \"127.0.0.1:1\", sip: \"127.0.0.1:5070\"," \
+	" key: \"0000000000000000000000000000000000000000\"}\n"                                \
+	"    - {name: h1, pair: h, role: home, bus: \"127.0.0.1:2\", sip: \"127.0.0.1:5071\"," \
+	" key: \"" key "\"}\n"
+#define KEY "0000000000000000000000000000000000000001"
+
+START_TEST(the_cluster_is_read_at_the_start_but_for_how_long_draining_takes)
+{
+	needs_restart(NODES(KEY), NODES("0000000000000000000000000000000000000002"), "cluster");
+	needs_restart(NODES(KEY), NODES(KEY) "  dead_ms: 2000\n", "cluster");
+	needs_restart(NODES(KEY), NODES(KEY) "  drain_s: 9\n", NULL);
+}
+END_TEST
+
 START_TEST(the_reference_names_every_section_with_unit_and_range)
 {
 	char *text = NULL;
@@ -390,6 +491,7 @@ UNIT_MAIN("conf", domain_and_one_listener_are_enough,
 	  zero_and_false_in_the_file_are_not_taken_for_absent, a_full_file_is_read,
 	  an_unknown_key_is_an_error_on_its_own_line,
 	  a_value_of_the_wrong_type_is_an_error_on_its_line,
+	  a_fault_in_a_list_is_told_with_its_line_and_the_whole_key,
 	  a_number_out_of_range_is_an_error_on_its_line, what_must_be_there_is_asked_for,
 	  listeners_are_checked_as_a_whole, keys_that_depend_on_each_other_are_checked,
 	  anchors_aliases_tags_and_second_documents_are_refused, a_key_given_twice_is_refused,
@@ -397,5 +499,6 @@ UNIT_MAIN("conf", domain_and_one_listener_are_enough,
 	  broken_yaml_is_an_error_with_a_line, deep_nesting_is_refused_early,
 	  a_file_above_256_kib_is_refused, a_file_with_thousands_of_keys_is_refused,
 	  a_file_is_loaded_and_a_missing_one_named, the_example_in_deploy_is_sound,
-	  a_reload_tells_what_needs_a_restart,
+	  a_reload_tells_what_needs_a_restart, redis_is_read_at_the_start_alone,
+	  the_cluster_is_read_at_the_start_but_for_how_long_draining_takes,
 	  the_reference_names_every_section_with_unit_and_range)

@@ -217,6 +217,133 @@ START_TEST(a_peer_that_does_not_read_is_closed_and_what_waited_fails)
 }
 END_TEST
 
+/* A node: takes connections, and reads when it is told to. */
+static int node_listen(struct addr *ret)
+{
+	socklen_t len = sizeof(*ret);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	*ret = at_addr("127.0.0.1", 0);
+	ck_assert_int_eq(bind(fd, &ret->sa, addr_len(ret)), 0);
+	ck_assert_int_eq(listen(fd, 8), 0);
+	ck_assert_int_eq(getsockname(fd, &ret->sa, &len), 0);
+	return fd;
+}
+
+/* *got: since the connection is there. */
+static void read_all(int fd, const struct sip_flow *f, size_t *got)
+{
+	static char buf[65536];
+	struct net_queue q = {0};
+
+	for (int i = 0; i < 20000; i++) {
+		ssize_t r = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+		if (r > 0) {
+			*got += (size_t)r;
+			continue;
+		}
+		ck_assert(r < 0 && errno == EAGAIN);
+		ck_assert(net_queued(b.net, f, NULL, &q));
+		if (*got == q.given)
+			break;
+		loop_round(l, 1);
+	}
+	ck_assert_uint_eq(*got, q.given);
+}
+
+START_TEST(a_link_that_is_full_refuses_what_is_more_and_goes_on)
+{
+	static char text[8192];
+	enum { MAX = 1 << 20 };
+	struct net_queue q;
+	struct addr at;
+	int r = 0, fd, server = node_listen(&at);
+	size_t sent = 0, got = 0;
+
+	memset(text, 'x', sizeof(text) - 1);
+	prepare();
+	conf.link_listener = 0;
+	conf.link_bytes_max = MAX;
+	side_start(&b, l, &conf, NULL);
+	struct sip_flow f = flow_to(SIP_TRANSPORT_TCP, &at);
+	while (sent < 20000 && (r = send_text(&b, &f, text, NULL, sent + 1)) == 0)
+		if (++sent % 256 == 0)
+			loop_round(l, 0);
+	ck_assert_int_eq(r, -EAGAIN);
+	ck_assert(net_queued(b.net, &f, NULL, &q));
+	ck_assert_uint_le(q.given - q.taken, MAX);
+	ck_assert_uint_gt(q.given - q.taken, MAX - sizeof(text));
+	rig_settle(l);
+	ck_assert_uint_eq(b.nfailed + b.nclosed, 0);
+	fd = accept(server, NULL, NULL);
+	read_all(fd, &f, &got);
+	ck_assert_uint_eq(got, sent * (sizeof(text) - 1));
+	ck_assert_int_eq(send_text(&b, &f, text, NULL, sent + 1), 0);
+	read_all(fd, &f, &got);
+	ck_assert_uint_eq(b.nfailed + b.nclosed, 0);
+	ck_assert_uint_eq(net_counters(b.net)->closed_out_full, 0);
+	close(fd);
+	close(server);
+	stop();
+}
+END_TEST
+
+START_TEST(a_connection_is_there_before_it_is_used)
+{
+	struct net_queue q, before;
+	struct addr at;
+	size_t got = 0;
+	int fd, server = node_listen(&at);
+
+	prepare();
+	side_start(&b, l, &conf, NULL);
+	struct sip_flow f = flow_to(SIP_TRANSPORT_TCP, &at);
+	ck_assert(!net_queued(b.net, &f, NULL, &q));
+	ck_assert_int_eq(net_open(b.net, &f, NULL), 0);
+	ck_assert_int_eq(net_open(b.net, &f, NULL), 0);
+	rig_until(l, net_counters(b.net)->connected == 1);
+	ck_assert(net_queued(b.net, &f, NULL, &before));
+	ck_assert_uint_eq(before.given, 0);
+	ck_assert_int_eq(send_text(&b, &f, ping, NULL, 1), 0);
+	ck_assert(net_queued(b.net, &f, NULL, &q));
+	ck_assert_uint_eq(q.conn, before.conn);
+	fd = accept(server, NULL, NULL);
+	read_all(fd, &f, &got);
+	close(fd);
+	close(server);
+	rig_until(l, b.nclosed == 1);
+	ck_assert_int_eq(net_open(b.net, &f, NULL), 0); /* refused: nobody is told */
+	rig_until(l, net_counters(b.net)->conns == 0);
+	ck_assert_uint_eq(b.nfailed, 0);
+	f.transport = SIP_TRANSPORT_UDP;
+	ck_assert_int_eq(net_open(b.net, &f, NULL), -ENOTSUP);
+	stop();
+}
+END_TEST
+
+START_TEST(a_link_that_nobody_uses_stays)
+{
+	struct side a;
+	struct net_queue q, before;
+
+	prepare();
+	conf.idle_ms = 120;
+	side_start(&a, l, &conf, NULL);
+	conf.link_listener = 0;
+	side_start(&b, l, &conf, NULL);
+	struct sip_flow f = flow_to(SIP_TRANSPORT_TCP, net_listener_addr(a.net, 0));
+	ck_assert_int_eq(net_open(b.net, &f, NULL), 0);
+	rig_until(l, net_counters(b.net)->connected == 1);
+	ck_assert(net_queued(b.net, &f, NULL, &before));
+	rig_until(l, net_counters(a.net)->keepalives == 5);
+	ck_assert(net_queued(b.net, &f, NULL, &q));
+	ck_assert_uint_eq(q.conn, before.conn);
+	ck_assert_uint_eq(a.nclosed + b.nclosed + a.nheard + b.nheard + b.nbroken, 0);
+	side_stop(&a);
+	stop();
+}
+END_TEST
+
 START_TEST(a_lost_connection_fails_only_what_was_not_written)
 {
 	static char text[8192];
@@ -308,6 +435,8 @@ UNIT_MAIN("limits", a_slow_sender_is_closed_however_it_trickles,
 	  a_source_has_its_cap_and_gets_its_places_back, a_full_table_refuses_the_next,
 	  who_never_spoke_gives_way_when_the_table_is_full,
 	  a_peer_that_does_not_read_is_closed_and_what_waited_fails,
+	  a_link_that_is_full_refuses_what_is_more_and_goes_on,
+	  a_connection_is_there_before_it_is_used, a_link_that_nobody_uses_stays,
 	  a_lost_connection_fails_only_what_was_not_written,
 	  a_connection_that_does_not_come_up_in_time_fails,
 	  without_descriptors_connections_are_refused_not_left_waiting)

@@ -3,6 +3,8 @@
  */
 #include "tests/unit/common/net/tls_rig.h"
 
+#include <openssl/ssl.h>
+
 START_TEST(messages_go_both_ways)
 {
 	struct sip_flow f;
@@ -205,6 +207,62 @@ START_TEST(a_connection_is_not_reused_for_a_name_that_its_peer_has_not)
 }
 END_TEST
 
+/* The first flight of a client, as bytes. */
+static size_t client_hello(char *buf, int room)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *s = SSL_new(ctx);
+	BIO *out = BIO_new(BIO_s_mem());
+	int n;
+
+	SSL_set_bio(s, BIO_new(BIO_s_mem()), out);
+	SSL_connect(s);
+	n = BIO_read(out, buf, room);
+	ck_assert_int_gt(n, 0);
+	SSL_free(s);
+	SSL_CTX_free(ctx);
+	return (size_t)n;
+}
+
+/* How many of them have been answered. */
+static unsigned answered(const int *fd, unsigned n)
+{
+	unsigned k = 0;
+	char c;
+
+	for (unsigned i = 0; i < n; i++)
+		k += recv(fd[i], &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	return k;
+}
+
+START_TEST(phones_that_come_back_all_at_once_do_not_keep_others_waiting)
+{
+	enum { PHONES = 40, A_ROUND = 8 };
+	char hello[4096];
+	int fd[PHONES];
+	unsigned before, now = 0;
+	size_t n;
+
+	prepare();
+	start("one", "two", false);
+	n = client_hello(hello, sizeof(hello));
+	for (int i = 0; i < PHONES; i++) {
+		fd[i] = dial(SOCK_STREAM, net_listener_addr(b.net, 0));
+		ck_assert_int_eq(send(fd[i], hello, n, 0), (ssize_t)n);
+	}
+	for (int i = 0; i < 100 && now < PHONES; i++) {
+		before = now;
+		loop_round(l, 10);
+		now = answered(fd, PHONES);
+		ck_assert_uint_le(now - before, A_ROUND);
+	}
+	ck_assert_uint_eq(now, PHONES);
+	for (int i = 0; i < PHONES; i++)
+		close(fd[i]);
+	stop();
+}
+END_TEST
+
 START_TEST(names_match_exactly_and_without_case)
 {
 	ck_assert(net_tls_name_matches(SPAN("a.example"), SPAN("A.Example")));
@@ -225,4 +283,5 @@ UNIT_MAIN("tls", messages_go_both_ways, a_large_burst_arrives_whole,
 	  a_stranger_s_authority_is_refused, mutual_tls_tells_the_identities_of_the_client,
 	  a_certificate_for_servers_alone_is_good_for_a_client,
 	  a_connection_is_not_reused_for_a_name_that_its_peer_has_not,
+	  phones_that_come_back_all_at_once_do_not_keep_others_waiting,
 	  names_match_exactly_and_without_case)

@@ -29,7 +29,7 @@ struct forks {
 	bool (*op)(void *arg); /* a write leaves the member; false: it is dead */
 	void *op_arg;
 	bool later; /* writes wait for forks_done_one() */
-	unsigned n, writes, drops;
+	unsigned n, writes, drops, held;
 	uint64_t last_key;
 	struct forks_record v[FORKS_MAX];
 	/* Another form for the record (bytes), from which it is read again; may be NULL. */
@@ -201,17 +201,28 @@ static inline bool forks_find(const struct forks *s, uint64_t key, struct proxy_
 	return false;
 }
 
+static inline void forks_hold(void *arg, uint64_t key, bool held)
+{
+	struct forks *s = arg;
+	if (!key || (!held && !s->held))
+		abort();
+	s->held += held ? 1 : -1u;
+}
+
 static inline void forks_init(struct forks *s, const msec *now, bool (*op)(void *arg),
 			      void *op_arg)
 {
 	s->op = op;
 	s->op_arg = op_arg;
-	s->journal = (struct proxy_journal){forks_write, forks_drop, s};
+	s->journal = (struct proxy_journal){forks_write, forks_drop, forks_hold, s};
 	s->now = now;
 }
 
+/* When all proxies are gone. */
 static inline void forks_free(struct forks *s)
 {
+	if (s->held)
+		abort();
 	while (s->n)
 		forks_remove(s, s->n - 1);
 }

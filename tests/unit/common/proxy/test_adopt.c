@@ -136,9 +136,12 @@ START_TEST(what_is_let_go_ends_without_a_word)
 	struct sip_flow src = world_flow("udp:10.0.0.1:5060", 0);
 	uint64_t key = f->key;
 	ck_assert(!proxy_let_go(w->p, key));
+	ck_assert_uint_eq(w->forks.held, 0);
 	ck_assert_int_eq(adopt(f), 0);
+	ck_assert_uint_eq(w->forks.held, 1);
 	ck_assert(!proxy_let_go(w->p, key ^ 1));
 	ck_assert(proxy_let_go(w->p, key));
+	ck_assert_uint_eq(w->forks.held, 0);
 	ck_assert_uint_eq(w->forks.n, 1); /* the record is the other one's */
 	nothing_is_left(4);
 	/* All: forks, and calls to one device, which are written nowhere. */
@@ -156,9 +159,39 @@ START_TEST(what_is_let_go_ends_without_a_word)
 }
 END_TEST
 
+static void plain_call(void)
+{
+	struct sip_flow src = world_flow("udp:10.0.0.1:5060", 0);
+	w = world_new();
+	w->targets[w->ntargets++] =
+		(struct proxy_target){.uri = SPAN("sip:b@10.0.0.2"), .tag = 1};
+	w->opts.journal = &w->forks.journal;
+	world_recv(w, invite, &src);
+	ck_assert_uint_eq(w->forks.n, 0);
+}
+
+START_TEST(a_call_without_a_record_is_let_go_by_its_name)
+{
+	plain_call();
+	world_advance(w, 5000); /* it is written, for it lasts */
+	ck_assert_uint_eq(w->forks.n, 1);
+	uint64_t key = w->forks.v[0].f.key;
+	ck_assert(!proxy_let_go_plain(w->p, key));
+	world_free(w);
+
+	plain_call();
+	ck_assert(!proxy_let_go(w->p, key) && !proxy_let_go_plain(w->p, key ^ 1));
+	unsigned nsent = w->nsent;
+	ck_assert(proxy_let_go_plain(w->p, key));
+	ck_assert(!proxy_let_go_plain(w->p, key));
+	nothing_is_left(nsent);
+	world_free(w);
+}
+END_TEST
+
 UNIT_MAIN("proxy adopt", a_sound_record_is_adopted_once,
 	  a_damaged_record_is_refused_and_leaves_nothing,
 	  a_response_in_the_record_that_is_none_is_passed_over,
 	  with_a_full_table_nothing_is_adopted,
 	  a_role_without_a_journal_adopts_and_writes_nothing,
-	  what_is_let_go_ends_without_a_word)
+	  what_is_let_go_ends_without_a_word, a_call_without_a_record_is_let_go_by_its_name)

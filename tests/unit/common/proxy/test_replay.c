@@ -308,6 +308,8 @@ static void cmd_target(struct replay *r, char *args)
 			t.flow = world_flow(p + 5, strncmp(p + 5, "udp", 3) ? 1 : 0);
 		} else if (strcmp(p, "keep") == 0)
 			t.flags |= PROXY_TARGET_KEEP_URI;
+		else if (strcmp(p, "above") == 0)
+			t.flags |= PROXY_TARGET_NAMED_ABOVE;
 		else if (strcmp(p, "spare") == 0)
 			t.flags |= PROXY_TARGET_SPARE;
 		else

@@ -254,7 +254,7 @@ static inline double cpu_us(pid_t pid)
 /* A table of rows, as the records of an edge would be. */
 struct owner {
 	struct store_row *row;
-	unsigned n, cap, changes, shown, parts;
+	unsigned n, cap, changes, shown, parts, refused;
 	bool up;
 	char *bytes[256]; /* of rows that were loaded */
 	unsigned nbytes;
@@ -300,6 +300,17 @@ static inline void owner_loaded(void *arg, const struct store_row *row)
 	owner_load(arg, row);
 }
 
+static inline void owner_refused(void *arg, const struct store_row *ours,
+				 const struct store_row *there)
+{
+	struct owner *o = arg;
+
+	o->refused++;
+	ck_assert(!there || span_eq(ours->group, there->group));
+	if (there)
+		owner_load(arg, there);
+}
+
 /* 4 parts, by position. */
 static inline bool owner_rewrite(void *arg, unsigned part,
 				 bool (*each)(void *each_arg, const struct store_row *row),
@@ -343,6 +354,7 @@ static inline struct redis_conf conf_for(struct owner *o, uint16_t port)
 	if (o)
 		c.ops = (struct redis_ops){
 			.loaded = owner_loaded,
+			.refused = owner_refused,
 			.rewrite = owner_rewrite,
 			.changed = owner_changed,
 			.arg = o,

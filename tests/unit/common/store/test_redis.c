@@ -192,12 +192,15 @@ START_TEST(of_a_unit_whose_guard_fails_nothing_is_written)
 	const uint64_t t = hlc_now();
 	struct store_row v[3] = {row(1, "alice", "", "1", t), row(3, "alice", "a", "2", t),
 				 row(3, "alice", "b", "3", t)};
+	struct store_row rival = row(3, "alice", "b", "0", t - 2);
+	ck_assert_int_eq(put_and_wait(s, &rival, 1), 0);
 	v[2].guarded = true;
 	v[2].expect_hlc = t - 1;
 	v[2].expect_node = 1;
 	ck_assert_int_eq(put_and_wait(s, v, 3), -EAGAIN);
-	ck_assert_str_eq(load_text(&conf, NOW), "");
+	ck_assert_str_eq(load_text(&conf, NOW), "alice/b=0 ");
 	/* Its neighbours in the same call are not concerned. */
+	const uint64_t calls = state_of(s).counters.calls;
 	struct waiter w[3] = {0};
 	struct store_row bob = row(3, "bob", "a", "4", t);
 	ck_assert_int_eq(s->ops->put(s, &bob, 1, on_done, &w[0]), 0);
@@ -206,10 +209,32 @@ START_TEST(of_a_unit_whose_guard_fails_nothing_is_written)
 	ck_assert_int_eq(s->ops->put(s, &bob, 1, on_done, &w[2]), 0);
 	UNTIL(w[2].done);
 	ck_assert(w[0].error == 0 && w[1].error == -EAGAIN && w[2].error == 0);
-	ck_assert_uint_eq(state_of(s).counters.calls, 2);
-	v[2].expect_hlc = 0;
+	ck_assert_uint_eq(state_of(s).counters.calls, calls + 1);
+	v[2].expect_hlc = t - 2;
 	ck_assert_int_eq(put_and_wait(s, v, 3), 0);
 	ck_assert_int_eq(cli_number(&server, "HLEN " PREFIX "binding:alice"), 2);
+	s->ops->free(s);
+	finish();
+}
+END_TEST
+
+START_TEST(a_row_that_redis_has_lost_stands_against_nobody)
+{
+	begin();
+	struct store *s = store_of(&conf);
+	const uint64_t t = hlc_now();
+	struct store_row v = row(1, "alice", "", "1", t);
+	ck_assert_str_eq(load_from(s, NOW), "");
+	ck_assert_int_eq(put_and_wait(s, &v, 1), 0);
+	cli(&server, "DEL %s", PREFIX "user:alice");
+	v.guarded = true;
+	v.expect_hlc = t;
+	v.expect_node = 1;
+	v.hlc = t + 1;
+	v.body = SPAN("2");
+	ck_assert_int_eq(put_and_wait(s, &v, 1), 0);
+	ck_assert_uint_eq(state_of(s).counters.conflicts, 0);
+	ck_assert_str_eq(load_text(&conf, NOW), "alice/=2 ");
 	s->ops->free(s);
 	finish();
 }
@@ -551,6 +576,7 @@ UNIT_MAIN("common/store redis", what_was_put_is_loaded_again_whatever_its_bytes,
 	  keys_of_others_are_left_alone, an_older_version_never_replaces_a_newer_one,
 	  only_one_of_two_edges_wins_a_guarded_write,
 	  of_a_unit_whose_guard_fails_nothing_is_written,
+	  a_row_that_redis_has_lost_stands_against_nobody,
 	  a_deletion_is_kept_until_its_time_and_counts_as_absent,
 	  a_key_goes_when_the_last_of_its_records_is_forgotten,
 	  a_client_that_binds_and_unbinds_without_end_fills_nothing,

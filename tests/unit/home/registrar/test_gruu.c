@@ -3,6 +3,7 @@
  */
 #include "tests/unit/home/registrar/reg_fixture.h"
 
+#include "common/flow/gruu.h"
 #include "common/store/store.h"
 
 #include <semaphore.h>
@@ -163,6 +164,37 @@ START_TEST(a_forged_temporary_gruu_is_nobodys)
 		snprintf(text + 10 + n, 64, "@example.com;gr");
 		ck_assert_int_eq(parse(text, &g), -EINVAL);
 	}
+	stop();
+}
+END_TEST
+
+START_TEST(a_temporary_gruu_of_a_pair_names_it_and_nothing_else)
+{
+	struct reg_conf conf = reg_conf_default;
+	struct span pair, token;
+	struct reg_gruu g;
+	struct sip_uri u;
+	start();
+	conf.domain = "example.com";
+	conf.pair = "h1.office"; /* as hosts are named */
+	ck_assert_int_eq(reg_set_conf(reg, &conf), 0);
+	reg_alice(1, with_gruu);
+	ck_assert_int_eq(strncmp(contact_param("temp-gruu"), "sip:tgruu.h1.office.", 20), 0);
+	ck_assert_int_eq(sip_uri_parse(span_str(param), &u), 0);
+	ck_assert(gruu_temporary(&u, &pair, &token));
+	ck_assert_span_eq(pair, "h1.office");
+	ck_assert_int_eq(parse(param, &g), 0);
+	ck_assert_span_eq(g.user, "alice");
+	/* Made before there was a pair: it is still good. */
+	char old[1024];
+	snprintf(old, sizeof(old), "sip:tgruu.%.*s@example.com;gr", SPAN_FMT(token));
+	ck_assert_int_eq(parse(old, &g), 0);
+	ck_assert_int_eq(sip_uri_parse(span_str(old), &u), 0);
+	ck_assert(gruu_temporary(&u, &pair, &token));
+	ck_assert_uint_eq(pair.n, 0);
+	/* A user may be called so. */
+	ck_assert_int_eq(sip_uri_parse(SPAN("sip:tgruu.h1.bob@example.com"), &u), 0);
+	ck_assert(!gruu_temporary(&u, &pair, &token));
 	stop();
 }
 END_TEST
@@ -344,6 +376,7 @@ UNIT_MAIN("home/registrar gruu", rfc5627_5_1_gruus_are_given_to_those_who_suppor
 	  rfc5627_of_two_contacts_of_an_instance_the_newest_is_called,
 	  rfc5627_temporary_gruus_differ_hide_the_user_and_lead_to_the_instance,
 	  rfc5627_a_temporary_gruu_ends_with_its_call_id_or_registration,
+	  a_temporary_gruu_of_a_pair_names_it_and_nothing_else,
 	  a_forged_temporary_gruu_is_nobodys, odd_user_names_and_instances_are_escaped,
 	  targets_come_by_q_then_age_without_headers_and_methods,
 	  administration_sees_and_drops_bindings,

@@ -299,6 +299,99 @@ START_TEST(a_connection_of_an_earlier_start_is_not_used)
 }
 END_TEST
 
+/* ---- connections of the other member of a pair ---- */
+
+static enum reg_elsewhere where;
+
+static enum reg_elsewhere flow_elsewhere(void *arg, const struct sip_flow *f, uint64_t boot)
+{
+	(void)arg;
+	ck_assert_uint_ne(f->conn, 0);
+	ck_assert_uint_eq(boot, 77);
+	return where;
+}
+
+static const struct reg_ops ops_of_pair = {.flow_alive = flow_alive,
+					   .flow_elsewhere = flow_elsewhere};
+
+/* The same table, seen by the other member. */
+static void go_to_other_member(void)
+{
+	struct reg_conf conf = reg_conf_default;
+	conf.domain = "example.com";
+	reg_free(reg);
+	reg = reg_new(&conf, &ops_of_pair, records, &fixture_key, 78);
+	ck_assert_ptr_nonnull(reg);
+}
+
+START_TEST(a_connection_of_the_other_member_is_a_way_to_the_phone)
+{
+	start();
+	tcp(5);
+	reg_alice(1, "Contact: <sip:a@192.0.2.4:5060;transport=tcp>\r\n");
+	go_to_other_member();
+	where = REG_AT_OTHER;
+	ck_assert_int_eq(lookup(T0), 1);
+	ck_assert(target[0].has_flow);
+	ck_assert_int_eq(target[0].elsewhere, REG_AT_OTHER);
+	ck_assert_uint_eq(target[0].boot, 77);
+	ck_assert_uint_eq(target[0].flow.conn, 5);
+	where = REG_LOST;
+	ck_assert_int_eq(lookup(T0), 1);
+	ck_assert(!target[0].has_flow);
+	stop();
+}
+END_TEST
+
+/* A phone whose contact is not where it called from may take calls there at once; the others
+ * are back in a moment, or not at all. */
+START_TEST(a_phone_on_its_way_is_awaited_unless_it_takes_calls_at_its_contact)
+{
+	static const struct {
+		const char *contact;
+		bool outbound, awaited;
+	} v[] = {{"sip:a@192.0.2.4:5060;transport=tcp", false, false},
+		 {"sip:a@192.0.2.4:40001;transport=tcp", false, true},
+		 {"sip:a@10.0.0.4:5060;transport=tcp", false, true},
+		 {"sip:a@phone.example.com;transport=tcp", false, true},
+		 {"sip:a@192.0.2.4:5060;transport=tcp", true, true}};
+	char line[256];
+
+	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		start();
+		flow = flow_from(SIP_TRANSPORT_TCP, "192.0.2.4", 40001, 5);
+		snprintf(line, sizeof(line), "Supported: outbound\r\nContact: <%s>%s\r\n",
+			 v[i].contact, v[i].outbound ? ";reg-id=1;" INSTANCE : "");
+		ck_assert_uint_eq(reg_alice(1, line), 200);
+		go_to_other_member();
+		where = REG_AWAITED;
+		ck_assert_int_eq(lookup(T0), 1);
+		ck_assert_msg(target[0].has_flow == v[i].awaited, "%u", i);
+		ck_assert(!v[i].awaited || target[0].elsewhere == REG_AWAITED);
+		stop();
+	}
+}
+END_TEST
+
+START_TEST(rfc5626_7_a_flow_that_lives_goes_before_a_newer_one_that_is_awaited)
+{
+	start();
+	tcp(5);
+	reg_alice(1, "Supported: outbound\r\nContact: <sip:a@h>;reg-id=1;" INSTANCE "\r\n");
+	go_to_other_member();
+	where = REG_AWAITED;
+	tcp(6);
+	register_user("alice", "c2", 1,
+		      "Supported: outbound\r\nContact: <sip:a@h>;reg-id=2;" INSTANCE "\r\n",
+		      T0 - 5);
+	ck_assert_int_eq(lookup(T0), 2);
+	ck_assert_uint_eq(target[0].reg_id, 2);
+	ck_assert(!target[0].spare && target[1].spare);
+	ck_assert_int_eq(target[1].elsewhere, REG_AWAITED);
+	stop();
+}
+END_TEST
+
 static bool nat_of(const char *via_params, const char *contact)
 {
 	char line[128];
@@ -348,4 +441,7 @@ UNIT_MAIN("home/registrar outbound",
 	  a_430_of_an_earlier_path_does_not_remove_the_binding,
 	  a_stream_binding_uses_its_connection_then_its_contact,
 	  a_connection_of_an_earlier_start_is_not_used,
+	  a_connection_of_the_other_member_is_a_way_to_the_phone,
+	  a_phone_on_its_way_is_awaited_unless_it_takes_calls_at_its_contact,
+	  rfc5626_7_a_flow_that_lives_goes_before_a_newer_one_that_is_awaited,
 	  a_udp_phone_behind_a_nat_is_reached_by_the_address_it_came_from)

@@ -1,0 +1,72 @@
+/*
+ * A walk through a large table in slices, so that neither who walks nor who waits for a lock is
+ * held up.
+ */
+#include "common/records/records_priv.h"
+
+/* Where it ended.  What has grown meanwhile is begun anew: its chains are others. */
+static void resume(const struct stripe *s, struct records_place *at)
+{
+	if (at->mask == s->mask)
+		return;
+	at->mask = s->mask;
+	at->bucket = at->skip = 0;
+}
+
+/* How many were looked at; at->skip: of this chain. */
+static unsigned look(const struct stripe *s, uint8_t kind, uint64_t wall_ms,
+		     struct records_place *at, unsigned max,
+		     bool (*each)(void *arg, const struct record *rec), void *arg, bool *more)
+{
+	const struct rec *c = s->bucket[at->bucket];
+	unsigned n = 0;
+
+	for (uint32_t i = 0; c && i < at->skip; i++)
+		c = c->next;
+	for (; c && *more && n < max; c = c->next, n++) {
+		const struct record v = rec_show(c);
+
+		at->skip++;
+		if (c->kind == kind && rec_live(c, wall_ms))
+			*more = each(arg, &v);
+	}
+	if (!c) {
+		at->bucket++;
+		at->skip = 0;
+	}
+	return n;
+}
+
+/* Empty chains cost, too. */
+static unsigned slice(struct stripe *s, uint8_t kind, uint64_t wall_ms,
+		      struct records_place *at, unsigned max,
+		      bool (*each)(void *arg, const struct record *rec), void *arg, bool *more)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&s->lock);
+	resume(s, at);
+	while (*more && n < max && at->bucket <= s->mask) {
+		unsigned seen = look(s, kind, wall_ms, at, max - n, each, arg, more);
+
+		n += seen ? seen : 1;
+	}
+	if (at->bucket > s->mask) {
+		at->stripe++;
+		at->mask = 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+bool records_scan_slice(struct records *r, uint8_t kind, uint64_t wall_ms,
+			struct records_place *at, unsigned max,
+			bool (*each)(void *arg, const struct record *rec), void *arg)
+{
+	bool more = true;
+
+	for (unsigned n = 0; more && n < max && at->stripe < STRIPES;)
+		n += slice(records_stripe(r, at->stripe), kind, wall_ms, at, max - n, each, arg,
+			   &more);
+	return at->stripe < STRIPES;
+}

@@ -1,0 +1,216 @@
+/*
+ * The way to a phone: over the edge that it registered through (RFC 3327), or over its own
+ * connection with this pair.  That may be the other member's, or have gone with it: what is for
+ * such a phone goes by the link to who has it, or waits here until it is back.  The Via that
+ * the phone sees is the same in all cases: what it is to be sent is made once, by who has the
+ * transaction, names the binding (proxy_target.tag), and is passed on as it came.
+ */
+#include "home/home_priv.h"
+
+#include <errno.h>
+
+/* ---- where it is ---- */
+
+static bool way(void *arg, const Eaves__Binding *b, struct phone_way *ret)
+{
+	const struct home *h = arg;
+	if (b->path.len || !b->boot || !reg_flow_get(b, &ret->flow) ||
+	    !sip_transport_reliable(ret->flow.transport))
+		return false;
+	ret->rc = app_conn_here(h->app, &ret->flow, b->boot, &ret->id);
+	ret->node = cluster_node_by_boot(h->cluster, b->boot);
+	return true;
+}
+
+int home_phones_start(struct home *h)
+{
+	const struct phones_ops ops = {.way = way, .arg = h};
+	h->phones = h->cluster ? phones_new(&ops, h->records, h->cluster) : NULL;
+	return h->phones || !h->cluster ? 0 : -ENOMEM;
+}
+
+void home_phones_stop(struct home *h)
+{
+	h->phones = phones_free(h->phones);
+}
+
+struct phones *home_phones(void *state)
+{
+	const struct home *h = state;
+	return h->phones;
+}
+
+enum reg_elsewhere home_elsewhere(void *arg, const struct sip_flow *f, uint64_t boot)
+{
+	const struct home *h = arg;
+	uint64_t id;
+	if (!h->cluster)
+		return REG_LOST;
+	if (app_conn_here(h->app, f, boot, &id) == -ENOTCONN)
+		return app_has_hung_up(h->app, f->listener) ? REG_AWAITED : REG_LOST;
+	int node = cluster_node_by_boot(h->cluster, boot);
+	return node >= 0 && cluster_serving(h->cluster, (unsigned)node) ? REG_AT_OTHER
+									: REG_AWAITED;
+}
+
+/* ---- to it ---- */
+
+/* Through the cluster to a phone that registered at the edge: to the member that has its
+ * connection, as the edge wrote into the Path, or to the other one. */
+static bool by_edge(const struct home *h, const struct app_worker *w, struct span route,
+		    struct sip_flow *ret)
+{
+	const char *pair = h->cluster ? app_edge_pair(w->app) : NULL;
+	struct sip_nameaddr na;
+	struct span rest, first = proxy_first_value(route, &rest);
+	if (!pair || sip_nameaddr_parse(first, &na) < 0)
+		return false;
+	const struct sip_param *m = sip_uri_param(&na.uri, SPAN("m"));
+	const struct sip_param *leg = sip_uri_param(&na.uri, SPAN("leg"));
+	int node = m ? cluster_node_by_name(h->cluster, m->value) : -1;
+	if (node < 0)
+		return false;
+	/* Nobody there: the transaction repeats itself until somebody is. */
+	if (app_node_flow(w, pair, node, SIP_TRANSPORT_NONE, ret) < 0)
+		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP,
+					 .node = (uint16_t)(node + 1)};
+	ret->leg = leg ? sip_transport_parse(leg->value) : SIP_TRANSPORT_UDP;
+	return true;
+}
+
+/* The listener is the phone's: it stands in the Via that the phone gets. */
+static void by_pair(const struct home *h, const struct reg_target *t, struct sip_flow *ret)
+{
+	int self = (int)cluster_self(h->cluster);
+	int other = cluster_partner(h->cluster, (unsigned)self);
+	int node =
+		t->elsewhere == REG_AT_OTHER ? cluster_node_by_boot(h->cluster, t->boot) : -1;
+	if (node < 0) /* where it will come back to */
+		node = !cluster_serving(h->cluster, (unsigned)self) && other >= 0 &&
+				       cluster_serving(h->cluster, (unsigned)other)
+			       ? other
+			       : self;
+	ret->node = (uint16_t)(node + 1);
+	ret->leg = t->flow.transport;
+}
+
+struct proxy_target home_way_to(const struct home *h, const struct app_worker *w,
+				const struct reg_target *t)
+{
+	struct proxy_target r = {.uri = t->uri,
+				 .route = t->route,
+				 .q = t->q,
+				 .has_flow = t->has_flow,
+				 .flow = t->flow,
+				 .flags = t->spare ? PROXY_TARGET_SPARE : 0,
+				 .tag = t->tag};
+	if (t->route.n && by_edge(h, w, t->route, &r.flow))
+		r.has_flow = true;
+	else if (t->has_flow && t->elsewhere != REG_LOST)
+		by_pair(h, t, &r.flow);
+	return r;
+}
+
+/* Who is not found waits with this member, and so does who is reached in another way by now. */
+static void reach(const struct home *h, const struct app_worker *w, struct proxy_fork_branch *b)
+{
+	struct reg_target t;
+	struct proxy_target to = {.has_flow = false};
+	if (b->tag && reg_target_of(h->reg, b->tag, time_wall_ms(), &t))
+		to = home_way_to(h, w, &t);
+	if (to.has_flow && !to.route.n) {
+		b->flow = to.flow;
+		return;
+	}
+	b->flow.node = (uint16_t)(cluster_self(h->cluster) + 1);
+	b->flow.leg = b->flow.transport;
+}
+
+/* 0 and where the answers to the caller go; as home_find_phones(). */
+static int find_caller(struct app_worker *w, struct proxy_fork *f)
+{
+	struct sip_flow src;
+	if (f->src.node || !sip_transport_reliable(f->src.transport) || !f->via_flow.n)
+		return 0;
+	int r = app_token_read(w->app, f->via_flow, &src);
+	if (r == -ESTALE)
+		return -EAGAIN;
+	if (r == 0 && src.node)
+		return -EREMOTE;
+	if (r == 0)
+		f->src = src;
+	return 0;
+}
+
+int home_find_phones(struct home *h, struct app_worker *w, struct proxy_fork *f)
+{
+	struct arena_scope scope = arena_enter(sip_arena());
+	int r = find_caller(w, f);
+	for (unsigned i = 0; i < f->n; i++)
+		if (f->v[i].has_flow && !f->v[i].route.n &&
+		    sip_transport_reliable(f->v[i].flow.transport))
+			reach(h, w, &f->v[i]);
+	arena_leave(sip_arena(), scope);
+	return r;
+}
+
+struct span home_phone_token(const struct app_worker *w, const struct reg_target *t)
+{
+	bool outbound = t->reg_id != 0;
+	return t->elsewhere == REG_LOST ? app_flow_token(w, &t->flow, outbound)
+					: app_flow_token_of(w, &t->flow, t->boot, outbound);
+}
+
+/* ---- what our pair has made for it ---- */
+
+/* A process that is silent, not known to have ended, may still have its connection: the binding
+ * is not to be removed for that (RFC 5626 5.3.1: 430). */
+static bool may_be_at_other(const struct home *h, uint64_t tag)
+{
+	struct reg_target t;
+	if (!reg_target_of(h->reg, tag, time_wall_ms(), &t) || t.elsewhere != REG_AWAITED)
+		return false;
+	int node = cluster_node_by_boot(h->cluster, t.boot);
+	return node >= 0 && node != (int)cluster_self(h->cluster);
+}
+
+static void cannot_be_reached(struct home *h, struct app_worker *w, const struct app_request *q,
+			      uint64_t tag)
+{
+	home_count(&h->dialog.flow_failed);
+	if (may_be_at_other(h, tag))
+		app_reply(w, q, 480, NULL, SPAN(""));
+	else
+		app_reply(w, q, 430, "Flow Failed", SPAN(""));
+}
+
+/* To the phone of a binding. */
+static void over_binding(struct home *h, struct app_worker *w, const struct app_request *q,
+			 uint64_t tag)
+{
+	struct sip_flow to;
+	int rc = app_phone_at(w->app, h->phones, tag, &to);
+	/* Not back at once to who has just said that it is here: its record may be on the way.
+	 */
+	bool is_back = rc == 0 && to.node && to.node == q->r->src.node;
+	if ((rc == -ESTALE || (is_back && !stack_has_waited(w->stack))) && app_defer(w, q))
+		return;
+	if (rc == 0)
+		rc = app_as_it_came(w, q, &to);
+	if (rc < 0)
+		cannot_be_reached(h, w, q, tag);
+	else
+		home_count(&h->dialog.to_phone);
+}
+
+bool home_to_phone(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
+{
+	if (!h->cluster || !home_of_our_pair(h, q->r->src.node))
+		return false;
+	/* The Via that our pair has put on it: nobody else's comes from a member of it. */
+	uint64_t tag = proxy_target_named(stack_proxy(w->stack), &q->r->top);
+	if (!tag)
+		return app_to_phone(w, q, &h->dialog, now);
+	over_binding(h, w, q, tag);
+	return true;
+}

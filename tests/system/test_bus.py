@@ -1,0 +1,59 @@
+"""The bus of real nodes, as somebody sees it who is no node."""
+import socket
+
+from cluster import registered
+from eaves import TIMEOUT
+from phone import hang_up, talk
+
+
+def knock(address):
+	"""A connection that speaks ZMTP, but not CURVE; ended by the node."""
+	with socket.create_connection(address, TIMEOUT) as s:
+		s.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
+		try:
+			while s.recv(4096):
+				pass
+		except OSError:
+			pass
+
+
+def test_who_knocks_without_end_fills_no_log(cluster):
+	c = cluster(users=("alice", "bob"))
+	alice, bob = registered(c, "alice", "bob")
+	e = c.edges[0]
+	for _ in range(200):
+		knock(e.bus)
+	c.wait(lambda: e.metric("cluster_bus_refused_total") >= 200, "they are not counted")
+	assert e.wait_log("event=bus-refused").endswith(" so_far=1")
+	assert e.log_count("event=bus-refused") < 50, e.tail()
+
+	# Whose it was is told, but for who is gone before the bus's thread looks.
+	def told():
+		knock(e.bus)
+		return e.log_count(r"event=bus-refused address=127\.0\.0\.1:")
+	c.wait(told, "nobody is told of by address")
+	hang_up(*talk(alice, bob))
+
+
+def test_who_sends_to_a_link_without_end_fills_no_log(cluster):
+	c = cluster(users=("alice", "bob"))
+	h = c.homes[0][0]
+	stranger = h.phone("mallory", transport="tcp", to=h.link)
+	for _ in range(200):
+		stranger.request("MESSAGE", "sip:bob@example.org", body="spam")
+		stranger.expect(403)
+	assert h.metric("cluster_strangers_total") == 200
+	assert 0 < h.log_count("event=link-stranger") < 50, h.tail()
+
+
+def test_a_node_that_says_nonsense_without_end_fills_no_log(cluster):
+	c = cluster(users=("alice", "bob"))
+	e, h = c.edges[0], c.homes[0][0]
+	broken = h.phone("mallory", transport="tcp", to=h.link, source=e.address)
+	for _ in range(200):
+		broken.request("MESSAGE", "sip:bob@example.org", body="spam",
+			headers=[("Eaves-Link", "nonsense")])
+	c.wait(lambda: h.metric("cluster_unmarked_total") == 200, "they are not counted")
+	assert h.wait_log("event=link-unmarked").endswith(" so_far=1")
+	assert h.log_count("event=link-unmarked") < 50, h.tail()
+	hang_up(*talk(*registered(c, "alice", "bob")))

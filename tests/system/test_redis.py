@@ -1,0 +1,155 @@
+"""Two edges with Redis behind them, and what Redis has when it was away."""
+import re
+
+import pytest
+
+from eaves import TIMEOUT, merged
+from phone import hang_up, talk
+from redis_server import Redis, Sentinel
+
+QUEUE = 1000  # rows that may wait, the least that can be configured
+LONG = 12 * TIMEOUT  # what happens, however busy the machine is
+
+
+@pytest.fixture
+def redis():
+	made = []
+
+	def run(kind=Redis, *args, **kw):
+		made.append(kind(*args, **kw))
+		return made[-1]
+	yield run
+	for r in reversed(made):
+		r.close()
+
+
+def edges_with(cluster, redis, **kw):
+	c = cluster(edges=2, store="memory", start=False, **kw)
+	for e in c.edges:
+		e.write_config(merged(e.config, {"redis": redis}))
+	c.start()
+	for e in c.edges:
+		e.wait_metric("redis_up", 1, LONG)
+	return c
+
+
+def same_in_redis(r, c, users):
+	"""Every user and every device that homes have is there, and no other."""
+	assert set(r.live("user")) == users
+	bindings = r.live("binding")
+	for home in c.homes[0]:
+		listed = {}
+		for line in home.registrations():
+			user, contact = line.split()[:2]
+			listed.setdefault(user, []).append(contact)
+		assert set(listed) == set(bindings)
+		for user, all_of_his in listed.items():
+			assert len(all_of_his) == len(bindings[user])
+			for contact in all_of_his:
+				uri = re.search(r"sip:[^>\s]+", contact).group().encode()
+				assert any(uri in body for body in bindings[user]), (user, contact)
+
+
+def test_redis_was_gone_for_more_changes_than_may_wait_and_has_all_of_them(cluster, redis):
+	r = redis()
+	# Slow is not gone: neither Redis nor a second node.
+	c = edges_with(cluster, {"servers": r.where(), "queue_rows": QUEUE, "timeout_ms": 10000},
+		config={"cluster": {"second_place_ms": 30000}})
+	e1, e2 = c.edges
+	names = [f"u{i}" for i in range(4000)]
+	e1.add_users(names[:500] + ["alice", "bob", "gone"])
+	c.wait_users(503)
+	phones = [c.phone(u, edge=i % 2) for i, u in enumerate(["alice", "bob", *names[:40]])]
+	for p in phones[:20]:
+		p.register()
+	for e in c.edges:
+		e.wait_metric("bindings", 20, LONG)
+		e.wait_metric("redis_rows_waiting", 0, LONG)
+		e.wait_metric("redis_dirty", 0, LONG)
+	users = set(names[:500]) | {"alice", "bob", "gone"}
+	same_in_redis(r, c, users)
+	alone = {n.name: n.metric("cluster_alone_total") for n in c.nodes}
+
+	r.kill9()
+	for e in c.edges:
+		e.wait_metric("redis_up", 0, LONG)
+	dropped = {e.name: e.metric("redis_dropped_total") for e in c.edges}
+	for e in (e1, e2, e1):  # new users, and twice a change of all
+		for some in range(0, len(names), QUEUE):
+			e.add_users(names[some:some + QUEUE])
+	e2.ctl("user remove", "gone")
+	for p in phones:
+		p.register()
+	for p in phones[2:12]:
+		p.register(expires=0)
+	for p in phones[2:7]:
+		p.register()
+	for _ in range(3):
+		hang_up(*talk(phones[0], phones[1]))
+	users = set(names) | {"alice", "bob"}
+	left = len(phones) - 5
+	for n in c.nodes:
+		n.wait_metric("users", len(users), LONG)
+		n.wait_metric("bindings", left, LONG)
+	# All that was answered was in two places, and none of them was Redis.
+	assert {n.name: n.metric("cluster_alone_total") for n in c.nodes} == alone
+	for e in c.edges:
+		e.wait_metric("redis_dirty", 1, LONG)
+		assert e.metric("redis_dropped_total") - dropped[e.name] > 5 * QUEUE
+
+	r.start()
+	for e in c.edges:
+		e.wait_metric("redis_up", 1, LONG)
+		e.wait_metric("redis_dirty", 0, LONG)
+	same_in_redis(r, c, users)
+
+	for n in c.nodes:  # all at once lose what they have in memory
+		n.kill9()
+	e1.start()
+	e1.wait_log("event=serving", timeout=LONG)
+	assert e1.metric("users") == len(users) and e1.metric("bindings") == left
+
+
+def secret_file(folder, name, text):
+	path = folder / name
+	path.write_text(text + "\n")
+	path.chmod(0o600)
+	return str(path)
+
+
+def test_sentinels_have_a_password_of_their_own(cluster, redis, tmp_path):
+	server = redis(arguments=["--requirepass", "of the server"], password="of the server")
+	sentinel = redis(Sentinel, server, "of the sentinel")
+	keys = {"sentinels": sentinel.where(), "primary": sentinel.NAME,
+		"password": secret_file(tmp_path, "server", "of the server"),
+		"sentinel_password": secret_file(tmp_path, "sentinel", "of the sentinel")}
+	c = edges_with(cluster, keys, users=())
+	c.edges[0].add_users(["alice"])
+	c.wait(lambda: set(server.live("user")) == {"alice"}, "alice is not in Redis", LONG)
+	for n in c.edges:
+		assert n.ctl("cluster status").splitlines()[-1].startswith(f"redis up {server.where()} ")
+	# Without it, or with the server's, the edge serves alone and says why.
+	e = c.edges[1]
+	for path, reason in ((None, "NOAUTH"), (keys["password"], "WRONGPASS")):
+		e.stop()
+		e.write_config(merged(e.config, {"redis": {k: v for k, v in
+			{**keys, "sentinel_password": path}.items() if v}}) if path else
+			{**e.config, "redis": {k: v for k, v in keys.items() if k != "sentinel_password"}})
+		e.start()
+		c.wait(lambda: f"error=sentinel: {reason}" in e.ctl("cluster status"), "no reason is given", LONG)
+		assert e.metric("redis_up") == 0
+	for n in c.nodes:
+		assert not n.log_count("of the")
+
+
+def test_a_password_file_that_others_can_read_is_refused(cluster, redis, tmp_path):
+	sentinel = redis(Sentinel, redis(), "of the sentinel")
+	path = secret_file(tmp_path, "sentinel", "of the sentinel")
+	(tmp_path / "sentinel").chmod(0o644)
+	c = cluster(start=False)
+	e = c.edges[0]
+	e.write_config(merged(e.config, {"redis": {"sentinels": sentinel.where(), "primary": sentinel.NAME,
+		"sentinel_password": path}}))
+	with pytest.raises(AssertionError, match="redis.sentinel_password .*chmod 600"):
+		e.start()
+	e.process = None

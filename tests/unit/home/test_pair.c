@@ -1,0 +1,394 @@
+/*
+ * Which member of a pair goes on with the calls when the two do not hear of each other
+ * (pair.c): edges and a pair of homes with the cluster's own engine, over the network and the
+ * clock of its tests.  What becomes of the calls is fork.c's: here it is written down who was
+ * told what.
+ */
+#include "home/home_priv.h"
+
+#include "common/app/app_priv.h"
+#include "common/auth/auth_priv.h"
+#include "tests/unit/common/cluster/tables.h"
+
+enum { MET = A2 + 1, DEAD_MS = 750, LATE_MS = 250, NOBODY = NODES };
+
+static struct member {
+	struct home home;
+	struct app app;
+	struct loop *loop;	 /* its first worker's, and the bus's */
+	unsigned adopted[NODES]; /* how often the calls of each were taken over */
+	unsigned let_go;
+	uint64_t let_go_plain;
+	msec at; /* the last of these */
+} member[NODES];
+
+/* ---- in place of fork.c, and of the stack with its sockets ---- */
+
+void home_adopt_all(struct home *h, unsigned node)
+{
+	struct member *m = container_of(h, struct member, home);
+	m->adopted[node]++;
+	m->at = net_now;
+}
+
+void home_fork_start(struct home *h)
+{
+	(void)h;
+}
+
+void home_let_go_all(struct home *h)
+{
+	struct member *m = container_of(h, struct member, home);
+	m->let_go++;
+	m->at = net_now;
+}
+
+void home_let_go_plain(struct home *h, struct span keys)
+{
+	uint64_t key;
+	for (size_t i = 0; i + sizeof(key) <= keys.n; i += sizeof(key)) {
+		memcpy(&key, keys.p + i, sizeof(key));
+		container_of(h, struct member, home)->let_go_plain += key;
+	}
+}
+
+struct app_worker *app_worker_at(const struct app *a, unsigned i)
+{
+	static struct app_worker worker[NODES];
+	unsigned node = (unsigned)(container_of(a, struct member, app) - member);
+	ck_assert_uint_eq(i, 0);
+	worker[node].stack = (struct stack *)member[node].loop;
+	return &worker[node];
+}
+
+struct loop *stack_loop(struct stack *s)
+{
+	return (struct loop *)s;
+}
+
+/* ---- the rig ---- */
+
+static void on_changed(void *arg, unsigned node)
+{
+	struct rig_node *n = arg;
+	home_node_changed(&member[n->index].home, node);
+}
+
+static void on_notice(void *arg, unsigned node, unsigned kind, struct span body)
+{
+	struct rig_node *n = arg;
+	home_notice(&member[n->index].home, node, kind, body);
+}
+
+static void serve(unsigned i)
+{
+	static const struct mac_key key = {1, 2};
+	struct auth_conf ac = auth_conf_default;
+	struct member *m = &member[i];
+	*m = (struct member){.home.dead_ms = DEAD_MS, .home.app = &m->app};
+	ac.realm = "example.org";
+	m->home.auth = auth_new(&ac, &key);
+	ck_assert_ptr_nonnull(m->home.auth);
+	rig[i].ops.changed = on_changed;
+	rig[i].ops.notice = on_notice;
+	rig_start(i);
+	m->loop = rig[i].loop;
+	m->home.cluster = rig[i].c;
+	m->home.pair = "a";
+	ck_assert_int_eq(home_pair_start(&m->home), 0);
+}
+
+static void forget(void)
+{
+	for (unsigned i = A1; i <= A2; i++) {
+		memset(member[i].adopted, 0, sizeof(member[i].adopted));
+		member[i].let_go = 0;
+	}
+}
+
+static void begin(void)
+{
+	rig_begin(1);
+	rig_start(E1);
+	rig_start(E2);
+	serve(A1);
+	serve(A2);
+	RIG_UNTIL(all_equal(), 3000);
+	rig_run(2 * DEAD_MS); /* what was before they met is long ago */
+	forget();
+}
+
+static void end(void)
+{
+	for (unsigned i = A1; i <= A2; i++)
+		auth_free(member[i].home.auth);
+	rig_end();
+}
+
+/* Nobody has taken over or let go of anything. */
+static bool untouched(unsigned i)
+{
+	unsigned n = member[i].let_go;
+	for (unsigned k = 0; k < NODES; k++)
+		n += member[i].adopted[k];
+	return n == 0;
+}
+
+static const unsigned edges = 1 << E1 | 1 << E2;
+
+START_TEST(who_hears_an_edge_after_its_partner_died_takes_over)
+{
+	begin();
+	rig_kill(A2);
+	msec died = net_now;
+	RIG_UNTIL(member[A1].adopted[A2], 3000);
+	/* Not before an edge was heard later than the partner was lost for sure. */
+	ck_assert_uint_ge(member[A1].at, died + LATE_MS);
+	ck_assert_uint_eq(member[A1].let_go, 0);
+	rig_run(20000);
+	ck_assert_uint_eq(member[A1].adopted[A2], 1);
+	end();
+}
+END_TEST
+
+START_TEST(who_is_cut_off_lets_go_and_the_other_takes_over)
+{
+	for (unsigned told = 0; told < 2; told++) {
+		begin();
+		rig_cut(1 << A1, edges | 1 << A2, true, told);
+		RIG_UNTIL(member[A1].let_go && member[A2].adopted[A1], 5000);
+		rig_run(20000);
+		for (unsigned k = 0; k < NODES; k++)
+			ck_assert_uint_eq(member[A1].adopted[k], 0);
+		ck_assert_uint_eq(member[A1].let_go, 1);
+		ck_assert_uint_eq(member[A2].adopted[A1], 1);
+		ck_assert_uint_eq(member[A2].let_go, 0);
+		end();
+	}
+}
+END_TEST
+
+START_TEST(an_edge_that_only_seems_to_live_does_not_count)
+{
+	begin();
+	/* One cut: the other member's connection breaks, the edges fall silent. */
+	rig_cut(1 << A1, edges, true, false);
+	rig_cut(1 << A1, 1 << A2, true, true);
+	rig_run(DEAD_MS - 100);
+	ck_assert(cluster_alive(rig[A1].c, E1) && !cluster_alive(rig[A1].c, A2));
+	rig_run(20000);
+	for (unsigned k = 0; k < NODES; k++)
+		ck_assert_uint_eq(member[A1].adopted[k], 0);
+	ck_assert_uint_eq(member[A1].let_go, 1);
+	ck_assert_uint_eq(member[A2].adopted[A1], 1);
+	end();
+}
+END_TEST
+
+START_TEST(a_cut_between_the_two_alone_is_decided_by_the_edges_they_hear)
+{
+	begin();
+	rig_cut(1 << A1, 1 << A2, true, true);
+	/* Both are heard of, so both take over what they get; nobody lets go. */
+	RIG_UNTIL(member[A1].adopted[A2] && member[A2].adopted[A1], 5000);
+	ck_assert_uint_eq(member[A1].let_go + member[A2].let_go, 0);
+	end();
+}
+END_TEST
+
+START_TEST(who_comes_back_waits_for_its_partner_before_it_takes_over)
+{
+	begin();
+	rig_cut(1 << A1, edges | 1 << A2, true, true);
+	RIG_UNTIL(member[A2].adopted[A1], 5000);
+	rig_run(3000);
+	forget();
+	/* The edges are first; half a second later the bus has the other member again. */
+	rig_cut(1 << A1, edges, false, true);
+	RIG_UNTIL(cluster_alive(rig[A1].c, E1), 1000);
+	rig_run(500);
+	ck_assert(untouched(A1));
+	rig_cut(1 << A1, 1 << A2, false, true);
+	rig_run(20000);
+	ck_assert(untouched(A1) && untouched(A2));
+	end();
+}
+END_TEST
+
+START_TEST(who_comes_back_and_has_no_partner_takes_over_in_the_end)
+{
+	begin();
+	rig_cut(1 << A1, edges | 1 << A2, true, true);
+	RIG_UNTIL(member[A2].adopted[A1], 5000);
+	rig_kill(A2); /* with what it had taken over */
+	rig_run(3000);
+	forget();
+	rig_cut(1 << A1, edges, false, true);
+	RIG_UNTIL(cluster_alive(rig[A1].c, E1), 1000);
+	msec back = net_now;
+	RIG_UNTIL(member[A1].adopted[A2], 10000);
+	ck_assert_uint_ge(member[A1].at, back + APP_RETURN_MS - 1000);
+	ck_assert_uint_eq(member[A1].let_go, 0);
+	rig_run(20000);
+	ck_assert_uint_eq(member[A1].adopted[A2], 1);
+	end();
+}
+END_TEST
+
+START_TEST(who_was_alone_long_before_it_was_cut_off_keeps_its_calls)
+{
+	begin();
+	rig_kill(A2);
+	RIG_UNTIL(member[A1].adopted[A2], 3000);
+	rig_run(20000);
+	forget();
+	rig_cut(1 << A1, edges, true, true);
+	rig_run(5000);
+	ck_assert_uint_eq(member[A1].let_go, 0); /* nobody else has them */
+	end();
+}
+END_TEST
+
+START_TEST(a_partner_that_is_back_at_once_keeps_its_calls)
+{
+	begin();
+	rig_cut(1 << A1, 1 << A2, true, true); /* a connection breaks */
+	rig_run(LATE_MS / 2);
+	rig_cut(1 << A1, 1 << A2, false, true);
+	rig_run(20000);
+	ck_assert(untouched(A1) && untouched(A2));
+	end();
+}
+END_TEST
+
+/* Links break, and the bus goes on. */
+static void suspect_edges(unsigned i)
+{
+	cluster_suspect(rig[i].c, E1);
+	cluster_suspect(rig[i].c, E2);
+	ck_assert(!cluster_alive(rig[i].c, E1) && !cluster_alive(rig[i].c, E2));
+}
+
+START_TEST(who_hears_of_the_edges_lets_go_of_nothing_because_of_links)
+{
+	begin();
+	rig_kill(A2);
+	rig_run(10);
+	ck_assert(!cluster_alive(rig[A1].c, A2));
+	suspect_edges(A1);
+	RIG_UNTIL(member[A1].adopted[A2], 3000);
+	rig_run(20000);
+	ck_assert_uint_eq(member[A1].let_go, 0);
+	end();
+}
+END_TEST
+
+START_TEST(whose_links_break_first_is_cut_off_when_the_bus_says_so)
+{
+	begin();
+	suspect_edges(A1);
+	rig_cut(1 << A1, edges | 1 << A2, true, true);
+	rig_run(20000);
+	ck_assert_uint_eq(member[A1].let_go, 1);
+	ck_assert_uint_eq(member[A1].adopted[A2], 0);
+	end();
+}
+END_TEST
+
+START_TEST(of_a_partner_that_is_only_suspected_nothing_is_taken_over)
+{
+	begin();
+	/* Its next heartbeat is awaited for longer than an edge's word is. */
+	for (unsigned k = 0; k < 100; k++) {
+		cluster_suspect(rig[A1].c, A2);
+		rig_run(10);
+	}
+	ck_assert(untouched(A1));
+	rig_run(20000);
+	ck_assert(untouched(A1) && untouched(A2));
+	end();
+}
+END_TEST
+
+/* Nonces that are older are asked for anew. */
+static uint64_t since(unsigned i)
+{
+	return atomic_load(&member[i].home.auth->since_ms);
+}
+
+START_TEST(who_was_just_started_takes_no_nonces_of_before)
+{
+	begin();
+	rig_kill(A2);
+	rig_run(2 * DEAD_MS);
+	auth_free(member[A2].home.auth);
+	uint64_t started = time_wall_ms();
+	serve(A2);
+	RIG_UNTIL(cluster_alive(rig[A2].c, A1) && cluster_alive(rig[A1].c, A2), 3000);
+	rig_run(2000);
+	ck_assert_uint_ge(since(A2), started);
+	/* Who have been apart tell each other, and take what is no older than a repeat. */
+	rig_cut(1 << A1, 1 << A2, true, true);
+	RIG_UNTIL(!cluster_alive(rig[A2].c, A1) && !cluster_alive(rig[A1].c, A2), 3000);
+	rig_run(60000);
+	rig_cut(1 << A1, 1 << A2, false, true);
+	RIG_UNTIL(cluster_alive(rig[A2].c, A1) && cluster_alive(rig[A1].c, A2), 3000);
+	rig_run(100);
+	ck_assert_uint_gt(since(A2), started);
+	ck_assert_uint_lt(since(A2), time_wall_ms() - 30000);
+	end();
+}
+END_TEST
+
+START_TEST(of_two_members_one_is_active)
+{
+	begin();
+	for (unsigned i = A1; i <= A2; i++)
+		cluster_set_draining(rig[i].c, false);
+	rig_run(1000);
+	ck_assert_uint_eq(home_is_active(&member[A1].home) + home_is_active(&member[A2].home),
+			  1);
+	unsigned active = home_is_active(&member[A1].home) ? A1 : A2, other = A1 + A2 - active;
+	cluster_set_draining(rig[active].c, true);
+	rig_run(1000);
+	ck_assert(!home_is_active(&member[active].home));
+	ck_assert(home_is_active(&member[other].home));
+	rig_kill(active);
+	rig_run(2000);
+	ck_assert(home_is_active(&member[other].home));
+	end();
+}
+END_TEST
+
+START_TEST(what_is_rebuilt_here_is_let_go_by_the_partner_alone)
+{
+	static const char key[8] = {1};
+	begin();
+	home_tell_rebuilt(&member[A1].home, 5);
+	home_tell_rebuilt(&member[A1].home, 7);
+	RIG_UNTIL(member[A2].let_go_plain == 12, 1000);
+	ck_assert_uint_eq(member[A1].let_go_plain, 0);
+	home_notice(&member[A2].home, E1, APP_NOTICE_REBUILT, span_of(key, sizeof(key)));
+	home_notice(&member[A2].home, A1, APP_NOTICE_REBUILT, span_of(key, sizeof(key) - 1));
+	ck_assert_uint_eq(member[A2].let_go_plain, 12);
+	rig_kill(A2);
+	rig_run(2 * DEAD_MS);
+	home_tell_rebuilt(&member[A1].home, 5); /* to nobody */
+	rig_run(DEAD_MS);
+	end();
+}
+END_TEST
+
+UNIT_MAIN("home pair", who_hears_an_edge_after_its_partner_died_takes_over,
+	  who_is_cut_off_lets_go_and_the_other_takes_over,
+	  an_edge_that_only_seems_to_live_does_not_count,
+	  a_cut_between_the_two_alone_is_decided_by_the_edges_they_hear,
+	  who_comes_back_waits_for_its_partner_before_it_takes_over,
+	  who_comes_back_and_has_no_partner_takes_over_in_the_end,
+	  who_was_alone_long_before_it_was_cut_off_keeps_its_calls,
+	  a_partner_that_is_back_at_once_keeps_its_calls,
+	  who_hears_of_the_edges_lets_go_of_nothing_because_of_links,
+	  whose_links_break_first_is_cut_off_when_the_bus_says_so,
+	  of_a_partner_that_is_only_suspected_nothing_is_taken_over,
+	  who_was_just_started_takes_no_nonces_of_before, of_two_members_one_is_active,
+	  what_is_rebuilt_here_is_let_go_by_the_partner_alone)
