@@ -1,4 +1,5 @@
-# Benchmarks against Kamailio: run.py's head says how.  A whole run takes some 45 minutes.
+# Benchmarks: run.py's head says how.  A whole run takes some 40 minutes, `tiers` and `scale` some
+# 10 each.
 
 .PHONY: bench
 # BENCH: run.py's options, as in make bench BENCH="--quick".

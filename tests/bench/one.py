@@ -2,10 +2,11 @@
 import statistics
 import subprocess
 
-from results import spread, verdict
+from results import Results, spread, verdict
 from servers import Eaves, Kamailio, say
 
 WORKS = ("reg", "rereg", "call", "msg", "options")
+MODES = ("paced", "saturated")
 WINDOW = {"reg": 100, "rereg": 100, "call": 800, "msg": 200, "options": 200}
 # Packets that a server forwards (or answers) for one operation: what the floor is counted from.
 FORWARDED = {"reg": 2, "rereg": 1, "call": 6.5, "msg": 2, "options": 1}
@@ -56,42 +57,19 @@ def run_latency(opt, results):
                 results.add("latency", work, cls.name, f)
 
 
-def run_capacity(opt, results):
-    """Memory of bindings; cost per message while transactions are live."""
-    bindings = 10000 if opt.quick else 100000
-    ringing = 5000 if opt.quick else 50000  # each a server and a client transaction
-    for _ in range(opt.rounds):
-        for cls in SERVERS:
-            say(f"capacity: {bindings} bindings, {cls.name}")
-            with cls(opt, bindings) as s:
-                # the first half fills what loading the users left behind in the allocator
-                half = bindings // 2
-                s.load("reg", "--window", 50, "--count", half)
-                f = s.load("reg", "--window", 50, "--count", half, "--first", half)
-                grown = f["server_pss_after"] - f["server_pss_before"]
-                results.add("capacity", "bindings", cls.name,
-                            {"bytes": grown * 1024 / half, "failed": f["failed"]})
-            for live in (0, ringing):
-                say(f"capacity: {2 * live} live transactions, {cls.name}")
-                with cls(opt, opt.users) as s:
-                    s.register_all()
-                    f = s.load("msg", "--rate", 5000, "--seconds", opt.seconds, "--warm",
-                               opt.warm, "--ringing", live)
-                results.add("capacity", f"live {2 * live}", cls.name, f)
-    return bindings, ringing
+def forward_us(opt, rate):
+    """us a forwarded packet, at that many a second; 0: as many as go."""
+    r = subprocess.run([opt.floor, "600", str(int(rate)), str(opt.seconds)],
+                       capture_output=True, text=True, timeout=120)
+    return float(r.stdout.split("forward_cpu ")[1].split()[0])
 
 
 def run_floor(opt):
-    """us a forwarded packet: saturated, and at the packet rate of each work at 1,000 a second."""
-    def one(rate):
-        r = subprocess.run([opt.floor, "600", str(rate), str(opt.seconds)],
-                           capture_output=True, text=True, timeout=120)
-        return float(r.stdout.split("forward_cpu ")[1].split()[0])
-
+    """us a work: saturated, and at 1,000 a second."""
     floor = {}
     for work in WORKS:
-        floor[work + "@saturated"] = one(0) * FORWARDED[work]
-        floor[work + "@paced"] = one(int(1000 * FORWARDED[work])) * FORWARDED[work]
+        floor[work + "@saturated"] = forward_us(opt, 0) * FORWARDED[work]
+        floor[work + "@paced"] = forward_us(opt, 1000 * FORWARDED[work]) * FORWARDED[work]
     return floor
 
 
@@ -116,19 +94,28 @@ def cpu_rows(results, variant, floor, works, modes):
     return rows
 
 
-def write_cpu(rep, results, only, floor):
-    both = ("saturated", "paced")
-    if "memory" in only:
-        rep.add("\n## Memory against memory")
-        rep.table(CPU_HEAD, cpu_rows(results, "memory", floor, WORKS, both))
-    if "challenged" in only:
-        rep.add("\n## INVITE and MESSAGE challenged too")
-        rep.table(CPU_HEAD, cpu_rows(results, "challenged", None, ("call", "msg"), both))
-    if "durable" in only:
-        rep.add("\n## Durable against durable")
-        rep.add("\nKamailio: usrloc db_mode 1 (write-through), SQLite in WAL mode, one "
-                "process\n(two refuse each other's writes with 500).  Eaves: store sqlite.")
-        rep.table(CPU_HEAD, cpu_rows(results, "durable", None, ("reg", "rereg"), both))
+def run_memory(opt, rep):
+    results = Results()
+    floor = run_floor(opt)
+    run_variant(opt, results, "memory", WORKS, MODES)
+    run_latency(opt, results)
+    rep.add("\nfloor: the same packets through a bare forwarder (recvmmsg, sendmmsg)")
+    rep.table(CPU_HEAD, cpu_rows(results, "memory", floor, WORKS, MODES))
+    write_latency(rep, results)
+
+
+def run_challenged(opt, rep):
+    results = Results()
+    run_variant(opt, results, "challenged", ("call", "msg"), MODES, challenged=True)
+    rep.table(CPU_HEAD, cpu_rows(results, "challenged", None, ("call", "msg"), MODES))
+
+
+def run_durable(opt, rep):
+    results = Results()
+    run_variant(opt, results, "durable", ("reg", "rereg"), MODES, durable=True)
+    rep.add("\nKamailio: usrloc db_mode 1 (write-through), SQLite in WAL mode, one "
+            "process\n(two refuse each other's writes with 500).  Eaves: store sqlite.")
+    rep.table(CPU_HEAD, cpu_rows(results, "durable", None, ("reg", "rereg"), MODES))
 
 
 def write_latency(rep, results):
@@ -140,14 +127,38 @@ def write_latency(rep, results):
                          spread(results.get("latency", work, name, "Kamailio"), 0),
                          spread(results.get("latency", work, name, "Eaves"), 0),
                          spread(results.ratio("latency", work, name), 2)])
-    rep.add("\n## Response time at half of the peer's top rate")
+    rep.add("\n### Response time at half of the peer's top rate")
     rep.add("\nMicroseconds; of a call: from INVITE to 180 at the caller.")
     rep.table(["work", "", "rate/s", "Kamailio", "Eaves", "ratio"], rows)
 
 
+def capacity(opt, results):
+    """Memory of bindings; cost per message while transactions are live."""
+    bindings = 10000 if opt.quick else 100000
+    ringing = 5000 if opt.quick else 50000  # each a server and a client transaction
+    for _ in range(opt.rounds):
+        for cls in SERVERS:
+            say(f"capacity: {bindings} bindings, {cls.name}")
+            with cls(opt, bindings) as s:
+                # the first half fills what loading the users left behind in the allocator
+                half = bindings // 2
+                s.load("reg", "--window", 50, "--count", half)
+                f = s.load("reg", "--window", 50, "--count", half, "--first", half)
+                grown = f["server_pss_after"] - f["server_pss_before"]
+                results.add("capacity", "bindings", cls.name,
+                            {"bytes": grown * 1024 / half, "failed": f["failed"]})
+            for live in (0, ringing):
+                say(f"capacity: {2 * live} live transactions, {cls.name}")
+                with cls(opt, opt.users) as s:
+                    s.register_all()
+                    f = s.load("msg", "--rate", 5000, "--seconds", opt.seconds, "--warm",
+                               opt.warm, "--ringing", live)
+                results.add("capacity", f"live {2 * live}", cls.name, f)
+    return bindings, ringing
+
+
 def write_capacity(rep, results, bindings, ringing):
     ratio = results.ratio("capacity", "bindings", "bytes")
-    rep.add("\n## Capacity")
     rep.table(["memory (Pss)", "Kamailio", "Eaves", "ratio", "at most the peer's"],
               [[f"bytes a binding, second half of {bindings}",
                 spread(results.get("capacity", "bindings", "bytes", "Kamailio"), 0),
@@ -162,3 +173,8 @@ def write_capacity(rep, results, bindings, ringing):
                                 for c in SERVERS)])
     rep.table(["live transactions", "Kamailio us/MESSAGE at 5,000/s", "Eaves", "failed K / E"],
               rows)
+
+
+def run_capacity(opt, rep):
+    results = Results()
+    write_capacity(rep, results, *capacity(opt, results))

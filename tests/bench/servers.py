@@ -121,8 +121,8 @@ class Layout:
             figures[f"{name}.{thread}"] = figures.get(f"{name}.{thread}", 0) + value
             figures[name] = figures.get(name, 0) + value
 
-    def register_all(self):
-        self.load("reg", "--window", 50, "--count", self.users)
+    def register_all(self, window=50):
+        self.load("reg", "--window", window, "--count", self.users)
 
 
 def kamailio_command(opt, folder, name, config, host, port, users, workers, *defines):
@@ -167,8 +167,9 @@ class Kamailio(Layout):
         return path
 
 
-def import_users(opt, folder, users):
-    text = "".join(f"u{i} p{i}\n" for i in range(users))
+def import_users(opt, folder, users, first=0):
+    """Users first to users - 1."""
+    text = "".join(f"u{i} p{i}\n" for i in range(first, users))
     r = subprocess.run([opt.eavesctl, "--socket", os.path.join(folder, "admin.sock"), "user",
                         "import"], input=text, capture_output=True, text=True, timeout=300)
     if r.returncode:

@@ -10,24 +10,19 @@ in the arrangement `direct` they register at the home itself, as Kamailio's do i
 What is compared is the edge that phones talk to and the home that serves, all of their threads;
 the other edge, the other home and Redis have columns of their own.
 """
-import os
-import secrets
-import subprocess
-import time
+from cluster import NET, EavesTiers
+from one import MODES, cell, forward_us
+from results import Results, spread, verdict
+from servers import Layout, import_users, kamailio_command, say
 
-from one import cell
-from results import spread, verdict
-from servers import DOMAIN, Layout, import_users, kamailio_command, say
-
-NET = "127.77.0."
 WORKS = ("reg", "rereg", "call", "msg")
-MODES = ("paced", "saturated")
 PEERS = ("stateful", "stateless", "path")
 SHARE = {"stateful": 1 / 3, "stateless": 1 / 2}  # of the peer's CPU
 TARGET = ("reg", "call")
+# Packets that edge and home forward (or answer) for one operation, the callee behind the edge.
+FORWARDED = {"reg": (3, 1), "call": (13, 6.5)}
 ADDED_MS = 1.0  # to p99, by the second place
 USER_BYTES = 3072
-LINK, BUS, REDIS = 7401, 7400, 7379
 
 
 class KamailioTiers(Layout):
@@ -53,125 +48,8 @@ class KamailioTiers(Layout):
 
     def load(self, work, *args):
         f = super().load(work, *args)
-        f["both"] = f["edge"] + f["home"]
+        f["both"] = f["sip"] = f["edge"] + f["home"]
         return f
-
-
-class EavesTiers(Layout):
-    """edges, homes: how many members each pair has."""
-    name = "Eaves"
-
-    def __init__(self, opt, users, kind="edge", edges=2, homes=2, redis=True):
-        super().__init__(opt, users)
-        self.nodes = {f"e{i + 1}": NET + str(11 + i) for i in range(edges)}
-        self.nodes.update({f"h1{'ab'[i]}": NET + str(21 + i) for i in range(homes)})
-        self.redis = redis
-        self.target = (self.nodes["e1"], opt.port)
-        self.registrar = (self.nodes["h1a"], opt.port) if kind == "direct" else self.target
-
-    def own(self, name):
-        return os.path.join(self.folder, name)
-
-    def list_of_nodes(self):
-        rows = ""
-        for name, address in self.nodes.items():
-            os.makedirs(self.own(name))
-            key = subprocess.run([self.opt.edge, "--make-key", self.own(name) + "/key"],
-                                 check=True, capture_output=True, text=True).stdout.strip()
-            role, pair = ("edge", "edge") if name[0] == "e" else ("home", "h1")
-            rows += (f"    - {{name: {name}, role: {role}, pair: {pair}, "
-                     f'bus: "{address}:{BUS}", sip: "{address}:{LINK}", key: "{key}"}}\n')
-        return rows
-
-    def write_config(self, name, rows):
-        home, address = name[0] == "h", self.nodes[name]
-        edges = [a for n, a in self.nodes.items() if n[0] == "e"]
-        with open(self.own(name) + "/eaves.yaml", "w") as f:
-            f.write(f"domain: {DOMAIN}\n"
-                    f"aliases: [{', '.join(edges)}]\n"
-                    f"listeners:\n"
-                    f"  - {{transport: udp, address: {address}, port: {self.opt.port}, "
-                    f"policy: trusted}}\n"
-                    f"  - {{transport: tcp, address: {address}, port: {LINK}, policy: cluster}}\n"
-                    f"workers: {self.opt.our_workers}\n"
-                    f"data_dir: {self.own(name)}\n"
-                    f"store: {'sqlite' if home else 'memory'}\n"
-                    f"net: {{transactions: 2000000}}\n"
-                    f"auth: {{lock_failures: 0, nonce_life_s: 3600}}\n"
-                    f"log: {{level: warn}}\n"
-                    f"cluster:\n"
-                    f"  node: {name}\n"
-                    f"  secret: {self.folder}/secret\n"
-                    f"  bus_key: {self.own(name)}/key\n"
-                    f"  nodes:\n{rows}"
-                    + ("" if home or not self.redis else
-                       f'redis: {{servers: "{NET}41:{REDIS}"}}\n'))
-
-    def start(self):
-        with open(os.open(self.folder + "/secret", os.O_WRONLY | os.O_CREAT, 0o600), "wb") as f:
-            f.write(secrets.token_bytes(32))
-        if self.redis:
-            self.run("redis", ["redis-server", "--bind", NET + "41", "--port", str(REDIS),
-                               "--appendonly", "yes", "--save", "", "--dir", self.folder])
-        rows = self.list_of_nodes()
-        for name in self.nodes:
-            self.write_config(name, rows)
-            role = "edge" if name[0] == "e" else "home"
-            self.run(name, [getattr(self.opt, role), "--config",
-                            self.own(name) + "/eaves.yaml"])
-        self.wait("alive", lambda name: self.others_alive(name))
-        import_users(self.opt, self.own("e1"), self.users)
-        self.wait("users", lambda name: self.status(name, "users") == self.users)
-
-    def ctl(self, name, *words):
-        r = subprocess.run([self.opt.eavesctl, "--socket", self.own(name) + "/admin.sock",
-                            *words], capture_output=True, text=True)
-        return r.stdout.splitlines() if r.returncode == 0 else []
-
-    def others_alive(self, name):
-        alive = [x for x in self.ctl(name, "cluster", "status") if " alive" in x]
-        return len(alive) >= len(self.nodes) - 1
-
-    def status(self, name, what):
-        for line in self.ctl(name, "status"):
-            key, _, value = line.partition(" ")
-            if key == what:
-                return int(value)
-        return -1
-
-    def wait(self, what, there, names=None, seconds=60):
-        end = time.monotonic() + seconds
-        for name in names or self.nodes:
-            while not there(name):
-                if not self.alive(name) or time.monotonic() > end:
-                    raise RuntimeError(f"{what}: {self.failed(name)}")
-                time.sleep(0.05)
-
-    def stop_node(self, name):
-        p = self.processes.pop(name)
-        p.terminate()
-        p.wait(20)
-        del self.nodes[name]
-
-    def load(self, work, *args):
-        f = super().load(work, *args)
-        homes = sorted((n for n in self.nodes if n[0] == "h"), key=lambda n: -f[n])
-        pair = ["e1", homes[0]] if "e1" in self.nodes else homes[:1]
-        f["both"] = sum(f[n] for n in pair)
-        f["edge"], f["home"] = f.get("e1", 0), f[homes[0]]
-        f["other_home"] = f[homes[1]] if len(homes) > 1 else 0
-        f["other_edge"] = f.get("e2", 0)
-        f["bus"] = sum(v for k, v in f.items()
-                       if k.split(".")[0] in pair and k.split(".")[-1][:3] in ("bus", "ZMQ"))
-        return f
-
-    def resident(self):
-        """Bytes by process."""
-        out = {}
-        for name, p in self.processes.items():
-            with open(f"/proc/{p.pid}/status") as f:
-                out[name] = next(int(x.split()[1]) for x in f if x.startswith("VmRSS:")) * 1024
-        return out
 
 
 # ---- runs ----
@@ -194,22 +72,30 @@ def run_cpu(opt, results):
                         results.add("tiers", f"{work}@{mode}", name, cell(opt, s, work, mode))
 
 
+def run_floor(opt):
+    """us a work: what a process costs that does nothing but forward, in the place of each tier."""
+    floor = {}
+    for work, places in FORWARDED.items():
+        floor[work + "@saturated"] = forward_us(opt, 0) * sum(places)
+        floor[work + "@paced"] = sum(forward_us(opt, 1000 * n) * n for n in places)
+    return floor
+
+
+SECOND = {"alone": (1, "memory"), "pair": (2, "memory"), "pair, sqlite": (2, "sqlite")}
+
+
 def run_second_place(opt, results):
     """What the second place adds to a REGISTER's answer, at 1,000 a second.  At the home itself,
-    with no edge alive, a home without another member answers at once: that is the measure.
-    Through the edge a home alone has its second place there."""
+    with no edge alive (an edge is a second place too): a home without another member, whose
+    store is no place, answers at once, and that is the measure."""
     for _ in range(opt.rounds):
-        for homes in (1, 2):
-            for where in ("home", "edge"):
-                say(f"second place: {homes} member(s), phones at the {where}")
-                with EavesTiers(opt, opt.users, "direct" if where == "home" else "edge", edges=1,
-                                homes=homes, redis=False) as s:
-                    if where == "home":
-                        s.stop_node("e1")
-                    s.register_all()
-                    f = s.load("reg", "--rate", 1000, "--seconds", opt.seconds, "--warm",
-                               opt.warm)
-                results.add("second", where, str(homes), f)
+        for name, (homes, store) in SECOND.items():
+            say(f"second place: {name}")
+            with EavesTiers(opt, opt.users, "direct", edges=1, homes=homes, store=store) as s:
+                s.stop_node("e1")
+                s.register_all()
+                f = s.load("reg", "--rate", 1000, "--seconds", opt.seconds, "--warm", opt.warm)
+            results.add("second", "home", name, f)
 
 
 def run_memory(opt, results):
@@ -220,11 +106,9 @@ def run_memory(opt, results):
         s.register_all()
         before = s.resident()
         s.users = users
-        import_users(opt, s.own("e1"), users)
-        s.wait("users", lambda name: s.status(name, "users") == users)
+        s.import_all()
         known = s.resident()
         s.register_all()
-        s.wait("bindings", lambda name: s.status(name, "bindings") == users)
         after = s.resident()
     for name in after:
         results.add("memory of tiers", name, "Eaves",
@@ -275,20 +159,43 @@ def part_rows(results):
             for work in WORKS for mode in MODES]
 
 
-def second_rows(results):
+def sip_rows(results, floor):
     rows = []
-    for where in ("home", "edge"):
-        for q in ("final_p50", "final_p99"):
-            a = results.get("second", where, q, "1")
-            b = results.get("second", where, q, "2")
-            added = [(y - x) / 1000 for x, y in zip(a, b)]
-            rows.append([f"at the {where}", q[-3:], spread(a, 0), spread(b, 0), spread(added, 2),
-                         verdict(added, ADDED_MS) if q.endswith("p99") else ""])
+    for work in TARGET:
+        for mode in MODES:
+            key = f"{work}@{mode}"
+            row = [work, mode, spread(results.get("tiers", key, "sip", "Eaves")),
+                   spread(results.get("tiers", key, "bus", "Eaves")), f"{floor[key]:.1f}"]
+            for peer in SHARE:
+                ratio = results.ratio("tiers", key, "sip", "Eaves", peer)
+                of = [floor[key] / x for x in results.get("tiers", key, "both", peer)]
+                row += [spread(ratio, 2), verdict(ratio, SHARE[peer]), spread(of, 2)]
+            rows.append(row)
     return rows
 
 
-def write(rep, results, users):
-    rep.add("\n## Two tiers: edge and home")
+def second_rows(results):
+    rows = []
+    for name in SECOND:
+        for q in ("final_p50", "final_p99"):
+            alone = results.get("second", "home", q, "alone")
+            took = results.get("second", "home", q, name)
+            added = [(y - x) / 1000 for x, y in zip(alone, took)]
+            rows.append([name, q[-3:], spread(took, 0), *(
+                ("", "") if name == "alone" else
+                (spread(added, 2), verdict(added, ADDED_MS) if q.endswith("p99") else ""))])
+    return rows
+
+
+def run(opt, rep):
+    results = Results()
+    run_cpu(opt, results)
+    floor = run_floor(opt)
+    run_second_place(opt, results)
+    write(rep, results, floor, run_memory(opt, results))
+
+
+def write(rep, results, floor, users):
     rep.add("\nCPU of the edge and of the home that serves, all threads, us an operation.  Goal: at "
             "most a third of the\nstateful arrangement of Kamailio and half of its stateless one; "
             "`path` has its phones behind the\nedge, as Eaves has (tests/bench/tiers.py describes "
@@ -303,12 +210,18 @@ def write(rep, results, users):
             "share; what the\nothers of the cluster do meanwhile is not in the tables above.")
     rep.table(["work", "mode", "edge", "home", "of these bus", "other home", "other edge",
                "Redis", "rate/s"], part_rows(results))
-    rep.add("\n## The second place")
-    rep.add("\nREGISTER at 1,000 a second, from the request with credentials to its 200, us, with "
-            "one home and with a pair;\nadded: ms.  At the edge one home has its second place in "
-            "the edge.")
-    rep.table(["phones", "", "one home", "pair", "added ms", "at most 1 ms"],
-              second_rows(results))
+    rep.add("\nWhat the second member and Redis take of edge and home is the bus's: its threads and "
+            "ZeroMQ's. The two\ntiers without them, as Kamailio's have neither; and the floor: the "
+            "same number of datagrams through processes\nthat do nothing but forward them "
+            "(recvmmsg, sendmmsg).")
+    rep.table(["work", "mode", "SIP", "bus", "floor", "SIP of stateful", "a third",
+               "floor of it", "SIP of stateless", "half", "floor of it"],
+              sip_rows(results, floor))
+    rep.add("\n### The second place")
+    rep.add("\nREGISTER at 1,000 a second straight at a home, no edge alive, from the request with "
+            "credentials to its 200:\na home alone, which waits for nobody, and a pair; each keeps "
+            "its tables in memory, or in SQLite too.")
+    rep.table(["homes", "", "us", "added ms", "at most 1 ms"], second_rows(results))
     write_memory(rep, results, users)
 
 
@@ -321,6 +234,6 @@ def write_memory(rep, results, users):
     homes = [a + b for a, b in zip(results.get("memory of tiers", "h1a", "all", "Eaves"),
                                    results.get("memory of tiers", "h1b", "all", "Eaves"))]
     rows.append(["both homes", "", "", spread(homes, 0), verdict(homes, USER_BYTES)])
-    rep.add("\n## Memory of a registered user")
+    rep.add("\n### Memory of a registered user")
     rep.add(f"\nGrowth of resident memory, bytes for each of {users} users.")
     rep.table(["process", "imported", "registered", "both", f"at most {USER_BYTES}"], rows)

@@ -118,14 +118,15 @@ def series(cluster, crowd, fault, target, rounds, rate=(CALLS, MESSAGES, REGISTE
 def streams(cluster, opt, rounds):
     """Phones with a connection each: what they see when it ends, and after they are back."""
     rows = []
-    transport = "tls" if "tls" in cluster.transports else "tcp"
-    with Crowd(cluster, opt, transport=transport, users=min(opt.users, STREAM_USERS)) as crowd:
-        crowd.registered()
-        for fault in ("kill", "power"):
-            for target in ("edge-active", "home-active"):
-                row = series(cluster, crowd, fault, target, rounds, STREAM_RATE)
-                row.transport = transport
-                rows.append(row)
+    for transport in sorted(set(cluster.transports) - {"udp"}, reverse=True):
+        with Crowd(cluster, opt, transport=transport,
+                   users=min(opt.users, STREAM_USERS)) as crowd:
+            crowd.registered()
+            for fault in ("kill", "power"):
+                for target in ("edge-active", "home-active"):
+                    row = series(cluster, crowd, fault, target, rounds, STREAM_RATE)
+                    row.transport = transport
+                    rows.append(row)
     return rows
 
 

@@ -121,10 +121,9 @@ def again(opt):
 
 
 def tell(results, opt):
-    text = report.markdown(results)
-    print(text)
-    if opt.write:
-        report.write(text)
+    print(report.markdown(results))
+    for result in results if opt.write else ():
+        report.write(result)
     return sum(report.faults_of(r) for r in results if r["name"] == "eaves")
 
 

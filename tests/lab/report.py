@@ -5,7 +5,7 @@ import time
 
 import net
 
-BEGIN, END = "<!-- lab: begin -->", "<!-- lab: end -->"
+BEGIN, END = "<!-- lab: {} begin -->", "<!-- lab: {} end -->"
 NAMES = {"eaves": "Eaves", "kamailio": "Kamailio, stateless edge",
          "kamailio-stateful": "Kamailio, stateful edge",
          "kamailio-failover": "Kamailio, stateful edge with fail-over"}
@@ -119,13 +119,15 @@ def markdown(results):
     return "\n".join(lines)
 
 
-def write(text):
+def write(result):
+    """The tables of one cluster, in place of those that it had in docs/cluster.md."""
     path = os.path.join(net.ROOT, "docs", "cluster.md")
+    begin, end = (mark.format(result["name"]) for mark in (BEGIN, END))
     with open(path, encoding="utf-8") as f:
         old = f.read()
-    if BEGIN not in old or END not in old:
-        raise SystemExit(f"{path} has no lines {BEGIN} and {END} to write between")
-    head, _, rest = old.partition(BEGIN)
-    _, _, tail = rest.partition(END)
+    if begin not in old or end not in old:
+        raise SystemExit(f"{path} has no lines {begin} and {end} to write between")
+    head, _, rest = old.partition(begin)
+    _, _, tail = rest.partition(end)
     with open(path, "w", encoding="utf-8") as f:
-        f.write(head + BEGIN + "\n" + text + "\n" + END + tail)
+        f.write(head + begin + "\n" + markdown([result]) + "\n" + end + tail)

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -15,29 +16,41 @@ enum { PRIME_WINDOW = 50, FILL_WINDOW = 200, DRAIN_S = 13, SCAN_MS = 20, PHASE_M
 #define NS_PER_S 1000000000u
 
 static const char usage_text[] =
-	"sipload MODE --target HOST:PORT [options]     MODE: reg rereg call msg options\n"
+	"sipload MODE --target HOST:PORT [options]     MODE: reg rereg call msg options idle\n"
 	"  --window N | --rate R   operations at one time, or operations a second\n"
 	"  --seconds S --warm S    measured time, and time before it\n"
 	"  --count N               exactly N operations instead\n"
 	"  --users N --domain D    u0 ... with password p0 ...\n"
 	"  --first N               the user that reg begins with\n"
+	"  --callers FILE          line n: the number of the user who calls user n\n"
 	"  --ringing N             keep N more INVITE transactions ringing meanwhile\n"
 	"  --pid PID[,PID...]      servers whose CPU and memory are measured\n"
 	"  --uac IP --uas IP --port P --sockets N   our own addresses\n"
 	"  --hold-ms N --ring-ms N --expires S --sha256 --busy --verbose\n";
 
-static const struct option long_options[] = {
-	{"target", required_argument, NULL, 't'},  {"window", required_argument, NULL, 'w'},
-	{"rate", required_argument, NULL, 'r'},	   {"seconds", required_argument, NULL, 's'},
-	{"warm", required_argument, NULL, 'W'},	   {"count", required_argument, NULL, 'n'},
-	{"users", required_argument, NULL, 'u'},   {"domain", required_argument, NULL, 'd'},
-	{"ringing", required_argument, NULL, 'R'}, {"pid", required_argument, NULL, 'p'},
-	{"uac", required_argument, NULL, 'a'},	   {"uas", required_argument, NULL, 'A'},
-	{"port", required_argument, NULL, 'P'},	   {"sockets", required_argument, NULL, 'S'},
-	{"hold-ms", required_argument, NULL, 'H'}, {"ring-ms", required_argument, NULL, 'g'},
-	{"expires", required_argument, NULL, 'e'}, {"sha256", no_argument, NULL, '2'},
-	{"busy", no_argument, NULL, 'b'},	   {"verbose", no_argument, NULL, 'v'},
-	{"first", required_argument, NULL, 'f'},   {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {{"target", required_argument, NULL, 't'},
+					     {"window", required_argument, NULL, 'w'},
+					     {"rate", required_argument, NULL, 'r'},
+					     {"seconds", required_argument, NULL, 's'},
+					     {"warm", required_argument, NULL, 'W'},
+					     {"count", required_argument, NULL, 'n'},
+					     {"users", required_argument, NULL, 'u'},
+					     {"domain", required_argument, NULL, 'd'},
+					     {"ringing", required_argument, NULL, 'R'},
+					     {"pid", required_argument, NULL, 'p'},
+					     {"uac", required_argument, NULL, 'a'},
+					     {"uas", required_argument, NULL, 'A'},
+					     {"port", required_argument, NULL, 'P'},
+					     {"sockets", required_argument, NULL, 'S'},
+					     {"hold-ms", required_argument, NULL, 'H'},
+					     {"ring-ms", required_argument, NULL, 'g'},
+					     {"expires", required_argument, NULL, 'e'},
+					     {"sha256", no_argument, NULL, '2'},
+					     {"busy", no_argument, NULL, 'b'},
+					     {"verbose", no_argument, NULL, 'v'},
+					     {"first", required_argument, NULL, 'f'},
+					     {"callers", required_argument, NULL, 'c'},
+					     {NULL, 0, NULL, 0}};
 
 static int parse_target(struct options *o, const char *s)
 {
@@ -52,10 +65,14 @@ static int parse_target(struct options *o, const char *s)
 	return 0;
 }
 
-static void parse_pids(struct options *o, char *s)
+static int parse_pids(struct options *o, char *s)
 {
-	for (char *p = strtok(s, ","); p && o->npids < 8; p = strtok(NULL, ","))
+	for (char *p = strtok(s, ","); p; p = strtok(NULL, ",")) {
+		if (o->npids == PIDS_MAX)
+			return -E2BIG;
 		o->pids[o->npids++] = atoi(p);
+	}
+	return 0;
 }
 
 /* clang-format off */
@@ -71,7 +88,7 @@ static int parse_one(struct options *o, int c, char *arg)
 	case 'u': o->users = (unsigned)atoi(arg); return 0;
 	case 'd': o->domain = arg; return 0;
 	case 'R': o->ringing = (unsigned)atoi(arg); return 0;
-	case 'p': parse_pids(o, arg); return 0;
+	case 'p': return parse_pids(o, arg);
 	case 'a': snprintf(o->uac_ip, sizeof(o->uac_ip), "%s", arg); return 0;
 	case 'A': snprintf(o->uas_ip, sizeof(o->uas_ip), "%s", arg); return 0;
 	case 'P': o->base_port = (unsigned)atoi(arg); return 0;
@@ -80,6 +97,7 @@ static int parse_one(struct options *o, int c, char *arg)
 	case 'g': o->ring_ms = (unsigned)atoi(arg); return 0;
 	case 'e': o->expires_s = (unsigned)atoi(arg); return 0;
 	case 'f': o->first = (unsigned)atoi(arg); return 0;
+	case 'c': o->callers = arg; return 0;
 	case '2': o->sha256 = true; return 0;
 	case 'b': o->busy = true; return 0;
 	case 'v': o->verbose = true; return 0;
@@ -119,6 +137,23 @@ static int parse_options(struct options *o, int argc, char **argv)
 	return rc;
 }
 
+/* Who calls whom: a user's number for each user, a line each. */
+static int read_callers(struct load *l)
+{
+	FILE *f = fopen(l->opt.callers, "r");
+	int r = f && (l->caller = calloc(l->opt.users, sizeof(*l->caller))) ? 0 : -EIO;
+
+	for (unsigned i = 0; r == 0 && i < l->opt.users; i++)
+		if (fscanf(f, "%" SCNu32, &l->caller[i]) != 1 || l->caller[i] >= l->opt.users)
+			r = -EINVAL;
+	if (f)
+		fclose(f);
+	if (r < 0)
+		fprintf(stderr, "sipload: %s does not name a caller for each user\n",
+			l->opt.callers);
+	return r;
+}
+
 static int load_init(struct load *l)
 {
 	const struct options *o = &l->opt;
@@ -143,6 +178,8 @@ static int load_init(struct load *l)
 	l->now = clock_ns();
 	l->run = (l->now ^ (uint64_t)getpid() << 36) & 0xffffffffffff;
 	l->random = l->now | 1;
+	if (l->opt.callers && read_callers(l) < 0)
+		return -EINVAL;
 	return net_open(l);
 }
 
@@ -267,7 +304,9 @@ static struct pace main_pace(const struct load *l)
 	const struct options *o = &l->opt;
 	struct pace p = {.left = o->count ? o->count : UINT64_MAX, .next = clock_ns()};
 
-	if (o->rate > 0)
+	if (o->mode == MODE_IDLE)
+		p.left = 0; /* what the servers use while nothing is asked of them */
+	else if (o->rate > 0)
 		p.interval = (nsec)(1e9 / o->rate);
 	else
 		p.window = o->window;

@@ -11,7 +11,7 @@
 enum { GIVE_UP_S = 12, T1_MS = 500 };
 #define NS_PER_MS 1000000u
 
-const char *const mode_name[MODE_COUNT] = {"reg", "rereg", "call", "msg", "options"};
+const char *const mode_name[MODE_COUNT] = {"reg", "rereg", "call", "msg", "options", "idle"};
 
 uint32_t op_slot(const struct load *l, const struct op *o)
 {

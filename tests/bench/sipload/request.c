@@ -16,7 +16,8 @@ static const char text[] = "Watson, come here. I want to see you.";
 
 uint32_t caller_of(const struct load *l, uint32_t user)
 {
-	return (uint32_t)(((uint64_t)user * 7 + 1) % l->opt.users);
+	return l->caller ? l->caller[user]
+			 : (uint32_t)(((uint64_t)user * 7 + 1) % l->opt.users);
 }
 
 static bool registers(const struct load *l)

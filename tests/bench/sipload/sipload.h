@@ -15,9 +15,16 @@
 typedef uint64_t nsec; /* monotonic */
 nsec clock_ns(void);
 
-enum { MESSAGE_MAX = 4096, BATCH = 64, SOCKETS_MAX = 32, SLOTS_MAX = 1 << 18, NONCE_MAX = 112 };
+enum {
+	MESSAGE_MAX = 4096,
+	BATCH = 64,
+	SOCKETS_MAX = 32,
+	SLOTS_MAX = 1 << 18,
+	NONCE_MAX = 112,
+	PIDS_MAX = 64
+};
 
-enum mode { MODE_REG, MODE_REREG, MODE_CALL, MODE_MSG, MODE_OPTIONS, MODE_COUNT };
+enum mode { MODE_REG, MODE_REREG, MODE_CALL, MODE_MSG, MODE_OPTIONS, MODE_IDLE, MODE_COUNT };
 extern const char *const mode_name[MODE_COUNT];
 
 struct options {
@@ -32,7 +39,8 @@ struct options {
 	unsigned users, first, sockets, base_port, hold_ms, ring_ms, expires_s;
 	unsigned ringing; /* INVITE transactions kept ringing meanwhile */
 	bool busy, sha256, verbose;
-	int pids[8];
+	const char *callers; /* a file; NULL: by number */
+	int pids[PIDS_MAX];
 	unsigned npids;
 };
 
@@ -116,6 +124,7 @@ struct load {
 	struct delay ring, hold;
 	bool priming, filling; /* registering all users; setting up those that ring on */
 	uint64_t next_user;
+	uint32_t *caller; /* by callee; NULL: by number */
 	char realm[96];
 	char (*nonce)[NONCE_MAX]; /* by user */
 	uint32_t *nc;
@@ -163,7 +172,7 @@ void uas_request(struct load *l, struct sock *s, const struct message *m,
 void uas_answer_due(struct load *l, struct op *o);
 
 /* server.c: the servers' processes and their children. */
-enum { THREADS_MAX = 128 };
+enum { THREADS_MAX = 1024 };
 /* Of the threads of one name in a given process and its children. */
 struct thread_cpu {
 	int pid;

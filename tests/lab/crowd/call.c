@@ -6,7 +6,13 @@
 
 #include <stdio.h>
 
-enum { LINGER_MS = 500, RING_MS = 300, HOLD_MS = 200, VARY_MS = 800 };
+enum {
+	LINGER_MS = 500,
+	RING_MS = 300,
+	HOLD_MS = 200,
+	VARY_MS = 800,
+	UNREACHED_MS = 4000, /* the third time that an INVITE is repeated, and some */
+};
 
 void call_fail(struct crowd *c, struct call *x, enum fault why)
 {
@@ -327,7 +333,18 @@ static bool timers(struct crowd *c, struct call *x)
 
 static void call_free(struct crowd *c, struct call *x)
 {
+	struct over *over = &c->over[c->nover++ % OVER_MAX];
+
 	done(c, x);
+	*over = (struct over){.slot = call_slot(c, x),
+			      .gen = x->gen,
+			      .kind = x->kind,
+			      .cancelled = x->cancelled,
+			      .started = x->started,
+			      .done_at = x->done_at};
+	for (unsigned d = 0; d < DEVICES; d++)
+		if (x->leg[d].rung && !x->leg[d].answered)
+			over->refused[d] = hash_of(span_str(x->leg[d].branch));
 	drop(&x->ack);
 	drop(&x->routes);
 	for (unsigned d = 0; d < DEVICES; d++)
@@ -338,9 +355,19 @@ static void call_free(struct crowd *c, struct call *x)
 	c->calls--;
 }
 
+/* A device whose INVITE was lost, or waits for it to come back, gets it though another one has
+ * answered or the caller has hung up: as long as nothing has come from it, it may be ringing
+ * already, and CANCEL has to wait (RFC 3261 9.1).  So it may ring yet, and then CANCEL must
+ * follow.  Of a serial search nothing is on its way to a device whose turn has not come. */
+static bool may_ring_yet(const struct call *x, const struct leg *g)
+{
+	return x->kind != KIND_SER && g->state == LEG_NONE && (x->answered || x->cancelled);
+}
+
 void call_tick(struct crowd *c, struct call *x)
 {
 	bool quiet = true;
+	msec linger = LINGER_MS;
 
 	if (x->state != CALL_DONE && !timers(c, x))
 		done(c, x);
@@ -349,13 +376,15 @@ void call_tick(struct crowd *c, struct call *x)
 
 		leg_tick(c, x, g);
 		judge_leg(c, x, g);
+		if (may_ring_yet(x, g))
+			linger = UNREACHED_MS;
 		if (g->state == LEG_RINGING || g->state == LEG_ANSWERED)
 			quiet = false;
 		if ((g->state == LEG_REFUSED || g->state == LEG_CONFIRMED) &&
 		    c->now - g->since < c->opt.grace_ms)
 			quiet = false;
 	}
-	if (x->state == CALL_DONE && quiet && c->now - x->done_at > LINGER_MS)
+	if (x->state == CALL_DONE && quiet && c->now - x->done_at > linger)
 		call_free(c, x);
 }
 

@@ -14,7 +14,7 @@
 
 enum { T1_MS = 500, T2_MS = 4000 };
 enum { DEVICES = 3, TARGETS_MAX = 8, MESSAGE_MAX = 8192 };
-enum { CALLS_MAX = 1 << 14, OPS_MAX = 1 << 13 };
+enum { CALLS_MAX = 1 << 14, OPS_MAX = 1 << 13, OVER_MAX = 1 << 13 };
 
 /* What a user is there for: u0 is a caller, u1 has one device, and so on round. */
 enum role { ROLE_CALLER, ROLE_ONE, ROLE_PAR, ROLE_SER, ROLE_CHURN, ROLES };
@@ -114,6 +114,15 @@ struct call {
 	struct leg leg[DEVICES];
 };
 
+/* A call that has ended, for who rings for it later. */
+struct over {
+	uint32_t slot, gen;
+	enum kind kind;
+	bool cancelled;
+	msec started, done_at;
+	uint32_t refused[DEVICES]; /* hash of the branch that it said no to; 0: it did not */
+};
+
 enum op_type { OP_FREE, OP_REGISTER, OP_MESSAGE, OP_FETCH };
 struct op {
 	uint32_t gen;
@@ -141,6 +150,8 @@ struct crowd {
 	struct call *call;
 	struct op *op;
 	uint32_t free_call[CALLS_MAX], free_op[OPS_MAX];
+	struct over over[OVER_MAX]; /* the latest */
+	unsigned nover;
 	unsigned nfree_call, nfree_op, calls, ops, high_call,
 		high_op;	 /* high: slots ever used */
 	double rate[3], owed[3]; /* calls, messages, registers a second */
@@ -203,6 +214,8 @@ bool op_register(struct crowd *c, struct phone *p, unsigned expires_s);
 bool op_churn(struct crowd *c);
 bool op_fetch(struct crowd *c, struct user *u, const struct sockaddr_in *at);
 void op_response(struct crowd *c, struct op *o, const struct message *m, struct span bytes);
+/* Of a branch; not 0. */
+uint32_t hash_of(struct span branch);
 void op_request(struct op *o, struct phone *p, const struct message *m);
 void op_tick(struct crowd *c, struct op *o);
 void op_reopened(struct crowd *c, struct phone *p);

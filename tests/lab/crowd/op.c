@@ -303,17 +303,23 @@ void op_response(struct crowd *c, struct op *o, const struct message *m, struct 
 	op_final(c, o, m->status, bytes);
 }
 
+uint32_t hash_of(struct span branch)
+{
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < branch.n; i++)
+		hash = (hash ^ (uint8_t)branch.p[i]) * 16777619u;
+	return hash | 1;
+}
+
 /* A message arrives at one of the devices it is for; another branch is a second message to it.
  */
 void op_request(struct op *o, struct phone *p, const struct message *m)
 {
-	struct span branch = param_of(m->via[0], "branch");
-	uint32_t hash = 2166136261u;
+	uint32_t hash = hash_of(param_of(m->via[0], "branch"));
 
 	if (p->user != o->to)
 		return;
-	for (size_t i = 0; i < branch.n; i++)
-		hash = (hash ^ (uint8_t)branch.p[i]) * 16777619u;
 	if ((o->got & 1u << p->dev) && o->branch[p->dev] != hash)
 		o->epoch->message_twice++;
 	o->got |= 1u << p->dev;

@@ -79,16 +79,53 @@ static void take_response(struct crowd *c, const struct message *m, struct span 
 		op_response(c, o, m, bytes);
 }
 
+static const struct over *find_over(const struct crowd *c, uint32_t slot, uint32_t gen)
+{
+	for (unsigned i = 0; i < OVER_MAX && i < c->nover; i++)
+		if (c->over[i].slot == slot && c->over[i].gen == gen)
+			return &c->over[i];
+	return NULL;
+}
+
+/* What it has said no to, and nobody has acknowledged: its transaction is there for 32 s, and
+ * says so again (RFC 3261 17.2.1). */
+static bool said_no(const struct over *x, const struct phone *p, const struct message *m)
+{
+	return x && x->refused[p->dev] == hash_of(param_of(m->via[0], "branch"));
+}
+
+/* An INVITE of ours whose call is over. */
+static void rang_late(struct crowd *c, const struct phone *p, const struct message *m,
+		      const struct over *x)
+{
+	struct epoch *e = ledger_now(&c->ledger);
+	struct span id = line_value(m->call_id);
+
+	e->fault[FAULT_RANG_LATE]++;
+	if (e->told++ >= 20)
+		return;
+	fprintf(stderr, "crowd: %s: call %.*s rang late at device %u of u%u, by %.*s;", e->name,
+		(int)id.n, id.p, p->dev, p->user->index, (int)m->via[0].n, m->via[0].p);
+	if (x)
+		fprintf(stderr,
+			" begun %llu ms ago, over for %llu ms (%s%s), %llu ms after the round "
+			"began\n",
+			(unsigned long long)(c->now - x->started),
+			(unsigned long long)(c->now - x->done_at), kind_name[x->kind],
+			x->cancelled ? ", cancelled" : "",
+			(unsigned long long)(c->now - e->begun));
+	else
+		fprintf(stderr, " it has long been over\n");
+}
+
 /* For a call that is over, or none of ours. */
 static void take_stray(struct crowd *c, struct phone *p, const struct message *m,
-		       const struct sockaddr_in *from, bool ours)
+		       const struct sockaddr_in *from)
 {
 	bool invite = span_eq(m->method, SPAN("INVITE"));
 
 	if (span_eq(m->method, SPAN("ACK")))
 		return;
-	if (invite && ours)
-		ledger_now(&c->ledger)->fault[FAULT_RANG_LATE]++;
 	if (span_eq(m->method, SPAN("OPTIONS")) || span_eq(m->method, SPAN("NOTIFY")))
 		reply(c, p, m, "200 OK", from);
 	else
@@ -112,6 +149,15 @@ static void take_request(struct crowd *c, struct phone *p, const struct message 
 			leg_request(c, x, p, m, from);
 			return;
 		}
+		if (span_eq(m->method, SPAN("INVITE"))) {
+			const struct over *over = find_over(c, slot, gen);
+
+			if (said_no(over, p, m)) {
+				reply(c, p, m, "487 Request Terminated", from);
+				return;
+			}
+			rang_late(c, p, m, over);
+		}
 	} else if (ours && letter == 'm' && span_eq(m->method, SPAN("MESSAGE"))) {
 		struct op *o = find_op(c, slot, gen);
 
@@ -120,7 +166,7 @@ static void take_request(struct crowd *c, struct phone *p, const struct message 
 		reply(c, p, m, "200 OK", from);
 		return;
 	}
-	take_stray(c, p, m, from, ours);
+	take_stray(c, p, m, from);
 }
 
 void take(struct crowd *c, struct phone *p, struct span bytes, const struct sockaddr_in *from)
