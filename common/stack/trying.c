@@ -40,6 +40,12 @@ struct trying {
 	struct bytes *response;
 };
 
+/* Since when a node is lost.  One that comes and goes is so since the first time for what it
+ * had before that; 0: it is not. */
+struct loss {
+	msec first, last;
+};
+
 /* What one node is being told: it counts when it has left. */
 struct telling {
 	struct list said;
@@ -49,10 +55,11 @@ struct telling {
 struct stack_trying {
 	struct stack *s;
 	struct list all;
-	struct list *next;	    /* to be looked at; &all: none */
-	bool begins;		    /* with the first */
-	uint64_t untold;	    /* of which nodes some could not be told: a bit each */
-	msec lost[STACK_NODES_MAX]; /* since when, by node; 0: it is not */
+	struct list *next; /* to be looked at; &all: none */
+	bool begins;	   /* with the first */
+	msec begun;	   /* when it did */
+	uint64_t untold;   /* of which nodes some could not be told: a bit each */
+	struct loss lost[STACK_NODES_MAX];
 	struct telling telling[STACK_NODES_MAX];
 	uint64_t tells; /* which of these say something: a bit each */
 	struct wheel_timer timer;
@@ -79,7 +86,7 @@ static void drop(struct stack_trying *y, struct trying *t)
 static msec sent_at(const struct stack_trying *y, uint16_t node, msec now)
 {
 	const struct stack *s = y->s;
-	msec lost = y->lost[node - 1];
+	msec lost = y->lost[node - 1].last;
 	bool lives =
 		lost == 0 || s->group->user.member(s->user_arg, node - 1u, false) == node - 1;
 	return lives ? now : lost;
@@ -123,7 +130,7 @@ static bool is_other_edge(const struct stack *s, unsigned node)
 static bool edge_is_lost(const struct stack_trying *y)
 {
 	for (unsigned i = 0; i < y->s->group->conf.nnodes && i < STACK_NODES_MAX; i++)
-		if (y->lost[i] && is_other_edge(y->s, i))
+		if (y->lost[i].last && is_other_edge(y->s, i))
 			return true;
 	return false;
 }
@@ -303,11 +310,14 @@ static uint64_t homes_of(const struct stack_trying *y, const struct trying *t)
 static msec lost_since(const struct stack_trying *y, const struct trying *t)
 {
 	uint64_t homes = homes_of(y, t);
-	msec last = 0;
-	for (unsigned i = 0; i < STACK_NODES_MAX; i++)
-		if (homes >> i & 1 && y->lost[i] > last)
-			last = y->lost[i];
-	return last;
+	msec since = 0;
+	for (unsigned i = 0; i < STACK_NODES_MAX; i++) {
+		const struct loss *x = &y->lost[i];
+		msec lost = t->at <= x->first ? x->first : x->last;
+		if (homes >> i & 1 && lost > since)
+			since = lost;
+	}
+	return since;
 }
 
 /* False: it is in the link still. */
@@ -362,6 +372,10 @@ static bool tell_of(struct stack_trying *y, struct trying *t)
 		drop(y, t);
 		return true;
 	}
+	if (lost + WAIT_MS > y->begun) {
+		y->untold |= homes_of(y, t);
+		return true;
+	}
 	return say(y, t);
 }
 
@@ -377,6 +391,24 @@ static void look(struct stack_trying *y)
 	}
 }
 
+/* All have been looked at.  When some are to be again; 0: they are not. */
+static msec look_again(struct stack_trying *y, msec now)
+{
+	msec again = 0;
+	for (unsigned i = 0; i < STACK_NODES_MAX; i++) {
+		struct loss *x = &y->lost[i];
+		if (x->first + WAIT_MS <= y->begun && !(y->untold >> i & 1))
+			*x = x->first == x->last ? (struct loss){0}
+						 : (struct loss){x->last, x->last};
+		if (!x->first)
+			continue;
+		msec due = x->first + WAIT_MS > now ? x->first + WAIT_MS : now + AGAIN_MS;
+		if (!again || due < again)
+			again = due;
+	}
+	return again;
+}
+
 static void on_timer(struct wheel_timer *w, msec now)
 {
 	struct stack_trying *y = container_of(w, struct stack_trying, timer);
@@ -389,6 +421,7 @@ static void on_timer(struct wheel_timer *w, msec now)
 	if (y->next == &y->all && y->begins && !y->tells) {
 		expire(y, now);
 		y->begins = false;
+		y->begun = now;
 		y->untold = 0;
 		y->next = y->all.next;
 	}
@@ -397,12 +430,10 @@ static void on_timer(struct wheel_timer *w, msec now)
 		wheel_arm(loop_wheel(y->s->loop), w, now + STEP_MS);
 		return;
 	}
-	for (unsigned i = 0; i < STACK_NODES_MAX; i++)
-		if (!(y->untold >> i & 1))
-			y->lost[i] = 0;
-	y->begins = y->untold != 0;
+	msec again = look_again(y, now);
+	y->begins = again != 0;
 	if (y->begins)
-		wheel_arm(loop_wheel(y->s->loop), w, now + AGAIN_MS);
+		wheel_arm(loop_wheel(y->s->loop), w, again);
 }
 
 /* The homes may have known of the other edge's death before. */
@@ -418,15 +449,18 @@ static void take_for_ringing(struct stack_trying *y, msec now)
 void stack_trying_lost(struct stack *s, unsigned node)
 {
 	struct stack_trying *y = s->trying;
+	msec now = loop_now(s->loop);
 	if (!y || node >= STACK_NODES_MAX)
 		return;
-	expire(y, loop_now(s->loop));
-	y->lost[node] = loop_now(s->loop);
+	expire(y, now);
+	struct loss *x = &y->lost[node];
+	*x = (struct loss){x->first ? x->first : now, now};
 	if (is_other_edge(s, node))
-		take_for_ringing(y, loop_now(s->loop));
-	y->next = &y->all;
+		take_for_ringing(y, now);
+	if (wheel_armed(&y->timer))
+		return; /* when that is done it is seen what is left to do */
 	y->begins = true;
-	wheel_arm(loop_wheel(s->loop), &y->timer, loop_now(s->loop) + WAIT_MS);
+	wheel_arm(loop_wheel(s->loop), &y->timer, now + WAIT_MS);
 }
 
 struct stack_trying *stack_trying_new(struct stack *s)

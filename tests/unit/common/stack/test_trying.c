@@ -382,6 +382,52 @@ START_TEST(who_cannot_be_told_now_is_told_later)
 }
 END_TEST
 
+START_TEST(others_that_come_and_go_put_nothing_off)
+{
+	begin();
+	request("INVITE", "c1", H1A, false);
+	pass(1);
+	said[0] = 0;
+	stack_trying_lost(&stack, H1A);
+	for (int i = 0; i < 4; i++) {
+		pass(1200);
+		stack_trying_lost(&stack, E2);
+		ck_assert_str_eq(said, "");
+	}
+	pass(WAIT_MS - 4 * 1200 - 1);
+	ck_assert_str_eq(said, "");
+	pass(2);
+	ck_assert_str_eq(said, "h1a: c1 ");
+	end();
+}
+END_TEST
+
+/* What it had before the first time it has not any more; what it got since may come again. */
+START_TEST(a_home_that_comes_and_goes_is_lost_since_the_first_time)
+{
+	begin();
+	request("INVITE", "c1", H1A, false);
+	pass(1);
+	said[0] = 0;
+	stack_trying_lost(&stack, H1A);
+	pass(2000);
+	request("INVITE", "c2", H1A, false);
+	pass(1);
+	stack_trying_lost(&stack, H1A);
+	pass(WAIT_MS - 2000);
+	pass(STEP_MS);
+	ck_assert_str_eq(said, "h1a: c1 ");
+	pass(2000 - STEP_MS - 3);
+	ck_assert_str_eq(said, "h1a: c1 ");
+	pass(STEP_MS);
+	ck_assert_str_eq(said, "h1a: c1 h1a: c2 ");
+	pass(10 * WAIT_MS);
+	ck_assert_str_eq(said, "h1a: c1 h1a: c2 ");
+	ck_assert_int_lt(wheel_wait(&wheel, now), 0);
+	end();
+}
+END_TEST
+
 UNIT_MAIN("common/stack trying", who_rings_is_told_of_and_who_has_answered_is_not,
 	  what_a_home_sent_before_its_death_says_nothing_of_its_life,
 	  who_was_silent_for_as_long_as_timer_b_is_not_told_of,
@@ -392,4 +438,6 @@ UNIT_MAIN("common/stack trying", who_rings_is_told_of_and_who_has_answered_is_no
 	  what_the_other_edge_handed_on_is_told_of_whichever_home_is_lost,
 	  what_has_waited_for_its_device_is_told_of,
 	  what_is_handed_to_the_other_edge_is_that_one_s,
-	  who_was_told_by_a_link_that_broke_is_told_again, who_cannot_be_told_now_is_told_later)
+	  who_was_told_by_a_link_that_broke_is_told_again, who_cannot_be_told_now_is_told_later,
+	  others_that_come_and_go_put_nothing_off,
+	  a_home_that_comes_and_goes_is_lost_since_the_first_time)
