@@ -5,6 +5,7 @@
 #define EAVES_APP_PRIV_H
 
 #include "common/app/address.h"
+#include "common/app/load.h"
 #include "common/app/role.h"
 #include "common/bus/bus.h"
 #include "common/directory/directory.h"
@@ -125,6 +126,7 @@ struct app {
 	uint64_t started_wall_ms;
 	struct app_service service;
 	struct app_addresses addresses;
+	struct app_load load;
 	msec drain_until;
 	bool released;
 	struct wheel_timer sweep, drain;

@@ -504,6 +504,7 @@ int app_start(struct app *a, char ret_error[APP_ERROR_MAX])
 	if ((r = app_serve_start(a, ret_error)) < 0)
 		return r;
 	app_addresses_start(a);
+	app_load_start(a);
 	if ((r = app_nodes_start(a)) == 0)
 		r = stack_group_start(a->stacks);
 	if (r < 0)

@@ -21,3 +21,8 @@ uint64_t time_wall_ms(void)
 {
 	return clock_ms(CLOCK_REALTIME);
 }
+
+uint64_t time_cpu_ms(void)
+{
+	return clock_ms(CLOCK_PROCESS_CPUTIME_ID);
+}

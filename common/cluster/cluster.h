@@ -158,7 +158,7 @@ int cluster_member(struct cluster *c, struct span pair, int prefer);
 void cluster_set_draining(struct cluster *c, bool draining);
 /* It has been away, and its other member was chosen: it serves from now on. */
 void cluster_stand_back(struct cluster *c);
-/* What goes with heartbeats: calls under way, CPU use in thousandths. */
+/* What goes with heartbeats: calls under way, CPU use in thousandths of one processor. */
 void cluster_set_load(struct cluster *c, uint32_t calls, uint32_t cpu_permille);
 
 /* ---- small messages: from any thread ---- */

@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from cluster import registered
 from eaves import TIMEOUT, merged
 from phone import hang_up, talk
 from redis_server import Redis, Sentinel
@@ -108,6 +109,29 @@ def test_redis_was_gone_for_more_changes_than_may_wait_and_has_all_of_them(clust
 	e1.start()
 	e1.wait_log("event=serving", timeout=LONG)
 	assert e1.metric("users") == len(users) and e1.metric("bindings") == left
+
+
+def test_an_edge_delivers_alone_what_redis_has(cluster, redis):
+	"""A whole pair of homes is dead, and of the edges nobody is left who has heard its phones."""
+	r = redis()
+	c = edges_with(cluster, {"servers": r.where()}, homes=2, config={"edge": {"deliver_alone": True}})
+	e1, e2 = c.edges
+	for user, home in (("alice", "h1"), ("bob", "h2")):
+		e1.ctl("user add", user, home, stdin=f"secret-of-{user}\n")
+	c.wait_users(2)
+	alice, bob = registered(c, "alice", "bob")
+	for e in c.edges:
+		e.wait_metric("bindings", 2, LONG)
+		e.wait_metric("redis_rows_waiting", 0, LONG)
+	for n in [*c.homes[1], e1, e2]:
+		n.kill9()
+	mark = len(e1.lines)
+	e1.start()
+	e1.wait_log("event=serving", since=mark, timeout=LONG)
+	e1.wait_metric("bindings", 2, LONG)
+	for n in c.homes[0]:
+		c.wait(lambda n=n: "e1" in n.alive(), f"{n.name} does not see the edge", LONG)
+	hang_up(*talk(alice, bob))
 
 
 def secret_file(folder, name, text):
