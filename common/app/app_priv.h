@@ -61,9 +61,9 @@ struct app_nodes {
 	struct cluster_conf conf;
 	struct stack_node node[CLUSTER_NODES_MAX];
 	uint16_t link_listener;
-	_Atomic uint64_t strangers, unmarked, refused;
+	_Atomic uint64_t strangers, unmarked, refused, pair_down;
 	struct log_limit strangers_logged, unmarked_logged, refused_logged, link_logged,
-		full_logged;
+		full_logged, down_logged;
 };
 
 /* poison.c: what is refused, for it has crashed a process. */

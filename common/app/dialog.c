@@ -48,7 +48,9 @@ bool app_defer(struct app_worker *w, const struct app_request *q)
 	bool again = from ? !from_pair : !sip_transport_reliable(q->r->src.transport);
 	if (app_phase(w->app) == APP_DRAINING && again && app_other_serves(w->app))
 		return true;
-	return stack_defer(w->stack, &q->r->src, q->r->msg, q->marks);
+	/* Who has proved here who he is does so again then: his name is not kept. */
+	uint32_t marks = from ? q->marks : q->marks & ~(uint32_t)APP_MARK_AUTHENTICATED;
+	return stack_defer(w->stack, &q->r->src, q->r->msg, marks);
 }
 
 static void flow_is_gone(struct app_worker *w, const struct app_request *q,

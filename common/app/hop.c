@@ -1,13 +1,13 @@
 /*
  * The SIP hop between two nodes of the cluster: who is a node, the header field that tells the
- *next node what this one knows of a request (Eaves-Link), and stateless forwarding to a pair
- *(RFC 3261 16.11).  The field is believed of nodes alone and taken off everything that goes
- *anywhere else.
+ * next node what this one knows of a request (Eaves-Link), and stateless forwarding to a pair
+ * (RFC 3261 16.11).  The field is believed of nodes alone and taken off everything that goes
+ * anywhere else.
  *
  *	Eaves-Link: m=MARKS;t=TRANSPORT;s=SOURCE;u=USER
  *
  * MARKS are hexadecimal; TRANSPORT and SOURCE are the leg of the peer outside of the cluster,
- *as the first node saw it; USER, escaped, is who was authenticated.
+ * as the first node saw it; USER, escaped, is who was authenticated.
  */
 #include "common/app/app_priv.h"
 #include "common/app/flows.h"
@@ -284,8 +284,11 @@ static void pair_is_down(struct app_worker *w, const struct app_request *q, cons
 	    (!src->node && app_serve_waits(w->app, now) &&
 	     (!sip_transport_reliable(src->transport) || app_defer(w, q))))
 		return;
-	log_event(LOG_WARN, "pair-down", LOG_STR("pair", pair),
-		  LOG_S("call-id", q->r->msg->call_id));
+	struct app_nodes *n = w->app->nodes;
+	uint64_t before = atomic_fetch_add_explicit(&n->pair_down, 1, memory_order_relaxed);
+	if (log_may(&n->down_logged, now))
+		log_event(LOG_WARN, "pair-down", LOG_STR("pair", pair),
+			  LOG_S("call-id", q->r->msg->call_id), LOG_N("so_far", before + 1));
 	app_reply(w, q, 503, NULL, SPAN("Retry-After: 5\r\n"));
 }
 
@@ -315,8 +318,7 @@ void app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struc
 		      unsigned node)
 {
 	const struct sip_flow to = {.node = (uint16_t)(node + 1), .leg = app_leg_of(src)};
-	struct iovec iov = {(char *)(uintptr_t)m->base, m->len};
-	stack_send(w->stack, &to, &iov, 1, 0);
+	stack_pass(w->stack, &to, m, NULL);
 }
 
 /* Between nodes with one hop less: two that hold each other for the right one come to an end.
@@ -336,15 +338,9 @@ static int count_hop(const struct app_request *q, struct sip_splice *s)
 
 int app_as_it_came(struct app_worker *w, const struct app_request *q, const struct sip_flow *to)
 {
-	const struct sip_msg *m = q->r->msg;
-	struct iovec iov[SIP_SPLICE_IOV] = {{(char *)(uintptr_t)m->base, m->len}};
 	struct sip_splice s;
 	int n = to->node ? count_hop(q, &s) : 0;
 	if (n < 0)
 		return n;
-	n = to->node ? sip_splice_iov(&s, iov) : 1;
-	if (n < 0)
-		return n;
-	stack_send(w->stack, to, iov, n, 0);
-	return 0;
+	return stack_pass(w->stack, to, q->r->msg, to->node ? &s : NULL);
 }

@@ -114,6 +114,9 @@ static void write_metrics(void *arg, struct metrics_out *o)
 	metrics_counter(o, "cluster_unmarked_total",
 			"Requests of nodes with an Eaves-Link that could not be understood",
 			atomic_load(&a->nodes->unmarked));
+	metrics_counter(o, "cluster_pair_down_total",
+			"Requests refused since no member of their pair lives",
+			atomic_load(&a->nodes->pair_down));
 	metrics_counter(o, "cluster_bus_refused_total", "Peers that the bus refused",
 			atomic_load(&a->nodes->refused));
 	metrics_counter(o, "poison_learnt_total",

@@ -248,6 +248,10 @@ static const struct stack_user stack_user = {
 
 /* ---- configuration to parts ---- */
 
+/* Via, Record-Route and what one node tells the next, of as many nodes as a message may pass.
+ */
+enum { LINK_MORE_BYTES = 16384 };
+
 static void net_from(struct net_conf *n, const struct conf *c)
 {
 	*n = net_conf_default;
@@ -257,6 +261,9 @@ static void net_from(struct net_conf *n, const struct conf *c)
 			.transport = c->listeners[i].transport,
 			.addr = c->listeners[i].addr,
 			.tls_require_peer = c->listeners[i].mutual_tls,
+			.more_bytes = c->listeners[i].policy == CONF_POLICY_CLUSTER
+					      ? LINK_MORE_BYTES
+					      : 0,
 		};
 	n->limits = c->limits;
 	n->handshake_ms = c->net.handshake_ms;

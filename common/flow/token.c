@@ -11,7 +11,7 @@
  *	kind	transport	node (2)	transport of the leg behind it	MAC (8)
  *
  * all in network byte order: 26 characters for a UDP phone's flow, 42 for a connection's, 18
- *for a node's.
+ * for a node's.
  */
 #include "common/flow/token.h"
 

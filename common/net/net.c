@@ -126,13 +126,22 @@ static void ignore_sigpipe(void)
 		signal(SIGPIPE, SIG_IGN);
 }
 
+static size_t longest_message(const struct net *n)
+{
+	size_t longest = 0;
+	for (unsigned i = 0; i < n->conf.nlisteners; i++)
+		if (net_message_max(&n->conf, i) > longest)
+			longest = net_message_max(&n->conf, i);
+	return longest;
+}
+
 static int set_up(struct net *n, unsigned *ret_listener)
 {
 	int r = table_init(n);
 
 	if (r < 0 || (r = udp_init(n)) < 0 || (r = loop_on_round(n->loop, end_round, n)) < 0)
 		return r;
-	n->scratch_bytes = n->conf.limits.stream_bytes + 4096;
+	n->scratch_bytes = longest_message(n) + 4096;
 	n->scratch = malloc(n->scratch_bytes + SIP_STAMP_ROOM);
 	if (!n->scratch)
 		return -ENOMEM;

@@ -23,6 +23,8 @@ struct net_listener {
 	enum sip_transport transport;
 	struct addr addr;      /* port 0: any (tests); net_listener_addr() tells */
 	bool tls_require_peer; /* mutual TLS: a client certificate is asked for and verified */
+	uint32_t more_bytes;   /* by so much a message of a stream may exceed the limits: links,
+				  where nodes have added to what came within them */
 };
 
 struct net_conf {
@@ -43,6 +45,11 @@ struct net_conf {
 	uint32_t udp_rcvbuf_bytes; /* default 4 MiB */
 };
 extern const struct net_conf net_conf_default;
+/* Of a message by a stream of that listener, in bytes. */
+static inline uint32_t net_message_max(const struct net_conf *c, unsigned listener)
+{
+	return c->limits.stream_bytes + c->listener[listener].more_bytes;
+}
 
 struct net_peer {	    /* of a TLS connection with a verified certificate */
 	char names[8][256]; /* SIP identities by RFC 5922: URI "sip:domain" and DNS

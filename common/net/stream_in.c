@@ -65,10 +65,15 @@ static ssize_t unread(struct conn *c, struct span bytes)
 	return ops->unread ? ops->unread(ops->arg, &c->flow, bytes, c->peer) : 0;
 }
 
+static size_t message_max(const struct conn *c)
+{
+	return net_message_max(&c->net->conf, c->flow.listener);
+}
+
 static enum sip_frame_result frame(struct conn *c, struct span bytes)
 {
 	poison_begin(bytes.p, bytes.n);
-	enum sip_frame_result r = sip_frame(&c->framer, bytes, &c->net->conf.limits);
+	enum sip_frame_result r = sip_frame(&c->framer, bytes, message_max(c));
 	poison_end();
 	return r;
 }
@@ -125,7 +130,7 @@ static int in_reserve(struct conn *c, size_t used)
 	size_t cap = c->in_cap ? c->in_cap : 1024;
 	char *p;
 
-	if (used > c->net->conf.limits.stream_bytes + (size_t)READ_MIN)
+	if (used > message_max(c) + (size_t)READ_MIN)
 		return -EMSGSIZE;
 	while (cap < used + READ_MIN + SIP_STAMP_ROOM)
 		cap *= 2;

@@ -6,7 +6,7 @@
  * T: which target and attempt.  V: keyed hash over T, L and what every response brings back, so
  * that a response to nobody can be checked.  L: the request as received, to know a loop.  None
  * depends on the method, so a CANCEL or ACK forwarded statelessly gets its INVITE's branch.
- *None is random: the other member of a pair derives the same.
+ * None is random: the other member of a pair derives the same.
  */
 #include "common/proxy/proxy_priv.h"
 

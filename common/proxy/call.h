@@ -190,7 +190,7 @@ bool proxy_take_via(const struct sip_msg *m, struct sip_splice *s);
 /* The response as it goes on: without our Via and what the role strips, and by a stream with
  * its length, which is in `text`.  False: there is no other Via. */
 bool proxy_response_begin(const struct proxy_call *c, const struct sip_msg *m,
-			  struct sip_splice *s, char text[PROXY_LENGTH_BYTES]);
+			  struct sip_splice *s, char room[SIP_LENGTH_ROOM]);
 /* The same in bytes.  NULL: out of memory or no other Via. */
 struct bytes *proxy_response_bytes(const struct proxy_call *c, const struct sip_msg *m);
 /* Step 6's order: lower is better. */

@@ -285,8 +285,8 @@ static void edit_number(struct sip_splice *s, const struct sip_msg *m, enum sip_
 	proxy_text_add(more, SPAN("\r\n"));
 }
 
-/* 16.6 step 9, and 20.14 for responses: who reads a stream must know where a message ends. */
-void proxy_text_length(struct proxy_text *t, const struct sip_msg *m, enum sip_transport to)
+/* 16.6 step 9: who reads a stream must know where a message ends. */
+static void add_length(struct proxy_text *t, const struct sip_msg *m, enum sip_transport to)
 {
 	if (!sip_transport_reliable(to) || sip_msg_first(m, SIP_HDR_CONTENT_LENGTH))
 		return;
@@ -304,7 +304,7 @@ static void edit_numbers(const struct proxy_plan *pl, const struct proxy_leg *le
 	edit_number(s, pl->m, SIP_HDR_MAX_FORWARDS, pl->max_forwards, &hops, more);
 	if (leg->breadth)
 		edit_number(s, pl->m, SIP_HDR_MAX_BREADTH, leg->breadth, &breadth, more);
-	proxy_text_length(more, pl->m, out->transport);
+	add_length(more, pl->m, out->transport);
 }
 
 int proxy_edit(const struct proxy *p, const struct proxy_plan *pl, const struct proxy_leg *leg,

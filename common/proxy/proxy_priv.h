@@ -46,9 +46,6 @@ struct proxy_text {
 void proxy_text_add(struct proxy_text *t, struct span s);
 void proxy_text_dec(struct proxy_text *t, uint64_t v);
 void proxy_text_hex(struct proxy_text *t, uint64_t v);
-/* A Content-Length line where m has none and goes on by a stream; else nothing. */
-void proxy_text_length(struct proxy_text *t, const struct sip_msg *m, enum sip_transport to);
-enum { PROXY_LENGTH_BYTES = sizeof("Content-Length: 4294967295\r\n") };
 static inline struct span proxy_text_span(const struct proxy_text *t)
 {
 	return (struct span){t->p, t->n};

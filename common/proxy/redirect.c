@@ -64,12 +64,12 @@ bool proxy_recurse(struct branch *from, const struct sip_msg *m, struct bytes **
 {
 	struct proxy_call *c = from->call;
 	struct sip_list_it it = {0};
-	char text[PROXY_LENGTH_BYTES];
+	char room[SIP_LENGTH_ROOM];
 	struct sip_splice s;
 	struct span v;
 	unsigned followed = 0, left = 0;
 	*ret_rest = NULL;
-	if (!proxy_response_begin(c, m, &s, text))
+	if (!proxy_response_begin(c, m, &s, room))
 		return false;
 	for (const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_CONTACT); h;
 	     h = sip_msg_next(m, h))

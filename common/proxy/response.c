@@ -33,16 +33,13 @@ static bool has_next_via(const struct sip_msg *m)
 }
 
 bool proxy_response_begin(const struct proxy_call *c, const struct sip_msg *m,
-			  struct sip_splice *s, char text[PROXY_LENGTH_BYTES])
+			  struct sip_splice *s, char room[SIP_LENGTH_ROOM])
 {
-	struct proxy_text length = {.p = text, .cap = PROXY_LENGTH_BYTES};
 	const struct proxy_local *in = c->p->ops.local(c->p->ops.arg, c->plan.listener);
 	if (!proxy_take_via(m, s))
 		return false;
-	if (in)
-		proxy_text_length(&length, m, in->transport);
-	if (length.n)
-		sip_splice_append(s, proxy_text_span(&length));
+	if (in && sip_transport_reliable(in->transport))
+		sip_splice_length(s, room);
 	if (c->plan.strip_responses)
 		proxy_strip(s, m, c->plan.strip_responses);
 	return true;
@@ -50,9 +47,9 @@ bool proxy_response_begin(const struct proxy_call *c, const struct sip_msg *m,
 
 struct bytes *proxy_response_bytes(const struct proxy_call *c, const struct sip_msg *m)
 {
-	char text[PROXY_LENGTH_BYTES];
+	char room[SIP_LENGTH_ROOM];
 	struct sip_splice s;
-	return proxy_response_begin(c, m, &s, text) ? sip_splice_bytes(&s) : NULL;
+	return proxy_response_begin(c, m, &s, room) ? sip_splice_bytes(&s) : NULL;
 }
 
 /* Steps 2 and 5: timer C again, and everything but 100 goes on at once. */

@@ -175,8 +175,7 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 			     const struct sip_via *top, const struct sip_flow *src)
 {
 	struct iovec iov[SIP_SPLICE_IOV];
-	char text[PROXY_LENGTH_BYTES];
-	struct proxy_text length = {.p = text, .cap = sizeof(text)};
+	char room[SIP_LENGTH_ROOM];
 	struct sip_flow flow;
 	struct sip_splice s;
 	struct proxy_back back;
@@ -189,9 +188,8 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 	if (rc)
 		return rc;
 	proxy_take_via(m, &s);
-	proxy_text_length(&length, m, flow.transport);
-	if (length.n)
-		sip_splice_append(&s, proxy_text_span(&length));
+	if (sip_transport_reliable(flow.transport))
+		sip_splice_length(&s, room);
 	int n = sip_splice_iov(&s, iov);
 	if (n < 0)
 		return n;

@@ -115,27 +115,25 @@ static int body_length(struct sip_framer *f, struct span head, uint64_t *ret_n)
 }
 
 /* Looks for the end of the head and sets f->len. */
-static enum sip_frame_result frame_head(struct sip_framer *f, struct span b,
-					const struct sip_limits *lim)
+static enum sip_frame_result frame_head(struct sip_framer *f, struct span b, size_t message_max)
 {
 	ptrdiff_t head = find_head(f, b);
 	uint64_t body;
 	if (head < 0)
 		return broken(f, 0, 400, "LF Without CR");
-	if ((head ? (size_t)head : b.n) > lim->stream_bytes)
+	if ((head ? (size_t)head : b.n) > message_max)
 		return broken(f, (size_t)head, 513, "Message Too Large");
 	if (head == 0)
 		return SIP_FRAME_MORE;
 	if (body_length(f, span_of(b.p, (size_t)head), &body) < 0)
 		return SIP_FRAME_BROKEN;
-	if (body > lim->stream_bytes - (size_t)head)
+	if (body > message_max - (size_t)head)
 		return broken(f, (size_t)head, 513, "Message Too Large");
 	f->len = (size_t)head + body;
 	return SIP_FRAME_MESSAGE;
 }
 
-enum sip_frame_result sip_frame(struct sip_framer *f, struct span bytes,
-				const struct sip_limits *lim)
+enum sip_frame_result sip_frame(struct sip_framer *f, struct span bytes, size_t message_max)
 {
 	if (f->scanned == 0) {
 		f->len = 0;
@@ -148,7 +146,7 @@ enum sip_frame_result sip_frame(struct sip_framer *f, struct span bytes,
 			return broken(f, 0, 0, "Not SIP");
 	}
 	if (f->len == 0) {
-		enum sip_frame_result r = frame_head(f, bytes, lim);
+		enum sip_frame_result r = frame_head(f, bytes, message_max);
 		if (r != SIP_FRAME_MESSAGE)
 			return r;
 		f->scanned = bytes.n;

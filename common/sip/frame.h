@@ -28,8 +28,8 @@ struct sip_framer {
 			 * keep-alive of the two (a ping may be cut in half on its way) */
 };
 
-/* `bytes`: all that is buffered, from the end of the last result on. */
-enum sip_frame_result sip_frame(struct sip_framer *f, struct span bytes,
-				const struct sip_limits *lim);
+/* `bytes`: all that is buffered, from the end of the last result on.  message_max: of a
+ * message, in bytes (sip_limits.stream_bytes). */
+enum sip_frame_result sip_frame(struct sip_framer *f, struct span bytes, size_t message_max);
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/sip/splice.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 void sip_splice_init(struct sip_splice *s, const struct sip_msg *m)
 {
@@ -84,6 +85,14 @@ void sip_splice_prepend(struct sip_splice *s, enum sip_hdr_kind k, struct span l
 void sip_splice_append(struct sip_splice *s, struct span lines)
 {
 	sip_splice_insert(s, s->m->body_off - 2, lines); /* in front of the empty line */
+}
+
+void sip_splice_length(struct sip_splice *s, char room[SIP_LENGTH_ROOM])
+{
+	if (sip_msg_first(s->m, SIP_HDR_CONTENT_LENGTH))
+		return;
+	int n = snprintf(room, SIP_LENGTH_ROOM, "Content-Length: %u\r\n", s->m->body_len);
+	sip_splice_append(s, span_of(room, (size_t)n));
 }
 
 size_t sip_splice_len(const struct sip_splice *s)

@@ -44,6 +44,11 @@ void sip_splice_prepend(struct sip_splice *s, enum sip_hdr_kind k, struct span l
 /* Whole lines behind the last header field. */
 void sip_splice_append(struct sip_splice *s, struct span lines);
 
+/* Who reads a stream must know where the message ends (RFC 3261 20.14): a Content-Length, where
+ * it has none.  The line is in room, and lives there. */
+enum { SIP_LENGTH_ROOM = sizeof("Content-Length: 4294967295\r\n") };
+void sip_splice_length(struct sip_splice *s, char room[SIP_LENGTH_ROOM]);
+
 /* Bytes of the result; 0 when overflow. */
 size_t sip_splice_len(const struct sip_splice *s);
 /* Pieces written to iov (at most SIP_SPLICE_IOV), or -EOVERFLOW. */

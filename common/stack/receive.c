@@ -10,9 +10,12 @@
 
 #include <errno.h>
 
-static const struct sip_limits *limits(const struct stack *s)
+static struct sip_limits limits(const struct stack *s, const struct sip_flow *f)
 {
-	return &s->group->conf.net.limits;
+	const struct net_conf *c = &s->group->conf.net;
+	struct sip_limits ret = c->limits;
+	ret.stream_bytes = net_message_max(c, f->listener);
+	return ret;
 }
 
 static unsigned owner_of(const struct stack *s, struct span call_id)
@@ -142,14 +145,12 @@ static int hand_to_twin(struct stack *s, const struct sip_flow *f, const struct 
 {
 	const struct sip_param *ft = sip_params_find(&top->params, SPAN("ft"));
 	ptrdiff_t dot = ft ? span_chr(ft->value, '.', 0) : -1;
-	struct iovec iov = {(char *)(uintptr_t)s->msg.base, s->msg.len};
 	struct sip_flow twin;
 	if (dot < 0 || s->group->user.read_flow(s->user_arg, span_of(ft->value.p, (size_t)dot),
 						0, &twin) != -EXDEV)
 		return -EPERM;
 	twin.leg = f->node ? f->leg : f->transport;
-	stack_send(s, &twin, &iov, 1, 0);
-	return 0;
+	return stack_pass(s, &twin, &s->msg, NULL);
 }
 
 static void response(struct stack *s, const struct sip_flow *f, const struct sip_via *top,
@@ -196,8 +197,8 @@ static void deliver(struct stack *s, const struct sip_flow *from, char *buf, siz
 	msec now = loop_now(s->loop);
 	s->from = f;
 	bool stream = sip_transport_reliable(f->transport);
-	if (!indexed &&
-	    sip_msg_index(&s->msg, span_of(buf, n), stream, limits(s), &fault) < 0) {
+	struct sip_limits lim = limits(s, f);
+	if (!indexed && sip_msg_index(&s->msg, span_of(buf, n), stream, &lim, &fault) < 0) {
 		refuse(s, f, buf, cap, &fault);
 		return;
 	}
@@ -269,7 +270,8 @@ static ssize_t on_unread(void *arg, const struct sip_flow *from, struct span byt
 		return 0;
 	ssize_t n = poison_extent(bytes);
 	/* What is too long, or none, is the framer's to refuse. */
-	if (n == 0 || n > (ssize_t)limits(s)->stream_bytes || bytes.n > limits(s)->stream_bytes)
+	size_t max = net_message_max(&s->group->conf.net, from->listener);
+	if (n == 0 || n > (ssize_t)max || bytes.n > max)
 		return 0;
 	if (n < 0 || (size_t)n > bytes.n)
 		return -EAGAIN;
@@ -281,7 +283,8 @@ static void take(struct stack *s, struct sip_flow *f, char *buf, size_t n, size_
 {
 	struct sip_fault fault = {0};
 	bool stream = sip_transport_reliable(f->transport);
-	if (sip_msg_index(&s->msg, span_of(buf, n), stream, limits(s), &fault) < 0) {
+	struct sip_limits lim = limits(s, f);
+	if (sip_msg_index(&s->msg, span_of(buf, n), stream, &lim, &fault) < 0) {
 		refuse(s, f, buf, cap, &fault);
 		return;
 	}
@@ -322,6 +325,7 @@ static void take_broken(struct stack *s, const struct sip_flow *f, struct span h
 {
 	struct sip_fault fault = *why;
 	struct sip_fault own = {0};
+	struct sip_limits lim = limits(s, f);
 	char *copy;
 	copy = arena_alloc(&s->arena, head.n + SIP_STAMP_ROOM);
 	if (!copy) {
@@ -330,7 +334,7 @@ static void take_broken(struct stack *s, const struct sip_flow *f, struct span h
 	}
 	memcpy(copy, head.p, head.n);
 	/* Too large: its body is not there, which the index would call the fault. */
-	if (sip_msg_index(&s->msg, span_of(copy, head.n), true, limits(s), &own) == 0 ||
+	if (sip_msg_index(&s->msg, span_of(copy, head.n), true, &lim, &own) == 0 ||
 	    fault.status == 513)
 		own = fault;
 	refuse(s, f, copy, head.n + SIP_STAMP_ROOM, &own);

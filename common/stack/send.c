@@ -217,3 +217,20 @@ void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *
 		memcpy(h->buf + at, iov[i].iov_base, iov[i].iov_len);
 	loop_post(h->to->loop, &h->work);
 }
+
+int stack_pass(struct stack *s, const struct sip_flow *to, const struct sip_msg *m,
+	       struct sip_splice *edits)
+{
+	struct iovec iov[SIP_SPLICE_IOV];
+	char room[SIP_LENGTH_ROOM];
+	struct sip_splice none;
+	if (!edits)
+		sip_splice_init(edits = &none, m);
+	if (to->node || sip_transport_reliable(to->transport))
+		sip_splice_length(edits, room);
+	int n = sip_splice_iov(edits, iov);
+	if (n < 0)
+		return n;
+	stack_send(s, to, iov, n, 0);
+	return 0;
+}

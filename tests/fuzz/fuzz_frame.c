@@ -40,7 +40,7 @@ static enum sip_frame_result cut(struct span in, size_t step, size_t *ends, size
 	*n = 0;
 	for (;;) {
 		struct span b = span_of(in.p + start, avail - start);
-		enum sip_frame_result r = sip_frame(&f, b, &lim);
+		enum sip_frame_result r = sip_frame(&f, b, lim.stream_bytes);
 		if (r == SIP_FRAME_BROKEN)
 			return r;
 		if (r == SIP_FRAME_MORE) {

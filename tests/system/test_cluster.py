@@ -11,7 +11,7 @@ from certs import Authority
 from cluster import registered
 from eaves import BIN, TIMEOUT
 from phone import SDP, Dialog, hang_up, talk, transaction
-from sip import Message, param
+from sip import Message, param, reply_to
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -765,6 +765,18 @@ def test_a_call_that_rings_by_way_of_the_other_member_is_cancelled(cluster):
 	bob.expect("ACK")
 	alice.ack(invite, alice.expect(487))
 	assert untouched(other)
+
+
+def test_an_answer_without_a_length_is_handed_over_with_one(cluster):
+	"""By UDP it may come so; the link between the two is a stream, and would end with it."""
+	c = cluster(users=("alice", "bob"), one_address=True)
+	alice, (bob,), invite, (incoming,), other = called_straight(c, 1)
+	for status in (180, 486):
+		data = reply_to(incoming, status, "Without A Length", "t", [("Contact", bob.contact)])
+		bob.send(data.replace(b"Content-Length: 0\r\n", b""), incoming.conn, incoming.source)
+		answer = alice.expect(status)
+	alice.ack(invite, answer)
+	assert untouched(other) and not any(n.log_count("event=(link-failed|node-dead)") for n in c.nodes)
 
 
 def test_a_message_to_several_devices_is_answered_by_way_of_the_other_member(cluster):

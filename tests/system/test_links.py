@@ -111,6 +111,21 @@ def test_whatever_a_stream_has_sent_reaches_the_other_home(cluster, answered):
 	assert edge.metric("link_late_total") + edge.metric("link_kept_full_total") == 0
 
 
+def test_the_longest_message_that_a_phone_may_send_goes_over_links(cluster):
+	"""Longer than that by what nodes add, which ends no link."""
+	c = cluster(users=("alice", "bob"), config=TRUSTED)
+	bob, alice = registered(c, "bob", "alice", transport="tcp")
+	sock = alice.stream.sock
+	with Answering(bob) as b:
+		for i in range(3):
+			head = request("MESSAGE", i, sock.getsockname(), "TCP").replace(b"Length: 0", b"Length: NNNNN")
+			body = b"x" * (65536 - len(head))
+			sock.sendall(head.replace(b"NNNNN", b"%d" % len(body)) + body)
+		c.wait(lambda: len(b.seen) == 3, "they have not arrived")
+	assert not [x for n in c.nodes for x in list(n.lines) if re.search(DEATHS, x)]
+	assert all(n.metric("connections_closed_broken_total") == 0 for n in c.nodes)
+
+
 def test_a_burst_of_what_was_kept_does_not_kill_the_home_that_lives(cluster):
 	keeps = {"cluster": {"dead_ms": 15000}}  # longer than the burst takes
 	c = cluster(users=("alice", "bob"), edges=2, config=merged(TRUSTED, keeps))

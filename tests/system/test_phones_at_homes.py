@@ -1,5 +1,6 @@
 """Phones on streams that are registered straight at a pair of homes: whichever member has their
 connection, and while they are on their way to the other one."""
+import signal
 import socket
 
 import pytest
@@ -249,6 +250,32 @@ def test_a_user_of_another_pair_is_not_registered_here(cluster):
 	c.homes[1][0].wait_log("event=register-elsewhere user=alice")
 	assert c.homes[1][0].metric("bindings") == 0
 	c.homes[0][0].phone("alice").register()
+
+
+def test_who_waits_for_an_edge_is_the_same_when_it_is_back(cluster):
+	c = cluster(homes=2)
+	home, *others = [*c.homes[0], c.edges[0]]
+	for user, pair in (("alice", "h1"), ("bob", "h2")):
+		c.edges[0].ctl("user add", user, pair, stdin=f"secret-of-{user}\n")
+	c.wait_users(2)
+	alice, bob = home.phone("alice", transport="tcp"), c.phone("bob")
+	for p in (alice, bob):
+		p.register()
+	m = alice.request("MESSAGE", "sip:bob@example.org", body="hello")
+	challenge = alice.expect(407)
+	for n in others:
+		n.process.send_signal(signal.SIGSTOP)
+	try:
+		home.wait_log("event=stranded")
+		alice.again(m, challenge)
+		home.wait_metric("deferred_total", 1)
+	finally:
+		for n in others:
+			n.process.send_signal(signal.SIGCONT)
+	m = bob.expect("MESSAGE")
+	assert "sip:alice@example.org" in m.get("p-asserted-identity")
+	bob.reply(m, 200)
+	alice.expect(200)
 
 
 # ---- tokens that are not the sender's to use ----

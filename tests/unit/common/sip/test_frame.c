@@ -11,7 +11,7 @@ static struct sip_framer f;
 
 static enum sip_frame_result feed(const char *text)
 {
-	return sip_frame(&f, span_str(text), &sip_limits_default);
+	return sip_frame(&f, span_str(text), sip_limits_default.stream_bytes);
 }
 
 static enum sip_frame_result fresh(const char *text)
@@ -66,7 +66,7 @@ START_TEST(stream_in_single_bytes_gives_the_same_messages)
 	f = (struct sip_framer){0};
 	for (size_t end = 1; end < sizeof(stream); end++) {
 		enum sip_frame_result r = sip_frame(&f, span_of(stream + start, end - start),
-						    &sip_limits_default);
+						    sip_limits_default.stream_bytes);
 		if (r == SIP_FRAME_MORE)
 			continue;
 		ck_assert_uint_lt(got, sizeof(want) / sizeof(want[0]));
@@ -168,17 +168,19 @@ START_TEST(limits_break_the_stream_before_it_is_buffered)
 	lim.stream_bytes = 60;
 	f = (struct sip_framer){0};
 	char text[128] = LINE "X: 789012345678901234567890123456789012345";
-	ck_assert_int_eq(sip_frame(&f, span_of(text, 60), &lim), SIP_FRAME_MORE);
-	ck_assert_int_eq(sip_frame(&f, span_of(text, 61), &lim), SIP_FRAME_BROKEN);
+	ck_assert_int_eq(sip_frame(&f, span_of(text, 60), lim.stream_bytes), SIP_FRAME_MORE);
+	ck_assert_int_eq(sip_frame(&f, span_of(text, 61), lim.stream_bytes), SIP_FRAME_BROKEN);
 	ck_assert_uint_eq(f.fault.status, 513);
 	f = (struct sip_framer){0};
-	ck_assert_int_eq(sip_frame(&f, SPAN(LINE "l: 26\r\n\r\n"), &lim), SIP_FRAME_MORE);
+	ck_assert_int_eq(sip_frame(&f, SPAN(LINE "l: 26\r\n\r\n"), lim.stream_bytes),
+			 SIP_FRAME_MORE);
 	ck_assert_uint_eq(f.len, 60);
 	f = (struct sip_framer){0};
-	ck_assert_int_eq(sip_frame(&f, SPAN(LINE "l: 27\r\n\r\n"), &lim), SIP_FRAME_BROKEN);
+	ck_assert_int_eq(sip_frame(&f, SPAN(LINE "l: 27\r\n\r\n"), lim.stream_bytes),
+			 SIP_FRAME_BROKEN);
 	ck_assert_uint_eq(f.fault.status, 513);
 	f = (struct sip_framer){0};
-	ck_assert_int_eq(sip_frame(&f, SPAN(LINE "l: 4294967295\r\n\r\n"), &lim),
+	ck_assert_int_eq(sip_frame(&f, SPAN(LINE "l: 4294967295\r\n\r\n"), lim.stream_bytes),
 			 SIP_FRAME_BROKEN);
 }
 END_TEST

@@ -31,7 +31,7 @@ static struct span framed(const struct vector *v, struct span bytes, bool stream
 	struct sip_framer fr = {0};
 	if (!stream)
 		return bytes;
-	enum sip_frame_result r = sip_frame(&fr, bytes, &sip_limits_default);
+	enum sip_frame_result r = sip_frame(&fr, bytes, sip_limits_default.stream_bytes);
 	if (v->outcome == ACCEPT)
 		ck_assert_msg(r == SIP_FRAME_MESSAGE, "%s: framing gives %d", v->name, r);
 	return r == SIP_FRAME_MESSAGE ? span_of(bytes.p, fr.len) : bytes;
@@ -181,11 +181,13 @@ START_TEST(a_vector_cut_short_anywhere_is_never_accepted_on_a_stream)
 			continue;
 		char *p = vector_bytes(&vectors[i], &n);
 		struct sip_framer whole = {0};
-		ck_assert_int_eq(sip_frame(&whole, span_of(p, n), &sip_limits_default),
-				 SIP_FRAME_MESSAGE);
+		ck_assert_int_eq(
+			sip_frame(&whole, span_of(p, n), sip_limits_default.stream_bytes),
+			SIP_FRAME_MESSAGE);
 		for (size_t cut = 1; cut < whole.len; cut++) {
 			struct sip_framer fr = {0};
-			ck_assert_int_eq(sip_frame(&fr, span_of(p, cut), &sip_limits_default),
+			ck_assert_int_eq(sip_frame(&fr, span_of(p, cut),
+						   sip_limits_default.stream_bytes),
 					 SIP_FRAME_MORE);
 		}
 		free(p);
