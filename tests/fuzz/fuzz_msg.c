@@ -3,6 +3,7 @@
  * when an index does not hold together or a spliced message reads differently.
  */
 #include "common/sip/build.h"
+#include "common/sip/frame.h"
 #include "common/sip/msg.h"
 #include "common/sip/splice.h"
 
@@ -87,6 +88,16 @@ static void check_splice(const struct sip_msg *m, const struct sip_limits *lim)
 	bytes_unref(b);
 }
 
+/* Nodes pass datagrams on by streams: there they must end where they do here. */
+static void check_frame(const struct sip_msg *m)
+{
+	struct sip_framer f = {0};
+	if (!sip_msg_first(m, SIP_HDR_CONTENT_LENGTH))
+		return;
+	must(sip_frame(&f, span_of(m->base, m->len), UINT32_MAX) == SIP_FRAME_MESSAGE);
+	must(f.len == m->len);
+}
+
 static void one(struct span in, bool stream, const struct sip_limits *lim)
 {
 	struct sip_hdr fields[SIP_HDR_MAX];
@@ -100,6 +111,7 @@ static void one(struct span in, bool stream, const struct sip_limits *lim)
 	}
 	check_fields(&m);
 	check_lists(&m);
+	check_frame(&m);
 	check_splice(&m, lim);
 	if (m.is_request)
 		check_answer(&m, 200);
