@@ -117,5 +117,5 @@ def write(rep, results, sizes, users):
             "that of who is called (with one pair: the same).")
     rep.table(["caller", "pairs", "edge", "of it bus", "idle", "without idle", "all homes",
                "other edge", "cores in use", "failed"], call_rows(results, sizes))
-    rep.table(["caller", "pairs", "ratio, edge", "ratio without idle", "within 10 %"],
+    rep.table(["caller", "pairs", "ratio, edge", "ratio without idle", "at most 10 % more"],
               ratio_rows(results, sizes))

@@ -12,6 +12,7 @@ from cluster import registered
 from eaves import BIN, TIMEOUT
 from phone import SDP, Dialog, hang_up, talk, transaction
 from sip import Message, param, reply_to
+from test_flows import Outbound, phone
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -930,6 +931,29 @@ def test_a_request_in_a_dialog_outlives_the_death_of_the_next_proxy(cluster):
 	bob.reply(bob.expect("INFO"), 200)
 	alice.expect(200)
 	hang_up(a, b)
+
+
+def test_a_phone_that_hung_up_has_a_flow_that_failed(cluster):
+	"""Who says something in its dialog hears so (RFC 5626 5.3), at either edge."""
+	c = cluster(edges=2, users=("alice", "bob"))
+	alice, bob = c.phone("alice"), phone(c, "bob", "tcp", Outbound)
+	alice.register()
+	bob.sign_up()
+	a, b = talk(alice, bob)
+	edge = c.edges[0]
+	before = edge.metric("connections")
+	bob.stream.sock.close()
+	bob.streams.remove(bob.stream)
+	edge.wait_metric("connections", before - 1)
+	for via in (c.edges[1], edge):
+		alice.server = via.where["udp"]
+		a.request("INFO")
+		assert alice.expect(430, timeout=3 * TIMEOUT).reason == "Flow Failed"
+	bob.connect()
+	bob.sign_up()
+	b.request("INFO")
+	alice.reply(alice.expect("INFO"), 200)
+	bob.expect(200)
 
 
 def test_the_edge_delivers_alone_where_it_is_told_to(cluster):
