@@ -247,8 +247,9 @@ def test_a_device_that_rings_on_when_its_home_has_died_is_told_to_stop(cluster):
 	other.wait_metric("proxy_unanswered", 0)
 
 
-def test_a_call_is_answered_after_the_home_that_set_it_up_died(cluster):
-	c = cluster(users=("alice", "bob"))
+@pytest.mark.parametrize("links", ["tcp", "tls"])
+def test_a_call_is_answered_after_the_home_that_set_it_up_died(cluster, tmp_path, links):
+	c = cluster(users=("alice", "bob"), ca=Authority(tmp_path) if links == "tls" else None)
 	alice, bob = registered(c, "alice", "bob")
 	invite = alice.invite("bob")
 	incoming = bob.expect("INVITE")

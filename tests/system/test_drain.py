@@ -6,6 +6,7 @@ import urllib.error
 
 import pytest
 
+from certs import Authority
 from cluster import registered
 from eaves import BIN, ROOT
 from phone import hang_up, pick_up, ring, talk
@@ -105,8 +106,10 @@ def rolled(c, phones, program="", back=False):
 	hang_up(*call)
 
 
-def test_nothing_fails_while_every_node_is_restarted_in_turn(cluster):
-	c = cluster(edges=2, users=("alice", "bob", "carol", "dave"))
+@pytest.mark.parametrize("links", ["tcp", "tls"])
+def test_nothing_fails_while_every_node_is_restarted_in_turn(cluster, tmp_path, links):
+	ca = Authority(tmp_path) if links == "tls" else None
+	c = cluster(edges=2, users=("alice", "bob", "carol", "dave"), ca=ca)
 	phones = registered(c, "alice", "bob", "carol", "dave")
 	rolled(c, phones)
 	assert len(c.homes[0][0].registrations()) == len(c.homes[0][1].registrations()) == 4
