@@ -33,11 +33,11 @@ static void note(struct app *a, unsigned listener, bool here)
 {
 	struct app_addresses *s = &a->addresses;
 	bool left = atomic_load(&s->seen[listener]) && !here;
-	if (here && !s->here[listener]) {
+	if (here && !atomic_load(&s->here[listener])) {
 		atomic_store(&s->came[listener], loop_now(a->loop));
 		app_knock_all(a);
 	}
-	s->here[listener] = here;
+	atomic_store(&s->here[listener], here);
 	if (here)
 		atomic_store(&s->seen[listener], true);
 	bool before = atomic_exchange(&s->left[listener], left);
@@ -101,9 +101,21 @@ bool app_address_left(const struct app *a, unsigned listener)
 		atomic_load_explicit(&s->gone[listener], memory_order_relaxed));
 }
 
+/* The main thread has not looked since. */
+static bool comes_now(const struct app *a, unsigned listener)
+{
+	struct ifaddrs *all;
+	if (listener >= a->fixed->conf->listeners_count ||
+	    atomic_load(&a->addresses.here[listener]) || getifaddrs(&all) < 0)
+		return false;
+	bool here = is_here(all, &a->fixed->conf->listeners[listener].addr);
+	freeifaddrs(all);
+	return here;
+}
+
 bool app_address_came(const struct app *a, unsigned listener, msec since)
 {
 	msec came =
 		listener < NET_LISTENERS_MAX ? atomic_load(&a->addresses.came[listener]) : 0;
-	return came && came >= since;
+	return (came && came >= since) || comes_now(a, listener);
 }

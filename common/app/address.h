@@ -22,7 +22,7 @@ struct app_knocking {
 	struct wheel_timer timer;
 };
 struct app_addresses {
-	bool here[NET_LISTENERS_MAX];
+	atomic_bool here[NET_LISTENERS_MAX]; /* when the main thread has looked last */
 	/* It was here at any time; it is not any more; a worker has seen so first. */
 	atomic_bool seen[NET_LISTENERS_MAX], left[NET_LISTENERS_MAX], gone[NET_LISTENERS_MAX];
 	_Atomic msec came[NET_LISTENERS_MAX]; /* when it was last seen to; 0: never */
@@ -37,8 +37,8 @@ void app_addresses_start(struct app *a);
 void app_addresses_look(struct app *a);
 /* The listener's address was here and is not any more.  From any thread. */
 bool app_address_left(const struct app *a, unsigned listener);
-/* It has come here since then, or was here when the process began after that.  Seen a quarter
- * of a second late.  From any thread. */
+/* It has come here since then, or was here when the process began after that.  From any thread;
+ * for who has something in hand that came by it: may have to ask the system. */
 bool app_address_came(const struct app *a, unsigned listener, msec since);
 /* knock.c.  There is something for the phone that had this connection: it is to find out that
  * it is gone, now and not by its next keep-alive.  From any thread; not more than twice a
