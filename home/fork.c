@@ -6,6 +6,7 @@
  */
 #include "home/home_priv.h"
 
+#include "common/flow/token.h"
 #include "common/journal/journal.h"
 #include "common/poison/poison.h"
 #include "common/proxy/rebuild.h"
@@ -21,13 +22,19 @@ enum {
 	AGAIN_MS = 100,
 	AWAITED_MS = 5000, /* how long callers are waited for: as messages for phones are */
 	AWAITED_MAX = 4096,
+	/* In one go: callers asked for, calls read and gone on with; the next one. */
+	LOOKS = 1024,
+	TRIES = 64,
+	STEP_MS = 10,
 };
 
 /* A call of a node's, whose caller is expected back. */
 struct home_awaited {
 	uint64_t key;
+	msec since, due;
 	unsigned node;
-	msec since;
+	uint8_t token_n; /* 0: none that is of use */
+	char token[FLOW_TOKEN_MAX];
 };
 
 /* ---- writing ---- */
@@ -111,13 +118,18 @@ static void hold_fork(void *arg, uint64_t key, bool is_held)
 		atomic_fetch_sub(held(j->home, key), 1);
 }
 
-const struct proxy_journal *home_journal(struct home *h, struct app_worker *w)
+static struct home_journal *journal_of(struct home *h, struct app_worker *w)
 {
 	struct home_journal *j = &h->journal[w->index];
+	j->worker = w;
+	return j;
+}
+
+const struct proxy_journal *home_journal(struct home *h, struct app_worker *w)
+{
 	if (!h->cluster || cluster_partner(h->cluster, cluster_self(h->cluster)) < 0)
 		return NULL;
-	j->worker = w;
-	return &j->ops;
+	return &journal_of(h, w)->ops;
 }
 
 /* ---- taking over ---- */
@@ -143,11 +155,20 @@ static bool is_poison(const struct app_worker *w, const struct proxy_fork *f)
 	return yes;
 }
 
-/* late: its caller has been waited for.  In an arena's scope of its own: many are taken over at
- * once. */
-static int adopt(struct home *h, struct app_worker *w, struct span body,
-		 const struct sip_msg *why, bool late, msec now)
+static void note_caller(struct home_awaited *a, struct span token)
 {
+	a->token_n = token.n <= sizeof(a->token) ? (uint8_t)token.n : 0;
+	if (a->token_n)
+		memcpy(a->token, token.p, a->token_n);
+}
+
+/* ret_caller (-EAGAIN): who is to be waited for; NULL: he has been, or is not.  In an arena's
+ * scope of its own: many are taken over at once. */
+static int adopt(struct home_journal *j, struct span body, const struct sip_msg *why,
+		 struct home_awaited *ret_caller, msec now)
+{
+	struct home *h = j->home;
+	struct app_worker *w = j->worker;
 	struct proxy_opts opts;
 	struct proxy_fork f;
 	struct arena a;
@@ -160,7 +181,9 @@ static int adopt(struct home *h, struct app_worker *w, struct span body,
 		r = -EPERM;
 	if (r == 0)
 		r = home_find_phones(h, w, &f);
-	if (r == 0 || (r == -EAGAIN && late)) {
+	if (r == -EAGAIN && ret_caller)
+		note_caller(ret_caller, f.via_flow);
+	if (r == 0 || (r == -EAGAIN && !ret_caller)) {
 		opts = home_fork_hooks(h, w);
 		r = proxy_adopt(stack_proxy(w->stack), &f, why, &opts, now);
 	}
@@ -182,12 +205,14 @@ static int adopt(struct home *h, struct app_worker *w, struct span body,
 bool home_adopt_for(struct home *h, struct app_worker *w, uint64_t key,
 		    const struct sip_msg *why, msec now)
 {
+	struct home_awaited caller; /* he is here in a moment, or comes here with this again */
 	struct copied c = {NULL};
 	if (!h->cluster)
 		return false;
 	records_each(h->records, RECORD_FORK, key_span(&key), time_wall_ms(), copy_body, &c,
 		     NULL);
-	int r = c.body ? adopt(h, w, bytes_span(c.body), why, false, now) : -ENOENT;
+	int r = c.body ? adopt(journal_of(h, w), bytes_span(c.body), why, &caller, now)
+		       : -ENOENT;
 	bytes_unref(c.body);
 	return r == 0;
 }
@@ -227,26 +252,26 @@ static bool is_mine(const struct app_worker *w, struct span body)
 }
 
 /* False: there is no room. */
-static bool await(struct home *h, struct app_worker *w, uint64_t key, unsigned node, msec now)
+static bool await(struct home_journal *j, struct home_awaited *a, msec now)
 {
-	struct home_journal *j = &h->journal[w->index];
 	if (!j->awaited && !(j->awaited = malloc(AWAITED_MAX * sizeof(*j->awaited))))
 		return false;
 	if (j->nawaited == AWAITED_MAX)
 		return false;
-	j->worker = w;
-	if (!j->nawaited)
-		wheel_arm(loop_wheel(stack_loop(w->stack)), &j->again, now + AGAIN_MS);
-	j->awaited[j->nawaited++] = (struct home_awaited){key, node, now};
+	a->due = now + AGAIN_MS;
+	j->awaited[(j->first_awaited + j->nawaited++) % AWAITED_MAX] = *a;
+	if (!wheel_armed(&j->again))
+		wheel_arm(loop_wheel(stack_loop(j->worker->stack)), &j->again, a->due);
 	return true;
 }
 
 static void take_over(struct task *t, struct app_worker *w, msec now)
 {
+	struct home_journal *j = journal_of(t->home, w);
+	struct home_awaited a = {.key = t->key, .node = t->node, .since = now};
 	struct span body = bytes_span(t->body);
-	if (is_mine(w, body) && adopt(t->home, w, body, NULL, false, now) == -EAGAIN &&
-	    !await(t->home, w, t->key, t->node, now))
-		adopt(t->home, w, body, NULL, true, now);
+	if (is_mine(w, body) && adopt(j, body, NULL, &a, now) == -EAGAIN && !await(j, &a, now))
+		adopt(j, body, NULL, NULL, now);
 }
 
 static void let_go_plain(struct proxy *p, struct span keys)
@@ -346,33 +371,53 @@ static bool copy_still(void *arg, const struct record *rec)
 	return false;
 }
 
-/* True: it is still waited for.  What another has gone on with, or whose node is back, is not
- * ours to take over. */
-static bool try_again(const struct home_journal *j, const struct home_awaited *a, msec now)
+/* What another has gone on with, or whose node is back, is not ours to take over. */
+static bool is_orphan(const struct home *h, const struct home_awaited *a)
 {
-	struct home *h = j->home;
+	return a->node == cluster_self(h->cluster) || !cluster_alive(h->cluster, a->node);
+}
+
+/* True: it is still waited for. */
+static bool try_again(struct home_journal *j, struct home_awaited *a, bool late, msec now)
+{
 	struct still s = {.node = a->node};
-	bool late = now >= a->since + AWAITED_MS;
-	if (a->node != cluster_self(h->cluster) && cluster_alive(h->cluster, a->node))
-		return false;
-	records_each(h->records, RECORD_FORK, key_span(&a->key), time_wall_ms(), copy_still, &s,
-		     NULL);
+	records_each(j->home->records, RECORD_FORK, key_span(&a->key), time_wall_ms(),
+		     copy_still, &s, NULL);
 	bool waits =
-		s.body && adopt(h, j->worker, bytes_span(s.body), NULL, late, now) == -EAGAIN;
+		s.body && adopt(j, bytes_span(s.body), NULL, late ? NULL : a, now) == -EAGAIN;
 	bytes_unref(s.body);
 	return waits && !late;
 }
 
-static void adopt_again(struct wheel_timer *t, msec now)
+/* As long as the caller is away, which is seen by his token alone, the call is not looked at;
+ * those who come back all at once, or do not, are served in turn.  A round that took longer
+ * than STEP_MS is not followed by several of these at once: not the tick counts. */
+static void adopt_again(struct wheel_timer *t, msec tick)
 {
 	struct home_journal *j = container_of(t, struct home_journal, again);
-	unsigned left = 0;
-	for (unsigned i = 0; i < j->nawaited; i++)
-		if (try_again(j, &j->awaited[i], now))
-			j->awaited[left++] = j->awaited[i];
-	j->nawaited = left;
-	if (left)
-		wheel_arm(loop_wheel(stack_loop(j->worker->stack)), t, now + AGAIN_MS);
+	struct loop *l = stack_loop(j->worker->stack);
+	msec now = loop_now(l);
+	unsigned tried = 0;
+	(void)tick;
+	for (unsigned n = 0; n < LOOKS && tried < TRIES && j->nawaited; n++) {
+		struct home_awaited a = j->awaited[j->first_awaited];
+		bool late = now >= a.since + AWAITED_MS;
+		if (a.due > now)
+			break;
+		j->first_awaited = (j->first_awaited + 1) % AWAITED_MAX;
+		j->nawaited--;
+		if (!is_orphan(j->home, &a))
+			continue;
+		bool waits = !late && a.token_n &&
+			     home_is_awaited(j->worker, span_of(a.token, a.token_n));
+		tried += !waits;
+		if (waits || try_again(j, &a, late, now))
+			await(j, &a, now);
+	}
+	if (!j->nawaited)
+		return;
+	msec due = j->awaited[j->first_awaited].due;
+	wheel_arm(loop_wheel(l), t, due > now ? due : now + STEP_MS);
 }
 
 void home_fork_start(struct home *h)

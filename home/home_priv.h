@@ -27,8 +27,8 @@ struct home_journal {
 	struct app_worker *worker;
 	/* Calls to be gone on with when their callers are back; NULL: none ever was. */
 	struct wheel_timer again;
-	struct home_awaited *awaited;
-	unsigned nawaited;
+	struct home_awaited *awaited; /* a ring, by when they are looked at next */
+	unsigned first_awaited, nawaited;
 };
 
 /* Calls of the other member, which is dead, until they are ours; the first worker's. */
@@ -115,6 +115,8 @@ enum stack_found home_response(void *state, struct app_worker *w, const struct s
  * place of connections that were that one's.  -EAGAIN: its caller is expected back in a moment.
  */
 int home_find_phones(struct home *h, struct app_worker *w, struct proxy_fork *f);
+/* Of a caller that was (token: proxy_fork.via_flow): is he still? */
+bool home_is_awaited(struct app_worker *w, struct span token);
 /* The hooks and the journal of calls to our users; the rest is empty. */
 struct proxy_opts home_fork_hooks(struct home *h, struct app_worker *w);
 
@@ -144,6 +146,9 @@ bool home_adopt_for(struct home *h, struct app_worker *w, uint64_t key,
 		    const struct sip_msg *why, msec now);
 /* With all calls of a node that is dead.  From any thread. */
 void home_adopt_all(struct home *h, unsigned node);
+/* Before any thread, and after all: what the workers wait with (home_journal.again) has ended
+ * with their loops by then, and is not stopped here.  Stop: also of a home that did not start.
+ */
 void home_fork_start(struct home *h);
 void home_fork_stop(struct home *h);
 /* The other member goes on with calls that have no record: their keys, 8 bytes each.  From any

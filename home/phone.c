@@ -154,6 +154,15 @@ int home_find_phones(struct home *h, struct app_worker *w, struct proxy_fork *f)
 	return r;
 }
 
+bool home_is_awaited(struct app_worker *w, struct span token)
+{
+	struct arena_scope scope = arena_enter(sip_arena());
+	struct sip_flow src;
+	int r = app_token_read(w->app, token, &src);
+	arena_leave(sip_arena(), scope);
+	return r == -ESTALE;
+}
+
 struct span home_phone_token(const struct app_worker *w, const struct reg_target *t)
 {
 	bool outbound = t->reg_id != 0;

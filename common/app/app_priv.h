@@ -152,6 +152,9 @@ void app_bus_conf_free(struct bus_conf *b);
 int app_nodes_attach(struct app *a, char ret_error[APP_ERROR_MAX]);
 int app_nodes_start(struct app *a);
 void app_nodes_stop(struct app *a);
+/* After the workers' end: who waits for a second place hears that there is none. */
+void app_nodes_end(struct app *a);
+/* When workers and roles have gone, which use the cluster; before the records. */
 void app_nodes_free(struct app *a);
 /* holders.c: who holds and who may write which records; what cluster_ops and cluster_below say
  * of each. */

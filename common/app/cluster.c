@@ -386,17 +386,26 @@ void app_nodes_stop(struct app *a)
 	n->running = false;
 }
 
-void app_nodes_free(struct app *a)
+void app_nodes_end(struct app *a)
 {
 	struct app_nodes *n = a->nodes;
 	if (!n)
 		return;
 	app_poison_unlisten(a);
-	bus_free(n->bus);
-	cluster_free(n->cluster);
-	loop_finish(n->loop); /* what it had still posted holds its gate */
+	n->bus = bus_free(n->bus);
+	cluster_end(n->cluster);
+}
+
+void app_nodes_free(struct app *a)
+{
+	struct app_nodes *n = a->nodes;
+	if (!n)
+		return;
+	app_nodes_end(a);
+	loop_finish(n->loop); /* what the cluster had still posted holds its gate */
 	if (n->redis)
 		n->redis->ops->free(n->redis);
+	cluster_free(n->cluster); /* no store owes it an answer any more */
 	loop_free(n->loop);
 	free(n);
 	a->nodes = NULL;

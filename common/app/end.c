@@ -113,13 +113,14 @@ void app_teardown(struct app *a)
 	a->admin = NULL;
 	if (a->loop)
 		loop_finish(a->loop); /* commands and questions that it had still been given */
-	app_nodes_free(a);	      /* what waited for a second place is answered without */
+	app_nodes_end(a);	      /* what waited for a second place is answered without */
 	if (a->stacks)
 		finish(a);
 	stack_group_free(a->stacks);
 	for (int k = 0; k < APP_ROLE_COUNT; k++)
 		if (a->role[k] && a->role_state[k])
 			a->role[k]->stop(a->role_state[k]);
+	app_nodes_free(a);
 	records_free(a->records);
 	if (a->store)
 		a->store->ops->free(a->store);

@@ -81,10 +81,10 @@ struct cluster *cluster_new(struct loop *l, const struct cluster_conf *f,
 	return c;
 }
 
-struct cluster *cluster_free(struct cluster *c)
+void cluster_end(struct cluster *c)
 {
-	if (!c)
-		return NULL;
+	if (!c || c->ending)
+		return;
 	struct gate *g = c->gate;
 	c->ending = true;
 	if (g) {
@@ -99,10 +99,18 @@ struct cluster *cluster_free(struct cluster *c)
 	place_end(c);
 	receive_end(c);
 	admin_end(c);
-	if (g) {
+	if (g)
 		pthread_mutex_unlock(&g->lock);
-		gate_unref(g);
-	}
+}
+
+struct cluster *cluster_free(struct cluster *c)
+{
+	if (!c)
+		return NULL;
+	cluster_end(c);
+	cluster_inbox(c); /* what was handed over after the end */
+	if (c->gate)
+		gate_unref(c->gate);
 	arena_done(&c->arena);
 	free(c->out.p);
 	free(c->peer);

@@ -102,17 +102,21 @@ struct cluster_below {
  * of a pair, no shares or may_write). */
 struct cluster *cluster_new(struct loop *l, const struct cluster_conf *c,
 			    const struct cluster_ops *ops, const struct cluster_below *below);
-/* In the loop's thread or when it has ended; nobody writes records any more.  Every waiting
- * `done` is called with -EIO.  Takes NULL; returns NULL. */
+/* In the loop's thread or when it has ended, with no other thread in the cluster.  Every
+ * waiting `done` is called with -EIO, and may do what it likes but write records.  Nothing more
+ * is sent or taken in; until cluster_free() what nodes were is still told, and a put, a message
+ * or a question is refused with -ENOSPC.  Takes NULL; a second time it does nothing. */
+void cluster_end(struct cluster *c);
+/* Ends it where it has not ended; nobody has its store any more.  Takes NULL; returns NULL. */
 struct cluster *cluster_free(struct cluster *c);
 /*
  * The store that records_new() gets.  put: done comes in the loop's thread: 0, when all records
  * of the batch are at one other node (that could give them back), or in a store below that is a
  * place; -EIO, when no node that shares them is there, or none has confirmed in time; -EAGAIN,
  * when a store below has another version of a guarded one (it is not sent then; comparison of
- * tables may still spread it: write anew what is to stand).  -ENOSPC: the loop does not run, or
- * the store below is full; -ENOMEM, -EMSGSIZE.  merge, load, expire, flush, backup: the store's
- * below.  free: nothing, the cluster is its owner.
+ * tables may still spread it: write anew what is to stand).  -ENOSPC: the loop does not run,
+ * the cluster has ended, or the store below is full; -ENOMEM, -EMSGSIZE.  merge, load, expire,
+ * flush, backup: the store's below.  free: nothing, the cluster is its owner.
  */
 struct store *cluster_store(struct cluster *c);
 /* Before cluster_start(). */

@@ -103,6 +103,8 @@ void cluster_inbox(struct cluster *c)
 
 int cluster_reserve(struct cluster *c, size_t n)
 {
+	if (c->ending)
+		return -ENOSPC;
 	if (atomic_fetch_add(&c->inbox_bytes, n) + n <= c->conf.queue_bytes)
 		return 0;
 	atomic_fetch_sub(&c->inbox_bytes, n);

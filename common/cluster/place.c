@@ -474,6 +474,8 @@ static int merge(struct store *s, const struct store_row *rows, unsigned n,
 	struct store *below = c->below.store;
 	unsigned k;
 
+	if (c->ending)
+		return -ENOSPC;
 	if (n > RECORDS_BATCH_MAX)
 		return -EMSGSIZE;
 	rows = pick(c, rows, n, some, &k);

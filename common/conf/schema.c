@@ -113,7 +113,7 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	N(dead_ms, 750, 60, 60000, "ms", "A node that is silent for so long is dead; what nobody repeats is kept for it 1.25 s longer.") \
 	N(second_place_ms, 1000, 10, 60000, "ms", "Longest wait for a record's second place.") \
 	N(compare_ms, 2000, 100, 600000, "ms", "Between two comparisons of the tables of two nodes.") \
-	N(queue_bytes, 16777216, 65536, 1073741824, "bytes", "Records waiting for one node at most; of each worker, SIP waiting in a link, and SIP kept for when a node dies.") \
+	N(queue_bytes, 16777216, 65536, 1073741824, "bytes", "Records waiting for one node at most; of each worker, SIP waiting in a link, SIP kept for when a node dies, and SIP waiting for phones or homes to come back.") \
 	N(drain_s, 5, 0, 600, "s", "SIGTERM: longest wait for requests under way; then the other member goes on with them.")
 #define KEYS_REDIS(N, B, S, R, E, W, L, P) \
 	S(servers, 255, "Redis of an edge, `address:port,...`; without, and without sentinels: none.") \

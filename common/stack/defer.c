@@ -4,6 +4,9 @@
  * until the phone is there or the time is over.  Requests of one call to one device stay in
  * their order, those that come meanwhile too: a CANCEL that has overtaken its INVITE would have
  * the phone ring.
+ *
+ * Bounded by number and by bytes (as kept.c is).  Part of the room is for those that wait for
+ * others, and what has waited once keeps its place: it is refused for its time alone.
  */
 #include "common/stack/stack_priv.h"
 
@@ -11,7 +14,8 @@
 
 #include <stdlib.h>
 
-/* BEHIND_MAX: with those that wait for others, which are not to overtake them for want of room.
+/* BEHIND_MAX: with those that wait for others, which are not to overtake them for want of room;
+ * of the bytes a quarter is theirs.
  */
 enum { AGAIN_MS = 100, WAIT_MS = 5000, DEFERRED_MAX = 10000, BEHIND_MAX = 2 * DEFERRED_MAX };
 
@@ -64,6 +68,37 @@ static bool is_behind(struct stack *s, uint64_t key, uint64_t number)
 	return false;
 }
 
+static size_t size_of(const struct deferred *d)
+{
+	return sizeof(*d) + d->cap;
+}
+
+static void begin_to_wait(struct deferred *d)
+{
+	struct stack *s = d->s;
+	list_append(&s->deferred, &d->link);
+	list_append(bucket_of(s, d->key), &d->bucket);
+	counter_inc(&s->counters.deferring);
+	counter_add(&s->counters.deferring_bytes, size_of(d));
+	counter_inc(&s->counters.deferred);
+	wheel_arm(loop_wheel(s->loop), &d->timer, loop_now(s->loop) + AGAIN_MS);
+}
+
+static void end_to_wait(struct deferred *d)
+{
+	struct stack *s = d->s;
+	wheel_stop(loop_wheel(s->loop), &d->timer);
+	list_remove(&d->link);
+	list_remove(&d->bucket);
+	counter_dec(&s->counters.deferring);
+	counter_add(&s->counters.deferring_bytes, -size_of(d));
+}
+
+static bool waits(const struct deferred *d)
+{
+	return !list_empty(&d->link);
+}
+
 static void again(struct wheel_timer *t, msec now)
 {
 	struct deferred *d = container_of(t, struct deferred, timer);
@@ -72,54 +107,79 @@ static void again(struct wheel_timer *t, msec now)
 		wheel_arm(loop_wheel(s->loop), t, now + AGAIN_MS);
 		return;
 	}
-	list_remove(&d->link);
-	list_remove(&d->bucket);
-	counter_dec(&s->counters.deferring);
+	end_to_wait(d);
 	s->redelivered = d;
 	if (!stack_refuse_poison(s, &d->flow, span_of(d->buf, d->n)))
 		stack_deliver(s, &d->flow, d->buf, d->n, d->cap, d->marks, false);
 	s->redelivered = NULL;
-	free(d);
+	if (!waits(d))
+		free(d);
+}
+
+/* The message at work where it stands, which has waited and is to wait again. */
+static bool same(const struct deferred *d, const struct sip_msg *m)
+{
+	return d && !waits(d) && m->base == d->buf && d->cap >= m->len + SIP_STAMP_ROOM;
+}
+
+static bool has_room(const struct stack *s, size_t more, bool behind)
+{
+	size_t max = s->group->conf.net.link_bytes_max;
+	if (!behind)
+		max -= max / 4;
+	return s->counters.deferring < (behind ? BEHIND_MAX : DEFERRED_MAX) &&
+	       s->counters.deferring_bytes + more <= max;
+}
+
+/* NULL: no memory. */
+static struct deferred *copy(struct stack *s, const struct sip_msg *m)
+{
+	const struct deferred *before = s->redelivered;
+	uint32_t cap = m->len + SIP_STAMP_ROOM;
+	struct deferred *d = malloc(sizeof(*d) + cap);
+	if (!d)
+		return NULL;
+	*d = (struct deferred){.s = s,
+			       .number = before ? before->number : ++s->deferred_number,
+			       .since = before ? before->since : loop_now(s->loop),
+			       .cap = cap};
+	memcpy(d->buf, m->base, m->len);
+	wheel_timer_init(&d->timer, again);
+	return d;
 }
 
 static bool defer(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
-		  uint32_t marks, uint64_t max)
+		  uint32_t marks, bool behind)
 {
-	const struct deferred *before = s->redelivered;
-	msec now = loop_now(s->loop), since = before ? before->since : now;
-	struct deferred *d;
-	if (now >= since + WAIT_MS || s->counters.deferring >= max ||
-	    !(d = malloc(sizeof(*d) + m->len + SIP_STAMP_ROOM)))
+	struct deferred *d = s->redelivered;
+	if (d && loop_now(s->loop) >= d->since + WAIT_MS)
 		return false;
-	*d = (struct deferred){.s = s,
-			       .flow = *f,
-			       .marks = marks,
-			       .key = key_of(s, m),
-			       .number = before ? before->number : ++s->deferred_number,
-			       .since = since,
-			       .n = m->len,
-			       .cap = m->len + SIP_STAMP_ROOM};
-	memcpy(d->buf, m->base, m->len);
-	wheel_timer_init(&d->timer, again);
-	list_append(&s->deferred, &d->link);
-	list_append(bucket_of(s, d->key), &d->bucket);
-	counter_inc(&s->counters.deferring);
-	counter_inc(&s->counters.deferred);
-	wheel_arm(loop_wheel(s->loop), &d->timer, now + AGAIN_MS);
+	if (!same(d, m)) {
+		size_t size = sizeof(*d) + m->len + SIP_STAMP_ROOM;
+		if (!has_room(s, size, behind) || !(d = copy(s, m))) {
+			counter_inc(&s->counters.deferred_full);
+			return false;
+		}
+	}
+	d->flow = *f;
+	d->marks = marks;
+	d->key = key_of(s, m);
+	d->n = m->len;
+	begin_to_wait(d);
 	return true;
 }
 
 bool stack_defer(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
 		 uint32_t marks)
 {
-	return defer(s, f, m, marks, DEFERRED_MAX);
+	return defer(s, f, m, marks, false);
 }
 
 bool stack_waits_its_turn(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
 			  uint32_t marks)
 {
 	return s->counters.deferring && !s->redelivered &&
-	       is_behind(s, key_of(s, m), UINT64_MAX) && defer(s, f, m, marks, BEHIND_MAX);
+	       is_behind(s, key_of(s, m), UINT64_MAX) && defer(s, f, m, marks, true);
 }
 
 bool stack_has_waited(const struct stack *s)
@@ -138,8 +198,7 @@ void stack_defer_free(struct stack *s)
 {
 	list_for_each_safe (it, &s->deferred) {
 		struct deferred *d = container_of(it, struct deferred, link);
-		wheel_stop(loop_wheel(s->loop), &d->timer);
-		list_remove(&d->link);
+		end_to_wait(d);
 		free(d);
 	}
 }

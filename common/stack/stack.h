@@ -119,8 +119,8 @@ struct stack_counters {
 	uint64_t received, refused, dropped, handed_over, handover_full, replies,
 		answered_stateless, acks_absorbed, send_failed, link_sent, link_down,
 		link_failed, link_full, link_kept, link_kept_full, link_late, link_resent,
-		deferred, poison, trying_full, trying_told;
-	uint64_t deferring, trying; /* now */
+		deferred, deferred_full, poison, trying_full, trying_told;
+	uint64_t deferring, deferring_bytes, trying; /* now */
 };
 
 /*
@@ -184,7 +184,8 @@ void stack_reply_tag(const struct stack *s, const struct sip_msg *m, const struc
 		     char ret_tag[16]);
 /* Takes a message in again in a moment, as if it had just come: for a phone whose connection
  * went with a node and who is expected back.  False: it has waited for five seconds, or there
- * is no room; it is to be answered. */
+ * is no room (of this worker: 10,000 messages, three quarters of net.link_bytes_max); it is to
+ * be answered. */
 bool stack_defer(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
 		 uint32_t marks);
 /* Has the message at work waited in stack_defer()? */

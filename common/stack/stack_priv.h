@@ -53,8 +53,8 @@ struct stack {
 	bool delivering;	     /* msg is the message at work, from where it has come */
 	const struct sip_flow *from;
 	struct list deferred, deferred_by[STACK_DEFERRED_BUCKETS];
-	uint64_t deferred_number;	    /* of the last one */
-	const struct deferred *redelivered; /* the message at work; NULL: it has just come */
+	uint64_t deferred_number;     /* of the last one */
+	struct deferred *redelivered; /* the message at work; NULL: it has just come */
 	pthread_t thread;
 	bool running;
 };
@@ -146,7 +146,7 @@ void stack_trying_lost(struct stack *s, unsigned node);
 /* defer.c */
 void stack_defer_init(struct stack *s);
 /* A request that has just come: one of its call that came before, for the same place, waits,
- * and now it does too. */
+ * and now it does too.  False where there is no room, too. */
 bool stack_waits_its_turn(struct stack *s, const struct sip_flow *f, const struct sip_msg *m,
 			  uint32_t marks);
 void stack_defer_free(struct stack *s);

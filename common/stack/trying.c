@@ -7,7 +7,7 @@
  * device's place: that one makes the transactions of it, timer C among them.  No phone hears of
  * that (RFC 3261 16.11 is for them), and without a death nobody does: it costs memory alone.
  *
- * Not here: messages as they came (link.c).
+ * Not here: messages as they came (kept.c).
  */
 #include "common/stack/stack_priv.h"
 

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import time
 
+from cluster import registered
 from eaves import password_of
 from phone import TIMEOUT
 from sip import Message, challenges, credentials
@@ -74,3 +75,31 @@ def test_a_second_signal_ends_the_wait(server):
 			pass
 	assert time.monotonic() - began < min(2, TIMEOUT)
 	server.stop()
+
+
+def test_a_call_that_waits_for_its_second_place_at_the_end_is_gone_on_with(cluster):
+	"""It hears that there is none, and has something to write once more by then."""
+	c = cluster(users=("alice", "bob"), config={"cluster": {"dead_ms": 30000,
+		"second_place_ms": 60000, "drain_s": 1}}, start=False)
+	for n in c.nodes:
+		n.env["MALLOC_PERTURB_"] = "85"  # freed memory is of no use to anybody
+	c.start()
+	c.edges[0].add_users(("alice", "bob"))
+	c.wait_users(2)
+	alice, *bobs = registered(c, "alice", "bob", "bob")
+	m = alice.invite("bob")
+	for b in bobs:
+		b.reply(b.expect("INVITE"), 486)
+	alice.ack(m, alice.wait_for(486))
+	one, other = c.homes[0]
+	if other.log_count("event=forked"):
+		one, other = other, one
+	other.process.send_signal(signal.SIGSTOP)
+	try:
+		m = alice.invite("bob")
+		alice.expect(100)
+		c.wait(lambda: one.metric("cluster_waiting") > 0, "nobody is waited for", TIMEOUT)
+		alice.cancel(m)
+		one.stop()
+	finally:
+		other.process.send_signal(signal.SIGCONT)

@@ -8,17 +8,29 @@
 #include "common/proxy/rebuild.h"
 #include "tests/unit/unit.h"
 
-enum { SELF = 0, OTHER = 1, WORKERS = 3, KEYS_MAX = 16 };
+#include <errno.h>
+#include <stdio.h>
+
+enum { SELF = 0, OTHER = 1, WORKERS = 3, KEYS_MAX = 16, CALLS = 300, SLICE = 64 };
 
 static struct home *home;
 static struct app_worker worker[WORKERS];
-static struct loop_work *posted[64];
+static struct loop_work *posted[WORKERS * CALLS];
 static unsigned nposted;
 static struct {
 	uint64_t key;
 	unsigned of;
 } let_go[KEYS_MAX], let_go_plain[KEYS_MAX];
 static unsigned nlet_go, nlet_go_plain;
+
+/* Callers, by what their tokens say: until when they are away. */
+static msec back_at[CALLS];
+static struct wheel wheel;
+static msec now_ms;
+static bool other_lives;
+static uint64_t adopted[CALLS];
+static uint64_t first_tried[CALLS];
+static unsigned nadopted, nlooks, ntries;
 
 /* ---- in place of the cluster, the workers and their proxies ---- */
 
@@ -38,8 +50,7 @@ int cluster_partner(const struct cluster *c, unsigned node)
 bool cluster_alive(const struct cluster *c, unsigned node)
 {
 	(void)c;
-	(void)node;
-	return true;
+	return node != OTHER || other_lives;
 }
 
 struct app_worker *app_worker_at(const struct app *a, unsigned i)
@@ -60,9 +71,8 @@ struct proxy *stack_proxy(struct stack *s)
 
 bool stack_owns(const struct stack *s, struct span call_id)
 {
-	(void)s;
 	(void)call_id;
-	return false;
+	return s == worker[0].stack;
 }
 
 bool stack_is_poison(struct stack *s, struct span message)
@@ -75,20 +85,20 @@ bool stack_is_poison(struct stack *s, struct span message)
 void loop_post(struct loop *l, struct loop_work *w)
 {
 	(void)l;
-	ck_assert_uint_lt(nposted, 64);
+	ck_assert_uint_lt(nposted, WORKERS * CALLS);
 	posted[nposted++] = w;
 }
 
 msec loop_now(const struct loop *l)
 {
 	(void)l;
-	return 1;
+	return now_ms;
 }
 
 struct wheel *loop_wheel(struct loop *l)
 {
 	(void)l;
-	return NULL;
+	return &wheel;
 }
 
 /* Which worker's proxy it is. */
@@ -125,19 +135,36 @@ int proxy_adopt(struct proxy *p, const struct proxy_fork *f, const struct sip_ms
 		const struct proxy_opts *opts, msec now)
 {
 	(void)p;
-	(void)f;
 	(void)why;
 	(void)opts;
 	(void)now;
-	return -1;
+	ck_assert_uint_lt(nadopted, CALLS);
+	adopted[nadopted++] = f->key;
+	return 0;
+}
+
+static bool is_away(struct span token)
+{
+	uint64_t i;
+	ck_assert_int_eq(span_u64(token, CALLS - 1, &i), 0);
+	return now_ms < back_at[i];
 }
 
 int home_find_phones(struct home *h, struct app_worker *w, struct proxy_fork *f)
 {
 	(void)h;
 	(void)w;
-	(void)f;
-	return 0;
+	if (ntries < CALLS && !nlooks)
+		first_tried[ntries] = f->key;
+	ntries++;
+	return is_away(f->via_flow) ? -EAGAIN : 0;
+}
+
+bool home_is_awaited(struct app_worker *w, struct span token)
+{
+	(void)w;
+	nlooks++;
+	return is_away(token);
 }
 
 struct proxy_opts home_fork_hooks(struct home *h, struct app_worker *w)
@@ -153,7 +180,10 @@ static void begin(void)
 {
 	static char name[WORKERS];
 	home = calloc(1, sizeof(*home));
-	nposted = nlet_go = nlet_go_plain = 0;
+	nposted = nlet_go = nlet_go_plain = nadopted = nlooks = ntries = 0;
+	other_lives = true;
+	now_ms = 1;
+	wheel_init(&wheel, now_ms);
 	home->cluster = (struct cluster *)name;
 	home->records = records_new(NULL, SELF + 1, 10000, NULL);
 	for (unsigned i = 0; i < WORKERS; i++)
@@ -264,6 +294,169 @@ START_TEST(keys_of_calls_without_records_come_to_a_worker_in_one_task)
 }
 END_TEST
 
+/* ---- callers who are expected back ---- */
+
+/* A call that the other member has begun; the caller's token is the key. */
+static void has_begun(uint64_t key)
+{
+	static const char text[] = "INVITE sip:b@example.org SIP/2.0\r\n"
+				   "Via: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bK1\r\n"
+				   "From: <sip:a@example.org>;tag=1\r\n"
+				   "To: <sip:b@example.org>\r\nCall-ID: 1\r\n"
+				   "CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
+	uint64_t wall = time_wall_ms();
+	struct proxy_fork_branch branch = {.uri = SPAN("sip:b@192.0.2.2"),
+					   .state = PROXY_FORK_CALLING,
+					   .timer_c_ms = 180000};
+	char token[8];
+	struct proxy_fork f = {.key = key,
+			       .request = span_str(text),
+			       .src.transport = SIP_TRANSPORT_TCP,
+			       .n = 1,
+			       .v = &branch};
+	f.via_flow =
+		span_of(token, (size_t)snprintf(token, sizeof(token), "%u", (unsigned)key));
+	ck_assert_int_eq(addr_parse(&f.src.remote, SPAN("192.0.2.1"), 5060), 0);
+	struct bytes *body = journal_pack(&f, wall);
+	ck_assert_ptr_nonnull(body);
+	const struct record v = {.kind = RECORD_FORK,
+				 .group = span_of((const char *)&key, sizeof(key)),
+				 .version = {(wall << 16) + key, OTHER + 1},
+				 .expires_ms = wall + 100000,
+				 .body = bytes_span(body)};
+	ck_assert_int_eq(records_merge(home->records, &v, 1, wall, NULL, NULL), 1);
+	bytes_unref(body);
+}
+
+/* The other member is dead; its calls are taken over, and all wait for their callers. */
+static void take_over(void)
+{
+	static struct arena arena;
+	if (!arena.base)
+		ck_assert_int_eq(arena_init(&arena, 1 << 16), 0);
+	sip_values_use_arena(&arena);
+	begin();
+	log_set_level(LOG_ERROR);
+	for (uint64_t key = 0; key < CALLS; key++) {
+		back_at[key] = INT64_MAX;
+		has_begun(key);
+	}
+	other_lives = false;
+	home_adopt_all(home, OTHER);
+	run();
+	ck_assert_uint_eq(ntries, CALLS);
+	ck_assert_uint_eq(nadopted, 0);
+	ntries = 0;
+}
+
+/* The most that were adopted, or tried, in one millisecond. */
+static unsigned pass(msec ms)
+{
+	unsigned most = 0;
+	for (msec end = now_ms + ms; now_ms < end;) {
+		unsigned before = ntries;
+		wheel_advance(&wheel, ++now_ms);
+		most = ntries - before > most ? ntries - before : most;
+	}
+	return most;
+}
+
+START_TEST(a_call_is_not_looked_at_while_its_caller_is_away)
+{
+	take_over();
+	pass(1000);
+	ck_assert_uint_eq(ntries, 0);
+	ck_assert_uint_ge(nlooks, 9 * CALLS);
+	ck_assert_uint_le(nlooks, 10 * CALLS);
+	back_at[200] = back_at[7] = now_ms;
+	pass(100);
+	ck_assert_uint_eq(nadopted, 2);
+	ck_assert_uint_eq(ntries, 2);
+	end();
+}
+END_TEST
+
+START_TEST(callers_who_are_back_all_at_once_are_served_in_slices_and_in_order)
+{
+	take_over();
+	pass(50);
+	for (unsigned i = 0; i < CALLS; i++)
+		back_at[i] = now_ms;
+	ck_assert_uint_le(pass(60), SLICE);
+	ck_assert_uint_lt(nadopted, CALLS);
+	ck_assert_uint_le(pass(50), SLICE);
+	ck_assert_uint_eq(nadopted, CALLS);
+	ck_assert_uint_eq(ntries, CALLS);
+	for (unsigned i = 0; i < CALLS; i++)
+		ck_assert_uint_eq(adopted[i], first_tried[i]);
+	end();
+}
+END_TEST
+
+START_TEST(callers_who_do_not_come_back_are_served_in_slices_too)
+{
+	take_over();
+	pass(4990);
+	ck_assert_uint_eq(ntries, 0);
+	ck_assert_uint_le(pass(110), SLICE);
+	ck_assert_uint_eq(nadopted, CALLS);
+	end();
+}
+END_TEST
+
+/* The worker was busy, with a take-over for one: that is no reason to do more at once. */
+START_TEST(a_round_that_took_long_is_not_followed_by_several_slices)
+{
+	take_over();
+	for (unsigned i = 0; i < CALLS; i++)
+		back_at[i] = now_ms;
+	now_ms += 1000;
+	wheel_advance(&wheel, now_ms);
+	ck_assert_uint_eq(nadopted, SLICE);
+	pass(50);
+	ck_assert_uint_eq(nadopted, CALLS);
+	end();
+}
+END_TEST
+
+START_TEST(calls_of_a_node_that_is_back_are_left_to_it)
+{
+	take_over();
+	pass(150);
+	other_lives = true;
+	nlooks = ntries = 0;
+	for (unsigned i = 0; i < CALLS; i++)
+		back_at[i] = now_ms;
+	pass(6000);
+	ck_assert_uint_eq(nlooks + ntries + nadopted, 0);
+	end();
+}
+END_TEST
+
+START_TEST(a_call_that_another_has_gone_on_with_meanwhile_is_left_to_that_one)
+{
+	const uint64_t key = 9;
+	uint64_t wall = time_wall_ms();
+	const struct record v = {.kind = RECORD_FORK,
+				 .group = span_of((const char *)&key, sizeof(key)),
+				 .expires_ms = wall + 1000,
+				 .body = SPAN("x")};
+	take_over();
+	ck_assert_int_eq(records_put(home->records, &v, 1, NULL, wall, NULL, NULL), 0);
+	pass(5100);
+	ck_assert_uint_eq(nadopted, CALLS - 1);
+	for (unsigned i = 0; i < nadopted; i++)
+		ck_assert_uint_ne(adopted[i], key);
+	end();
+}
+END_TEST
+
 UNIT_MAIN("home fork", what_the_other_member_writes_of_its_own_calls_is_no_work_for_the_workers,
 	  what_it_writes_of_a_call_here_lets_that_go, what_we_write_ourselves_lets_nothing_go,
-	  keys_of_calls_without_records_come_to_a_worker_in_one_task)
+	  keys_of_calls_without_records_come_to_a_worker_in_one_task,
+	  a_call_is_not_looked_at_while_its_caller_is_away,
+	  callers_who_are_back_all_at_once_are_served_in_slices_and_in_order,
+	  callers_who_do_not_come_back_are_served_in_slices_too,
+	  a_round_that_took_long_is_not_followed_by_several_slices,
+	  calls_of_a_node_that_is_back_are_left_to_it,
+	  a_call_that_another_has_gone_on_with_meanwhile_is_left_to_that_one)

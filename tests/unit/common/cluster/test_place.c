@@ -169,6 +169,28 @@ START_TEST(who_waits_at_the_end_hears_no)
 }
 END_TEST
 
+/* Workers that hear the no write once more: the store is there until they have gone. */
+START_TEST(after_the_end_a_write_is_refused_and_nodes_are_still_known)
+{
+	struct promise p, q;
+	rig_begin(19);
+	rig_meet(4);
+	struct cluster *c = rig[A1].c;
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
+	cluster_end(c);
+	KEPT(p, -EIO);
+	ck_assert_int_eq(bind_at(A1, "alice", "sip:2", &q), -ENOSPC);
+	ck_assert_int_eq(cluster_tell(c, A2, 1, SPAN("x")), -ENOSPC);
+	ck_assert(cluster_alive(c, A2));
+	ck_assert_int_eq(cluster_member(c, SPAN("a"), A2), A2);
+	cluster_suspect(c, A2); /* a link that a worker finds broken */
+	cluster_end(c);
+	ck_assert_uint_eq(p.calls, 1);
+	ck_assert_uint_eq(q.calls, 0);
+	rig_end();
+}
+END_TEST
+
 static void start_with_place(unsigned node, unsigned nodes)
 {
 	below = below_new();
@@ -471,6 +493,7 @@ UNIT_MAIN("common/cluster place", a_yes_leaves_when_the_partner_has_the_record,
 	  an_edge_is_a_second_place_when_the_partner_is_dead, alone_the_answer_is_no_at_once,
 	  when_all_second_places_die_the_answer_is_no_at_once,
 	  nobody_waits_longer_than_second_place_ms, who_waits_at_the_end_hears_no,
+	  after_the_end_a_write_is_refused_and_nodes_are_still_known,
 	  a_place_below_is_a_second_place,
 	  a_store_below_that_is_no_place_keeps_but_confirms_nothing,
 	  a_place_below_without_room_is_done_without,

@@ -8,9 +8,10 @@
 
 #include <stdio.h>
 
-enum { AWAY_MS = 2000 };
+enum { AWAY_MS = 2000, ROOM = 16384 };
 
 static struct stack stack;
+static struct stack_group group = {.conf.net.link_bytes_max = ROOM};
 static bool away;
 static char order[64];
 static const struct sip_flow from = {.node = 3, .transport = SIP_TRANSPORT_TCP};
@@ -39,16 +40,21 @@ void stack_deliver(struct stack *st, const struct sip_flow *f, char *buf, size_t
 	snprintf(order + strlen(order), sizeof(order) - strlen(order), "%.3s ", name.p);
 }
 
-static void comes(const char *start, const char *call)
+static void comes_with(const char *start, const char *call, int body)
 {
-	char text[512];
+	static char text[ROOM];
 	int n = snprintf(
 		text, sizeof(text),
 		"%s\r\nVia: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n"
-		"To: <sip:c@b>\r\nCall-ID: %s\r\nCSeq: 1 %.*s\r\nContent-Length: 0\r\n\r\n",
+		"To: <sip:c@b>\r\nCall-ID: %s\r\nCSeq: 1 %.*s\r\nContent-Length: %d\r\n\r\n%*s",
 		start, call, *start == 'S' ? 6 : (int)strcspn(start, " "),
-		*start == 'S' ? "INVITE" : start);
+		*start == 'S' ? "INVITE" : start, body, body, "");
 	stack_deliver(&stack, &from, text, (size_t)n, sizeof(text), 0, false);
+}
+
+static void comes(const char *start, const char *call)
+{
+	comes_with(start, call, 0);
 }
 
 static void run_ms(msec ms)
@@ -69,7 +75,7 @@ static void run_until_all_are_there(void)
 static void begin(void)
 {
 	static struct sip_hdr hdr[SIP_HDR_MAX];
-	stack = (struct stack){.loop = loop_new(0), .msg.hdr = hdr};
+	stack = (struct stack){.group = &group, .loop = loop_new(0), .msg.hdr = hdr};
 	ck_assert(stack.loop);
 	stack_defer_init(&stack);
 	away = true;
@@ -148,7 +154,78 @@ START_TEST(another_call_or_another_device_does_not_wait)
 }
 END_TEST
 
+START_TEST(what_waits_is_bounded_by_bytes_and_what_is_refused_is_counted)
+{
+	begin();
+	for (const char *call = "12345678"; *call; call++)
+		comes_with("MESSAGE sip:x@y SIP/2.0", call, 3000);
+	ck_assert_uint_ge(stack.counters.deferring, 2);
+	ck_assert_uint_le(stack.counters.deferring, 4);
+	ck_assert_uint_gt(stack.counters.deferring_bytes, stack.counters.deferring * 3000);
+	ck_assert_uint_le(stack.counters.deferring_bytes, ROOM);
+	ck_assert_uint_eq(stack.counters.deferred_full, 8 - stack.counters.deferring);
+	away = false;
+	run_until_all_are_there();
+	ck_assert_uint_eq(stack.counters.deferring_bytes, 0);
+	away = true;
+	comes_with("MESSAGE sip:x@y SIP/2.0", "9", 3000);
+	ck_assert_uint_eq(stack.counters.deferring, 1);
+	end();
+	ck_assert_uint_eq(stack.counters.deferring_bytes, 0);
+}
+END_TEST
+
+/* That has room when nothing else has; and who waits for its own time is not put out by it. */
+START_TEST(a_cancel_has_room_behind_its_invite)
+{
+	begin();
+	comes_with("INVITE sip:x@y SIP/2.0", "1", 3000);
+	for (const char *call = "23456789"; *call; call++)
+		comes_with("MESSAGE sip:x@y SIP/2.0", call, 1000);
+	uint64_t before = stack.counters.deferring, refused = stack.counters.deferred_full;
+	ck_assert_uint_gt(refused, 0);
+	order[0] = 0;
+	comes_with("CANCEL sip:x@y SIP/2.0", "1", 1000);
+	ck_assert_uint_eq(stack.counters.deferring, before + 1);
+	/* Of the last quarter all may be taken by such, but no more than all. */
+	for (unsigned i = 0; i < 8; i++)
+		comes_with("INFO sip:x@y SIP/2.0", "1", 3000);
+	ck_assert_uint_le(stack.counters.deferring_bytes, ROOM);
+	ck_assert_uint_ge(stack.counters.deferred_full, refused + 7);
+	order[0] = 0;
+	refused = stack.counters.deferred_full;
+	run_ms(350); /* each has been taken in and put back */
+	ck_assert_uint_eq(stack.counters.deferred_full, refused);
+	ck_assert_str_eq(order, "");
+	away = false;
+	run_until_all_are_there();
+	const char *invite = strstr(order, "INV"), *cancel = strstr(order, "CAN");
+	ck_assert(invite && cancel && invite < cancel);
+	end();
+}
+END_TEST
+
+/* Nor is there ever a second one of it. */
+START_TEST(what_waits_again_is_not_copied)
+{
+	begin();
+	comes_with("MESSAGE sip:x@y SIP/2.0", "1", 3000);
+	const struct list *first = stack.deferred.next;
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t times = stack.counters.deferred;
+		msec until = time_now() + AWAY_MS;
+		while (stack.counters.deferred == times && time_now() < until)
+			loop_round(stack.loop, 20);
+		ck_assert_uint_eq(stack.counters.deferred, times + 1);
+		ck_assert_ptr_eq(stack.deferred.next, first);
+	}
+	end();
+}
+END_TEST
+
 UNIT_MAIN("common/stack defer", what_waits_is_taken_in_when_the_phone_is_there,
 	  a_cancel_does_not_overtake_its_invite,
 	  a_cancel_by_a_new_registration_does_not_overtake_its_invite,
-	  another_call_or_another_device_does_not_wait)
+	  another_call_or_another_device_does_not_wait,
+	  what_waits_is_bounded_by_bytes_and_what_is_refused_is_counted,
+	  a_cancel_has_room_behind_its_invite, what_waits_again_is_not_copied)

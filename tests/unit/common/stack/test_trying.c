@@ -312,7 +312,7 @@ END_TEST
 START_TEST(what_has_waited_for_its_device_is_told_of)
 {
 	begin();
-	stack.redelivered = (const struct deferred *)&stack;
+	stack.redelivered = (struct deferred *)&stack;
 	request("INVITE", "c1", H1A, false);
 	pass(1);
 	ck_assert_str_eq(lost(H1A), "h1a: c1 ");
