@@ -44,7 +44,7 @@ uint32_t app_marks_of(const struct app_worker *w, const struct app_request *q)
 bool app_defer(struct app_worker *w, const struct app_request *q)
 {
 	uint16_t from = q->r->src.node;
-	bool from_pair = app_same_pair(w->app, from, app_self(w->app));
+	bool from_pair = q->r->src.handed || app_same_pair(w->app, from, app_self(w->app));
 	bool again = from ? !from_pair : !sip_transport_reliable(q->r->src.transport);
 	if (app_phase(w->app) == APP_DRAINING && again && app_other_serves(w->app))
 		return true;

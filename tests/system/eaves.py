@@ -182,6 +182,12 @@ class Server:
 	def tail(self, n=40):
 		return "\n".join(list(self.lines)[-n:])
 
+	def wait_log_count(self, pattern, count, timeout=TIMEOUT):
+		"""So many lines that match, and no more; a line comes after what it tells of."""
+		with self.changed:
+			self.changed.wait_for(lambda: self.log_count(pattern) >= count, timeout)
+		assert self.log_count(pattern) == count, self.tail()
+
 	def log_count(self, pattern):
 		return sum(1 for line in list(self.lines) if re.search(pattern, line))
 

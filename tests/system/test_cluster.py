@@ -302,7 +302,7 @@ def test_a_call_is_cancelled_after_the_home_that_set_it_up_was_started_again(clu
 	bob.reply(incoming, 487)
 	alice.ack(invite, alice.expect(487))
 	bob.expect("ACK")
-	assert sum(n.log_count("event=rebuilt from=CANCEL") for n in c.homes[0]) == 1
+	c.wait(lambda: sum(n.log_count("event=rebuilt from=CANCEL") for n in c.homes[0]) == 1, "no call was made")
 
 
 def test_a_call_is_refused_after_the_home_that_set_it_up_died(cluster):

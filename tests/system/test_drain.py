@@ -159,7 +159,7 @@ def test_a_node_that_drains_says_so_and_a_second_signal_ends_it(cluster):
 	c.wait(lambda: drain_file(one) == "1\n", "the address is not released")
 	# What is new, and what the ringing phone says, goes to the other member.
 	message(bob, alice)
-	assert other.log_count("event=forked .*user=alice ") == 1
+	other.wait_log_count("event=forked .*user=alice ", 1)
 	c.wait(lambda: time.monotonic() > began + 0.4, "time stands still")
 	one.process.send_signal(signal.SIGTERM)
 	ended(one)

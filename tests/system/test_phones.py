@@ -229,7 +229,7 @@ def test_phones_call_after_a_restart_without_registering_again(start, baresip):
 	server = with_md5(start, store="sqlite")
 	alice, bob = baresip(server, "alice"), baresip(server, "bob")
 	server.restart()
-	assert server.log_count("event=registered") == 2
+	server.wait_log_count("event=registered", 2)
 	alice.command("dial", "sip:bob@example.org")
 	alice.event("CALL_ESTABLISHED")
 	bob.event("CALL_RTPESTAB")

@@ -298,7 +298,7 @@ def test_a_store_that_fails_is_told_once_and_the_phones_stay(start):
 	s.config["registrar"] = {"strict": True}
 	s.write_config()
 	s.ctl("reload")
-	assert s.log_count("event=store-failing") == 1
+	s.wait_log_count("event=store-failing", 1)
 	mark = len(s.lines)
 	resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
 	bob.register(want=503)

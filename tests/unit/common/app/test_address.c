@@ -232,7 +232,7 @@ START_TEST(an_address_that_was_never_here_has_not_left)
 	ck_assert(app_address_came(&app, OTHER, start));
 	ck_assert(!app_address_came(&app, OTHER, start + 1));
 	ck_assert(!app_address_came(&app, UDP, 0) && !app_address_came(&app, ANY, 0));
-	machine_has(service, own, NULL); /* it comes here for the first time */
+	machine_has(service, own, NULL);		 /* it comes here for the first time */
 	ck_assert(app_address_came(&app, UDP, net_now)); /* before the main thread looks */
 	ck_assert(!app_address_came(&app, ANY, 0));
 	machine.fails = true;
