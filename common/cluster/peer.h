@@ -126,8 +126,8 @@ struct peer {
 	struct item suspected;
 	atomic_bool suspect_posted;
 	struct outbox out;
-	struct buffer hints; /* notices to come, of one kind */
-	unsigned hint_kind;
+	struct buffer hints; /* notices to come (notice.c) */
+	size_t hint;	     /* where the last of these is */
 	struct inbound in;
 	struct sweep sweep;
 	struct pull pull;
