@@ -128,22 +128,36 @@ static bool any_is_heard(const struct home *h)
 	return false;
 }
 
-/* The members have been apart: each tells what it took meanwhile, and takes what is no older.
- * A process that has just been started cannot know what it took before, nor whether it has been
- * told of all: it asks anew for credentials with nonces of before its start.
- *
- * Who loses all in one cut, the other member too, is the one that is cut off: the other one
+/*
+ * The members meet: each tells what it took, as far back as it can know, and how far that is
+ * (auth_share_again), and what is older is asked for anew.  Whoever was started anew, or
+ * stopped, or cut off, and whether the other one noticed, this comes out right:
+ * - Who has just been started does not know what it took before, nor what the other one took
+ *   before they met: nonces of before their first meeting are stale here, and the other one,
+ *   when it hears so, holds them for stale too, since the process before us may have taken them
+ *   when it was not there to be told.
+ * - What is taken while they do not hear each other is told at the meeting; what is taken
+ *   between a hello and the first word that knows us waits in the cluster's queue.
+ * - A link that breaks is a meeting too when it is back; what was stale remains so.
+ */
+static void meet_partner(struct home *h)
+{
+	uint64_t wall_ms = time_wall_ms();
+	if (!h->partner_met)
+		auth_share_since(h->auth, wall_ms);
+	h->partner_met = true;
+	auth_share_again(h->auth, wall_ms);
+}
+
+/* Who loses all in one cut, the other member too, is the one that is cut off: the other one
  * hears of the edges and goes on with the calls.  Whose partner has long been dead has them. */
 static void note_loss(struct home *h, bool of_partner, bool partner_lives, bool any)
 {
 	msec now = time_now();
-	if (of_partner && partner_lives) {
-		if (h->partner_met)
-			auth_share_again(h->auth, time_wall_ms());
-		h->partner_met = true;
-	} else if (of_partner) {
+	if (of_partner && partner_lives)
+		meet_partner(h);
+	else if (of_partner)
 		h->partner_lost = now;
-	}
 	if (!any && now <= h->partner_lost + 2 * h->dead_ms)
 		home_let_go_all(h);
 }
@@ -190,7 +204,8 @@ void home_notice(void *state, unsigned node, unsigned kind, struct span body)
 		return;
 	if (kind == APP_NOTICE_REBUILT)
 		home_let_go_plain(h, body);
+	uint64_t wall_ms = time_wall_ms();
 	for (; kind == APP_NOTICE_NONCE && body.n >= AUTH_USE_BYTES;
 	     body = span_of(body.p + AUTH_USE_BYTES, body.n - AUTH_USE_BYTES))
-		auth_use_of_other(h->auth, span_of(body.p, AUTH_USE_BYTES));
+		auth_use_of_other(h->auth, span_of(body.p, AUTH_USE_BYTES), wall_ms);
 }

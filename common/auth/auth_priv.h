@@ -83,8 +83,11 @@ enum replay_result replay_mark(struct replay *r, const struct nonce *n,
 
 typedef void (*replay_each_use)(void *arg, const struct nonce *n, const struct replay_use *use);
 /* All uses that are known of nonces made at since_ms or later: of each nonce the latest one
- * first; of the others the request is not known (digest 0). */
-void replay_each(struct replay *r, uint64_t since_ms, replay_each_use each, void *arg);
+ * first; of the others the request is not known (digest 0).  Gives the time of the newest nonce
+ * that had to make room, or 0. */
+uint64_t replay_each(struct replay *r, uint64_t since_ms, replay_each_use each, void *arg);
+/* replay_share: was this very request let through not long ago?  Nothing is marked. */
+bool replay_passed(struct replay *r, const struct replay_use *use);
 
 /* fingerprint.c */
 enum { FINGERPRINT_WORDS = 16 };
@@ -108,7 +111,8 @@ struct auth {
 	void (*told)(void *arg,
 		     struct span use); /* NULL: the counts are nobody else's affair */
 	void *told_arg;
-	_Atomic uint64_t since_ms;
+	_Atomic uint64_t since_ms; /* nonces of before, by whomever, may have been used */
+	atomic_uint since_serial;  /* ours of before that was said */
 	struct auth_ha1 dummy;
 	/* Challenge line as far as the nonce's opening quote, by side and algorithm. */
 	struct span prefix[2][AUTH_ALGORITHMS];
@@ -116,6 +120,8 @@ struct auth {
 
 /* shared.c: tells the other member of a use. */
 void auth_tell(const struct auth *a, const struct nonce *n, const struct replay_use *use);
+/* Are all uses of the nonce known? */
+bool auth_knows(const struct auth *a, const struct nonce *n);
 
 static inline bool auth_offers(const struct auth *a, enum auth_algorithm alg)
 {

@@ -138,26 +138,27 @@ static int expected_response(const struct attempt *t, struct span method,
 	return auth_hash(t->alg, v, n, ret);
 }
 
+/* Unsure: not all of its uses are known. */
+enum force { NOT_IN_FORCE, UNSURE, IN_FORCE };
+
 /*
  * Is it a nonce of ours, for this source, and young enough?  Asked before the response is
  * looked at: a guess counts against a source only when a challenge has reached that source, so
  * nobody can have another one locked by forging his address; and without such a nonce a guess
  * learns nothing.
  */
-static bool nonce_in_force(const struct auth *a, const struct attempt *t,
+static enum force force_of(const struct auth *a, const struct attempt *t,
 			   const struct addr *src, uint64_t wall_ms, struct nonce *ret)
 {
 	uint64_t life_ms = (uint64_t)a->conf.nonce_life_s * 1000;
 
 	if (!nonce_read(&a->realm_mac, t->cred.nonce, src, ret))
-		return false;
+		return NOT_IN_FORCE;
 	if (ret->time_ms > wall_ms + SKEW_MS || ret->time_ms + life_ms < wall_ms)
-		return false;
+		return NOT_IN_FORCE;
 	/* Counts of another process are unknown: ourselves before a restart, or the other
-	 * member unless it tells us, for as long as it has. */
-	return !a->replay || ret->instance == a->instance ||
-	       (a->told &&
-		ret->time_ms >= atomic_load_explicit(&a->since_ms, memory_order_relaxed));
+	 * member unless it tells us; and it takes nonces of ours. */
+	return !a->replay || auth_knows(a, ret) ? IN_FORCE : a->told ? UNSURE : NOT_IN_FORCE;
 }
 
 /*
@@ -220,6 +221,17 @@ static enum auth_result check_count(struct auth *a, const struct sip_msg *req,
 	return AUTH_STALE;
 }
 
+/* It may have been used by who could not tell us: only what is known to have been let through
+ * is taken, once more. */
+static enum auth_result check_known(struct auth *a, const struct sip_msg *req,
+				    const struct attempt *t, uint64_t wall_ms)
+{
+	const struct replay_use use = {
+		.nc = t->nc, .digest = digest_of(a, req), .wall_ms = wall_ms};
+
+	return replay_passed(a->replay, &use) ? AUTH_REPEAT : AUTH_STALE;
+}
+
 /* Looks the user up and compares; an unknown one costs the same (a dummy's key). */
 static enum auth_result check_response(struct auth *a, const struct sip_msg *req,
 				       const struct attempt *t, auth_lookup lookup,
@@ -245,6 +257,7 @@ enum auth_result auth_check(struct auth *a, const struct sip_msg *req, enum auth
 			    uint64_t wall_ms, struct span *ret_user)
 {
 	enum auth_result res;
+	enum force force;
 	struct attempt t;
 	struct nonce n;
 	int r = choose(a, req, side, &t);
@@ -254,8 +267,11 @@ enum auth_result auth_check(struct auth *a, const struct sip_msg *req, enum auth
 	if (r < 0 || !well_formed(&t) || !uri_fits(t.cred.uri, req->uri))
 		return AUTH_BAD;
 	*ret_user = t.cred.username;
-	if (!nonce_in_force(a, &t, src, wall_ms, &n))
+	force = force_of(a, &t, src, wall_ms, &n);
+	if (force == NOT_IN_FORCE)
 		return AUTH_STALE;
 	res = check_response(a, req, &t, lookup, lookup_arg);
+	if (force == UNSURE)
+		return res == AUTH_OK ? check_known(a, req, &t, wall_ms) : AUTH_STALE;
 	return res == AUTH_OK ? check_count(a, req, &t, &n, wall_ms) : res;
 }

@@ -35,13 +35,14 @@ enum auth_result {
 		      * byte (a retransmission): harmless where the request is idempotent, else
 		      * as WRONG */
 	AUTH_NONE,   /* no credentials for our realm: challenge */
-	AUTH_STALE,  /* the nonce is not in force (not ours, of another source, old, of another
-		      * process: before a restart, the other member), so the response was not
-		      * looked  at; or it was right, but the nonce was pushed out of the replay
-		      * table or used  twice without qop: challenge with stale=true */
-	AUTH_WRONG,  /* wrong response, unknown user, replayed nc: challenge */
-	AUTH_BAD,    /* unintelligible, or uri= names another user or host than the Request-URI
-		      * (scheme, port and parameters are a proxy's to change): 400 */
+	AUTH_STALE, /* the nonce is not in force (not ours, of another source, old, of a time of
+		     * which not all uses are known: before a restart, while the other member
+		     * was away), whatever the response; or that was right, but the nonce was
+		     * pushed out of the replay table or used twice without qop: challenge with
+		     * stale=true */
+	AUTH_WRONG, /* wrong response, unknown user, replayed nc: challenge */
+	AUTH_BAD,   /* unintelligible, or uri= names another user or host than the Request-URI
+		     * (scheme, port and parameters are a proxy's to change): 400 */
 };
 enum auth_side { AUTH_UAS /* 401, Authorization */, AUTH_PROXY /* 407, Proxy-Authorization */ };
 
@@ -55,20 +56,23 @@ void auth_free(struct auth *a);
 /*
  * Two members of a pair, with one nonce key, take each other's nonces: each tells the other of
  * every use (told: from any thread, not to call back), which is handed to auth_use_of_other()
- * there. auth_share_since(): uses of nonces made before that time (wall clock) may be unknown,
- * since the other could not tell us: such nonces of others are stale.  auth_share_again(): the
- * other can be told again; it is, of all uses of nonces made in the last 64*T1 (told gets some
- * at once, each of AUTH_USE_BYTES), and as it does the same those of others made before that
- * are stale: who repeats a request (RFC 3261 17.1.2.2) is not asked anew, which would make
- * another one of it.  Call auth_share() before any thread: 0 or -ENOMEM.
+ * there.  auth_share_since(): uses of nonces made before that time (wall clock) may be unknown,
+ * since the other could not tell us: such nonces are stale, our own too, which the other takes;
+ * an earlier time than the latest changes nothing.  auth_share_again(): the other can be told
+ * (again); it is, of all uses of nonces made in the last 128*T1, as far as we know them, and of
+ * how far that is (told gets some at once, each of AUTH_USE_BYTES); and as it does the same,
+ * nonces of before the last 64*T1 are stale.  A request that is repeated to the byte (RFC 3261
+ * 17.1.2.2), and that one of the two is known to have let through, is AUTH_REPEAT with a stale
+ * nonce too: who is asked anew makes another one of it.  Call auth_share() before any thread,
+ * the others in one thread: 0 or -ENOMEM.
  */
 enum { AUTH_USE_BYTES = 36 };
 int auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *arg,
 	       uint64_t wall_ms);
 void auth_share_since(struct auth *a, uint64_t wall_ms);
 void auth_share_again(struct auth *a, uint64_t wall_ms);
-/* 0 or -EINVAL. */
-int auth_use_of_other(struct auth *a, struct span use);
+/* wall_ms: now.  0 or -EINVAL. */
+int auth_use_of_other(struct auth *a, struct span use, uint64_t wall_ms);
 /* src: where the request came from; a nonce is good for the source that was challenged.
  * *ret_user: user name as authenticated (in the arena), set with OK, STALE and WRONG (as
  * claimed). */

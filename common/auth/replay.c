@@ -213,16 +213,26 @@ static void window_each(const struct window *w, replay_each_use each, void *arg)
 	}
 }
 
-void replay_each(struct replay *r, uint64_t since_ms, replay_each_use each, void *arg)
+bool replay_passed(struct replay *r, const struct replay_use *use)
 {
+	return r->passed && passed_before(r, use, false);
+}
+
+uint64_t replay_each(struct replay *r, uint64_t since_ms, replay_each_use each, void *arg)
+{
+	uint64_t floor_ms = 0;
+
 	for (uint32_t i = 0; i <= r->mask; i++) {
 		struct bucket b;
 
 		pthread_mutex_lock(&r->lock[i % LOCKS]);
 		b = r->bucket[i];
 		pthread_mutex_unlock(&r->lock[i % LOCKS]);
+		if (b.floor_ms > floor_ms)
+			floor_ms = b.floor_ms;
 		for (unsigned k = 0; k < BUCKET; k++)
 			if (b.w[k].time_ms && b.w[k].time_ms >= since_ms)
 				window_each(&b.w[k], each, arg);
 	}
+	return floor_ms;
 }

@@ -1,7 +1,8 @@
 /*
  * Nonce counts in common: what the two members of a pair tell each other of their uses, so that
  * what was sent to one is not taken by the other.  In network order: time, instance and serial
- * of the nonce; count, digest and time of the use.
+ * of the nonce; count, digest and time of the use.  Without a nonce (time 0) the last one says
+ * what was told: all uses of nonces made since then.
  */
 #include "common/auth/auth_priv.h"
 
@@ -36,9 +37,25 @@ int auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *a
 	return 0;
 }
 
+/* One thread at a time. */
 void auth_share_since(struct auth *a, uint64_t wall_ms)
 {
-	atomic_store_explicit(&a->since_ms, wall_ms, memory_order_relaxed);
+	if (wall_ms <= atomic_load(&a->since_ms))
+		return;
+	atomic_store(&a->since_serial, atomic_load(&a->serial));
+	atomic_store(&a->since_ms, wall_ms);
+}
+
+/* What we have made since then is good, whatever became of our clock: was it set back, we would
+ * ask everybody for ever. */
+bool auth_knows(const struct auth *a, const struct nonce *n)
+{
+	if (!a->told)
+		return n->instance == a->instance;
+	if (n->time_ms >= atomic_load(&a->since_ms))
+		return true;
+	return n->instance == a->instance &&
+	       (int32_t)(n->serial - atomic_load(&a->since_serial)) >= 0;
 }
 
 static void put_use(unsigned char *p, const struct nonce *n, const struct replay_use *use)
@@ -82,18 +99,31 @@ static void batch_add(void *arg, const struct nonce *n, const struct replay_use 
 		batch_tell(t);
 }
 
-/* What is told is older by some: the clocks of two members are not quite the same. */
+/*
+ * What is told goes further back than what is taken: the clocks of two members are not quite
+ * the same.  What we cannot tell of, the other cannot know: uses of before we were started,
+ * when it was not there to be told, and of nonces that had to make room.  It hears so, for it
+ * may not have noticed that it was away (stopped for a moment), nor that we were started anew.
+ */
 void auth_share_again(struct auth *a, uint64_t wall_ms)
 {
+	const struct nonce none = {.time_ms = 0};
+	struct replay_use all = {.wall_ms = wall_ms - 2 * AUTH_REPEAT_MS};
 	struct batch t = {.a = a};
 	if (!a->told || !a->replay)
 		return;
+	uint64_t since = atomic_load(&a->since_ms);
 	auth_share_since(a, wall_ms - AUTH_REPEAT_MS);
-	replay_each(a->replay, wall_ms - 2 * AUTH_REPEAT_MS, batch_add, &t);
+	uint64_t floor = replay_each(a->replay, all.wall_ms, batch_add, &t);
+	if (all.wall_ms < since)
+		all.wall_ms = since;
+	if (all.wall_ms <= floor)
+		all.wall_ms = floor + 1;
+	batch_add(&t, &none, &all);
 	batch_tell(&t);
 }
 
-int auth_use_of_other(struct auth *a, struct span s)
+int auth_use_of_other(struct auth *a, struct span s, uint64_t wall_ms)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
 	struct replay_use use;
@@ -106,6 +136,9 @@ int auth_use_of_other(struct auth *a, struct span s)
 	use.nc = (uint32_t)take(&p, 4);
 	use.digest = take(&p, 8);
 	use.wall_ms = take(&p, 8);
-	replay_mark(a->replay, &n, &use);
+	if (n.time_ms)
+		replay_mark(a->replay, &n, &use);
+	else /* its clock may be ahead; what is made from now on is good */
+		auth_share_since(a, use.wall_ms < wall_ms ? use.wall_ms : wall_ms);
 	return 0;
 }

@@ -171,7 +171,9 @@ void cluster_set_load(struct cluster *c, uint32_t calls, uint32_t cpu_permille);
  * -EMSGSIZE, -EINVAL (no such node), -ENOSPC (the loop does not run). */
 int cluster_notify(struct cluster *c, int node, unsigned kind, struct span body);
 /* The same to one node and without hurry: it goes with what else is for that node, after
- * gather_ms at the latest, and what is told of one kind may arrive as one, bodies joined. */
+ * gather_ms at the latest, and what is told of one kind may arrive as one, bodies joined.  From
+ * when the node lives (ops->changed) all that is told arrives, in its order, unless the node is
+ * dead in between or queue_bytes are not enough (counters.queue_full). */
 int cluster_tell(struct cluster *c, int node, unsigned kind, struct span body);
 /* Asks a node for what its eavesctl would say; reply is called once in the loop's thread:
  * status 0 or -errno (-ETIMEDOUT, -EHOSTUNREACH ...) and the text.  Sent once: after -ETIMEDOUT

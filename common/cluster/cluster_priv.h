@@ -219,7 +219,8 @@ bool pull_ask(struct peer *p, const Eaves__Ask *m);
 bool pull_rows(struct peer *p, const Eaves__Rows *m);
 
 /* notice.c */
-void notice_flush(struct peer *p);
+/* True: nothing is to come any more.  What the bus does not take waits on. */
+bool notice_flush(struct peer *p);
 void notice_end(struct peer *p);
 bool notice_receive(struct peer *p, const Eaves__Notice *m);
 

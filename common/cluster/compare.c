@@ -373,6 +373,7 @@ static void compared(struct peer *p, unsigned group, const uint16_t *mask)
 	p->sweep.differs &= ~(1u << group);
 	p->sweep.withheld[group] = 0;
 	for (unsigned i = 0; i < GROUP_PARTS; i++) {
+		p->sweep.counted[group * GROUP_PARTS + i] = 0;
 		if (!mask[i])
 			continue;
 		p->sweep.differs |= 1u << group;

@@ -1,12 +1,16 @@
 /*
  * Small messages of kinds that the engine does not know, sent once.  One that is told
  * (cluster_tell) is in no hurry: it leaves with what else goes to the node, joined with others
- * of its kind.
+ * of its kind; and what is told while the node lives, and does not know us yet, waits until it
+ * does.
  */
 #include "common/cluster/cluster_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
+
+/* In front of what is told: kind and length, 4 bytes each. */
+enum { HINT_HEAD_BYTES = 8, HINTS_KEPT_BYTES = 64 << 10 };
 
 struct notice {
 	struct item item;
@@ -16,7 +20,7 @@ struct notice {
 	uint8_t body[];
 };
 
-static void say_notice(struct peer *p, unsigned kind, uint8_t *body, size_t n)
+static int say_notice(struct peer *p, unsigned kind, uint8_t *body, size_t n)
 {
 	Eaves__Envelope e = EAVES__ENVELOPE__INIT;
 	Eaves__Notice m = EAVES__NOTICE__INIT;
@@ -25,7 +29,7 @@ static void say_notice(struct peer *p, unsigned kind, uint8_t *body, size_t n)
 	m.body = (ProtobufCBinaryData){n, body};
 	e.body_case = EAVES__ENVELOPE__BODY_NOTICE;
 	e.notice = &m;
-	wire_send(p, &e);
+	return wire_send(p, &e);
 }
 
 static void on_notify(struct cluster *c, struct item *it)
@@ -41,25 +45,66 @@ static void on_notify(struct cluster *c, struct item *it)
 	free(m);
 }
 
-void notice_flush(struct peer *p)
+/* The last one is among those that are left, if any are. */
+static void drop_hints(struct peer *p, size_t n)
 {
-	if (p->hints.n)
-		say_notice(p, p->hint_kind, p->hints.p, p->hints.n);
-	p->hints.n = 0;
+	struct buffer *b = &p->hints;
+
+	b->n -= n;
+	if (b->n) {
+		memmove(b->p, b->p + n, b->n);
+		p->hint -= n;
+	} else if (b->room > HINTS_KEPT_BYTES) {
+		notice_end(p);
+	}
+}
+
+bool notice_flush(struct peer *p)
+{
+	const struct buffer *b = &p->hints;
+	size_t at = 0;
+
+	while (at < b->n) {
+		uint8_t *body = b->p + at + HINT_HEAD_BYTES;
+		uint32_t n = get_u32(b->p + at + 4);
+		if (say_notice(p, get_u32(b->p + at), body, n) < 0)
+			break;
+		at += HINT_HEAD_BYTES + n;
+	}
+	if (at)
+		drop_hints(p, at);
+	return b->n == 0;
+}
+
+/* Bytes of the last one, if this one can join it; else 0. */
+static size_t joins(const struct peer *p, const struct notice *m)
+{
+	if (!p->hints.n || get_u32(p->hints.p + p->hint) != m->kind)
+		return 0;
+	size_t n = get_u32(p->hints.p + p->hint + 4);
+	return n + m->n <= CLUSTER_NOTICE_MAX_BYTES ? n : 0;
 }
 
 static void tell(struct peer *p, const struct notice *m)
 {
-	if (!p->open || !p->greeted)
+	if (!p->open)
 		return;
-	if (m->kind != p->hint_kind || p->hints.n + m->n > CLUSTER_NOTICE_MAX_BYTES)
+	size_t before = joins(p, m), head = before ? 0 : HINT_HEAD_BYTES;
+	if (!before && p->greeted)
 		notice_flush(p);
-	uint8_t *to = buffer_room(&p->hints, m->n);
-	if (!to)
-		return; /* as if it had been lost */
-	memcpy(to, m->body, m->n);
-	p->hints.n += m->n;
-	p->hint_kind = m->kind;
+	uint8_t *to = p->hints.n + head + m->n <= p->c->conf.queue_bytes
+			      ? buffer_room(&p->hints, head + m->n)
+			      : NULL;
+	if (!to) { /* as if it had been lost */
+		__atomic_fetch_add(&p->c->counters.queue_full, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	if (!before)
+		p->hint = p->hints.n;
+	memcpy(to + head, m->body, m->n);
+	p->hints.n += head + m->n;
+	put_u32(p->hints.p + p->hint, m->kind);
+	put_u32(p->hints.p + p->hint + 4, (uint32_t)(before + m->n));
 	send_within(p, p->c->conf.gather_ms);
 }
 
@@ -122,4 +167,5 @@ void notice_end(struct peer *p)
 {
 	free(p->hints.p);
 	p->hints = (struct buffer){0};
+	p->hint = 0;
 }

@@ -79,11 +79,13 @@ struct sweep {
 	uint32_t seen;		   /* compared since it became unsure */
 	uint32_t differs;	   /* did when it was compared last */
 	uint32_t withheld[GROUPS]; /* records since, that one of us has and may not give */
-	uint64_t id[GROUPS];	   /* of the Digests that were sent */
-	msec asked[GROUPS];	   /* when; 0: they were answered */
-	msec again[GROUPS];	   /* not earlier */
-	uint32_t gap_ms[GROUPS];   /* doubles while it helps nothing */
-	uint32_t tokens;	   /* parts that it may have us look through */
+	/* Buckets whose records of ours are among these. */
+	uint16_t counted[RECORDS_PARTS];
+	uint64_t id[GROUPS];	 /* of the Digests that were sent */
+	msec asked[GROUPS];	 /* when; 0: they were answered */
+	msec again[GROUPS];	 /* not earlier */
+	uint32_t gap_ms[GROUPS]; /* doubles while it helps nothing */
+	uint32_t tokens;	 /* parts that it may have us look through */
 	msec tokens_at;
 };
 
@@ -124,8 +126,8 @@ struct peer {
 	struct item suspected;
 	atomic_bool suspect_posted;
 	struct outbox out;
-	struct buffer hints; /* notices to come, of one kind */
-	unsigned hint_kind;
+	struct buffer hints; /* notices to come (notice.c) */
+	size_t hint;	     /* where the last of these is */
 	struct inbound in;
 	struct sweep sweep;
 	struct pull pull;

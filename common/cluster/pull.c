@@ -280,6 +280,7 @@ struct answer {
 	const Eaves__Ask *ask;
 	size_t n; /* entries */
 	unsigned rows, withheld;
+	unsigned uncounted; /* of these: in buckets that were not asked for before */
 	bool more;
 };
 
@@ -301,13 +302,15 @@ static const uint8_t *entry_of(const struct answer *w, uint64_t key)
 	return NULL;
 }
 
-static bool may_offer(struct answer *w, const struct store_row *row)
+/* It asks once more when our answer was lost, or late: that counts once. */
+static bool may_offer(struct answer *w, const struct store_row *row, uint64_t key)
 {
 	const struct cluster_ops *o = &w->p->c->ops;
 
 	if (!o->may_offer || o->may_offer(o->arg, w->p->index, row))
 		return true;
 	w->withheld++;
+	w->uncounted += !(w->p->sweep.counted[w->ask->part] & 1u << bucket_of(key));
 	return false;
 }
 
@@ -344,10 +347,10 @@ static bool is_for(struct answer *w, struct store_row *row, uint64_t key)
 	bool shared = cluster_sharers(w->p->c, row, bit(w->p->index));
 
 	if (!e)
-		return shared && row_counts(row, w->ask->wall_ms) && may_offer(w, row);
+		return shared && row_counts(row, w->ask->wall_ms) && may_offer(w, row, key);
 	struct record_version theirs = {get_u64(e + 8), get_u32(e + 16)};
 	struct record_version ours = {row->hlc, row->node};
-	if (record_version_cmp(theirs, ours) >= 0 || !may_offer(w, row))
+	if (record_version_cmp(theirs, ours) >= 0 || !may_offer(w, row, key))
 		return false;
 	return shared || take_back(w, row, theirs);
 }
@@ -428,7 +431,9 @@ bool pull_ask(struct peer *p, const Eaves__Ask *m)
 	p->c->rows.n = 0;
 	records_scan_part(p->c->records, m->part, add_row, &w);
 	say_rows(&w);
-	if (!w.more)
-		compare_withheld(p, m->part / GROUP_PARTS, w.withheld);
+	if (w.more)
+		return true;
+	p->sweep.counted[m->part] |= (uint16_t)m->mask;
+	compare_withheld(p, m->part / GROUP_PARTS, w.uncounted);
 	return true;
 }

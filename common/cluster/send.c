@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RING_FIRST = 64, REPEATED_AT_ONCE = 8, GATHERED_MAX = 256 };
+enum { RING_FIRST = 64, REPEATED_AT_ONCE = 8, GATHERED_MAX = 256, FULL_MS = 20 };
 
 static struct batch *batch_of(struct outbox *o, uint64_t seq)
 {
@@ -54,7 +54,7 @@ static void drop(struct peer *p)
 	o->ring = NULL;
 	o->room = 0;
 	o->bytes = 0;
-	o->due = 0;
+	o->due = p->hints.n ? o->due : 0;
 	o->head = o->sent = o->tail = 0;
 	o->first = o->next = 1;
 	o->persisted = 0;
@@ -194,13 +194,16 @@ void send_flush(struct peer *p)
 	if (!p->open || !p->greeted)
 		return;
 	bool idle = o->first == o->next;
-	notice_flush(p);
-	while (o->sent != o->tail && o->next - o->first < FLIGHT_BATCHES) {
+	/* Who is told that a record is there may count on what was told before it. */
+	bool told = notice_flush(p);
+	while (told && o->sent != o->tail && o->next - o->first < FLIGHT_BATCHES) {
 		cut(p);
 		if (send_batch(p, o->next - 1) < 0)
 			break; /* the bus is full or broken: later */
 	}
-	if (o->sent == o->tail)
+	if (!told)
+		send_within(p, FULL_MS);
+	else if (o->sent == o->tail)
 		o->due = 0;
 	if (idle && o->first != o->next)
 		arm(p);

@@ -120,7 +120,10 @@ struct store_redis {
 	struct redis_client client;
 	struct loop_work work;
 	/* The loop's own. */
-	struct redis_list waiting, held; /* held: guarded, until all is loaded and written */
+	struct redis_list waiting;
+	/* Held: guarded, until all is loaded and written; late: for longer than anybody waited.
+	 */
+	struct redis_list held, late;
 	struct redis_batch batch[REDIS_BATCHES];
 	unsigned batch_at, batches, noscript;
 	struct wheel_timer due; /* of the unit that waits longest */
@@ -150,6 +153,12 @@ void redis_queue_pump(struct store_redis *s);
 void redis_queue_dirty(struct store_redis *s);
 /* Copies what others may see (store_redis_state). */
 void redis_queue_show(struct store_redis *s);
+
+bool redis_unit_guarded(const struct store_unit *u);
+/* Redis has all that we have. */
+bool redis_settled(const struct store_redis *s);
+/* Held units whose time is over have failed, and are late. */
+void redis_held_due(struct store_redis *s, msec now);
 
 void redis_rewrite_init(struct store_redis *s);
 void redis_rewrite_start(struct store_redis *s);

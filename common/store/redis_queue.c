@@ -79,6 +79,7 @@ static void fail_all(struct store_redis *s)
 {
 	fail_list(s, &s->waiting, UINT64_MAX);
 	fail_list(s, &s->held, UINT64_MAX);
+	fail_list(s, &s->late, UINT64_MAX);
 }
 
 /* ---- what others see ---- */
@@ -131,10 +132,12 @@ static msec due_of(const struct redis_list *l)
 
 static msec first_due(const struct store_redis *s)
 {
-	msec first = due_of(&s->waiting), held = due_of(&s->held);
+	const struct redis_list *const lists[] = {&s->waiting, &s->held, &s->late};
+	msec first = UINT64_MAX;
 
-	if (held < first)
-		first = held;
+	for (unsigned i = 0; i < 3; i++)
+		if (due_of(lists[i]) < first)
+			first = due_of(lists[i]);
 	for (unsigned i = 0; i < s->batches; i++) {
 		msec due = due_of(&s->batch[(s->batch_at + i) % REDIS_BATCHES].units);
 		if (due < first)
@@ -157,45 +160,32 @@ static void on_due(struct wheel_timer *t, msec now)
 	struct store_redis *s = container_of(t, struct store_redis, due);
 
 	fail_list(s, &s->waiting, now);
-	fail_list(s, &s->held, now);
+	fail_list(s, &s->late, now);
+	redis_held_due(s, now);
 	for (unsigned i = 0; i < s->batches; i++) {
 		struct redis_batch *b = &s->batch[(s->batch_at + i) % REDIS_BATCHES];
 		for (struct store_unit *u = b->units.head; u && u->due <= now; u = u->next)
 			tell(s, u, -EIO);
 	}
-	arm_due(s);
+	redis_queue_pump(s);
 }
 
 /* ---- sending ---- */
 
-static bool guarded(const struct store_unit *u)
-{
-	for (unsigned i = 0; i < u->n; i++)
-		if (u->row[i].guarded)
-			return true;
-	return false;
-}
-
-/* Until Redis has all that we have, a guard would fail for nothing. */
-static bool settled(const struct store_redis *s)
-{
-	return s->load.complete && !s->dirty;
-}
-
 /* Moves what fits in one call from the queue to l; how many units. */
-static unsigned take_waiting(struct store_redis *s, struct redis_list *l)
+static unsigned take_from(struct store_redis *s, struct redis_list *from, struct redis_list *l)
 {
 	unsigned n = 0, rows = 0;
 	size_t bytes = 0;
-	bool hold = !settled(s);
+	bool hold = !redis_settled(s);
 
-	while (s->waiting.head) {
-		struct store_unit *u = s->waiting.head;
+	while (from->head) {
+		struct store_unit *u = from->head;
 		if (n && (rows + u->n > REDIS_BATCH_ROWS || n == REDIS_BATCH_ROWS ||
 			  bytes + u->bytes > REDIS_BATCH_BYTES))
 			break;
-		u = redis_list_take(&s->waiting);
-		if (hold && guarded(u)) {
+		u = redis_list_take(from);
+		if (hold && redis_unit_guarded(u)) {
 			redis_list_append(&s->held, u);
 			continue;
 		}
@@ -254,9 +244,12 @@ static bool pick(struct store_redis *s, struct redis_list *l)
 		redis_rewrite_next(s, l);
 	if (l->head)
 		return true;
-	if (settled(s))
+	/* What is late goes before what may have been guarded by it. */
+	if (take_from(s, &s->late, l) > 0)
+		return false;
+	if (redis_settled(s))
 		redis_list_put_back(&s->waiting, &s->held);
-	if (!gathers(s) && take_waiting(s, l) > 0)
+	if (!gathers(s) && take_from(s, &s->waiting, l) > 0)
 		return false;
 	if (!s->waiting.head)
 		redis_rewrite_next(s, l);
@@ -327,7 +320,7 @@ static int outcome(struct store_redis *s, const struct store_unit *u, const redi
 {
 	if (r->type == REDIS_REPLY_INTEGER && r->integer == 0)
 		return 0;
-	if (r->type == REDIS_REPLY_ARRAY && guarded(u)) {
+	if (r->type == REDIS_REPLY_ARRAY && redis_unit_guarded(u)) {
 		counter_inc(&s->counters.conflicts);
 		redis_conflict_show(s, u, r);
 		return -EAGAIN;
@@ -570,6 +563,7 @@ int redis_queue_init(struct store_redis *s)
 	redis_list_init(&s->incoming);
 	redis_list_init(&s->waiting);
 	redis_list_init(&s->held);
+	redis_list_init(&s->late);
 	wheel_timer_init(&s->due, on_due);
 	s->load.client = &s->client;
 	s->load.counters = &s->counters;

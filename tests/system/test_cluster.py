@@ -338,6 +338,37 @@ def test_registrations_and_nonces_are_good_at_the_other_member(cluster, transpor
 	hang_up(b, a)
 
 
+@pytest.mark.parametrize("fault", ["restarted", "alone"])
+def test_what_a_home_took_while_the_other_was_away_that_one_does_not_take(cluster, fault):
+	"""Not even when it has been started anew meanwhile, of which the one that was stopped knows nothing."""
+	c = cluster(users=("alice", "bob"))
+	alice, bob = c.phone("alice"), c.phone("bob")
+	one, other = c.homes[0]
+	one.process.send_signal(signal.SIGSTOP)
+	try:
+		c.edges[0].wait_log("event=node-dead node=" + one.name)
+		other.wait_log("event=node-dead node=" + one.name)
+		alice.register()
+		captured = [alice.registered]
+		if fault == "restarted":
+			other.kill9()
+			other.start()
+			c.wait(lambda: other.name in c.edges[0].alive() and other.metric("cluster_serving") == 1,
+				"the other member is not back")
+			alice.register()
+			captured.append(alice.registered)
+	finally:
+		one.process.send_signal(signal.SIGCONT)
+	one.wait_log("event=was-stopped")
+	c.wait_alive()
+	bob.register()  # the other member tells what it has let through before it has this one's record
+	for home in (one, other):
+		alice.server = home.where["udp"]
+		for m in captured:
+			alice.resend(m)
+			alice.expect(401)
+
+
 def test_an_invite_is_repeated_to_the_other_home_after_its_nonce_was_used_again(cluster):
 	"""What the dead member let through is no replay at the other one, though it was not the nonce's
 	latest use."""

@@ -340,6 +340,129 @@ START_TEST(who_was_just_started_takes_no_nonces_of_before)
 }
 END_TEST
 
+/* One use, the first or another one, of a nonce that an edge made at that time. */
+static enum replay_result use_at(unsigned i, uint64_t made_ms)
+{
+	const struct nonce n = {.time_ms = made_ms, .instance = 5, .serial = (uint32_t)made_ms};
+	struct auth *a = member[i].home.auth;
+	static uint64_t digest; /* each is another request */
+	const struct replay_use use = {.nc = 1, .digest = ++digest, .wall_ms = time_wall_ms()};
+	enum replay_result r = replay_mark(a->replay, &n, &use);
+	if (r == REPLAY_NEW)
+		auth_tell(a, &n, &use);
+	return r;
+}
+
+/* It is taken at i: a replay, if it was taken before. */
+static bool is_taken(unsigned i, uint64_t made_ms)
+{
+	return made_ms >= since(i) && use_at(i, made_ms) == REPLAY_NEW;
+}
+
+static void restart(unsigned i)
+{
+	if (rig_up(i))
+		rig_kill(i);
+	auth_free(member[i].home.auth);
+	serve(i);
+}
+
+static bool have_met(void)
+{
+	return cluster_alive(rig[A2].c, A1) && cluster_alive(rig[A1].c, A2);
+}
+
+/* Cut off, or stopped: the first does not know that the other was started anew meanwhile. */
+START_TEST(what_a_restarted_member_took_alone_the_other_does_not_take_when_it_is_back)
+{
+	for (unsigned stopped = 0; stopped < 2; stopped++) {
+		begin();
+		if (stopped)
+			rig[A1].paused = true;
+		else
+			rig_cut(1 << A1, edges | 1 << A2, true, true);
+		rig_run(2 * DEAD_MS);
+		uint64_t before = time_wall_ms();
+		ck_assert(is_taken(A2, before)); /* and nobody knows any more */
+		rig_run(10);
+		restart(A2);
+		rig_run(100);
+		uint64_t alone = time_wall_ms();
+		ck_assert(is_taken(A2, alone));
+		rig_run(5000);
+		if (stopped)
+			rig[A1].paused = false;
+		else
+			rig_cut(1 << A1, edges | 1 << A2, false, true);
+		RIG_UNTIL(have_met(), 3000);
+		rig_run(100);
+		ck_assert(!is_taken(A1, before));
+		ck_assert(!is_taken(A1, alone));
+		ck_assert(is_taken(A1, time_wall_ms()));
+		end();
+	}
+}
+END_TEST
+
+/* At each moment of a member's start, and of its meeting with the other. */
+START_TEST(what_is_taken_while_the_other_starts_it_does_not_take)
+{
+	enum { TIMES = 60, STEP_MS = 5 };
+	uint64_t made[TIMES], met = 0;
+	for (unsigned slow = 0; slow < 2; slow++) {
+		begin();
+		met = 0;
+		net.delay_min_ms = slow ? 40 : 1;
+		net.delay_max_ms = slow ? 90 : 1;
+		rig_kill(A2);
+		rig_run(20);
+		uint64_t before = time_wall_ms();
+		ck_assert(is_taken(A1, before));
+		rig_run(1);
+		restart(A2);
+		for (unsigned i = 0; i < TIMES; i++) {
+			made[i] = time_wall_ms();
+			ck_assert(use_at(A1, made[i]) == REPLAY_NEW);
+			rig_run(STEP_MS);
+			if (!met && cluster_alive(rig[A2].c, A1))
+				met = made[i];
+		}
+		ck_assert_uint_ge(since(A2), met); /* before it can have been told */
+		RIG_UNTIL(have_met(), 3000);
+		rig_run(500);
+		ck_assert(!is_taken(A2, before));
+		for (unsigned i = 0; i < TIMES; i++)
+			ck_assert_msg(!is_taken(A2, made[i]), "%u ms after the start",
+				      i * STEP_MS);
+		net.delay_min_ms = net.delay_max_ms = 1;
+		end();
+	}
+}
+END_TEST
+
+START_TEST(what_both_took_while_they_were_apart_neither_takes_after_it)
+{
+	static const msec lengths[] = {100, 5000, 200000};
+	for (unsigned i = 0; i < 3; i++) {
+		begin();
+		rig_run(1000);
+		rig[A2].skew_ms = 3000;
+		uint64_t first = time_wall_ms();
+		rig_cut(1 << A1, 1 << A2, true, true);
+		rig_run(lengths[i] / 2);
+		uint64_t second = time_wall_ms();
+		ck_assert(is_taken(A1, first) && is_taken(A2, second));
+		rig_run(lengths[i] / 2);
+		rig_cut(1 << A1, 1 << A2, false, true);
+		RIG_UNTIL(have_met(), 3000);
+		rig_run(100);
+		ck_assert(!is_taken(A2, first) && !is_taken(A1, second));
+		ck_assert(!is_taken(A1, first) && !is_taken(A2, second));
+		end();
+	}
+}
+END_TEST
+
 START_TEST(of_two_members_one_is_active)
 {
 	begin();
@@ -390,5 +513,8 @@ UNIT_MAIN("home pair", who_hears_an_edge_after_its_partner_died_takes_over,
 	  who_hears_of_the_edges_lets_go_of_nothing_because_of_links,
 	  whose_links_break_first_is_cut_off_when_the_bus_says_so,
 	  of_a_partner_that_is_only_suspected_nothing_is_taken_over,
-	  who_was_just_started_takes_no_nonces_of_before, of_two_members_one_is_active,
-	  what_is_rebuilt_here_is_let_go_by_the_partner_alone)
+	  who_was_just_started_takes_no_nonces_of_before,
+	  what_a_restarted_member_took_alone_the_other_does_not_take_when_it_is_back,
+	  what_is_taken_while_the_other_starts_it_does_not_take,
+	  what_both_took_while_they_were_apart_neither_takes_after_it,
+	  of_two_members_one_is_active, what_is_rebuilt_here_is_let_go_by_the_partner_alone)

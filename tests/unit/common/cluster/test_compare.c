@@ -2,6 +2,7 @@
  * Comparison of tables: after partitions, restarts and losses all are equal again within five
  * seconds, deletions stay, and live traffic goes on meanwhile.
  */
+#include "proto/cluster.pb-c.h"
 #include "tests/unit/common/cluster/tables.h"
 
 #include <time.h>
@@ -361,6 +362,46 @@ START_TEST(who_lacks_what_others_may_not_give_him_is_not_equal)
 }
 END_TEST
 
+/* Of the answers that a home has for an edge each second one is lost. */
+static bool lose_rows(unsigned from, unsigned to, struct span bytes)
+{
+	static unsigned n;
+	bool lost = false;
+	if (from != A1 || to != E1)
+		return true;
+	Eaves__Envelope *e = eaves__envelope__unpack(NULL, bytes.n, (const uint8_t *)bytes.p);
+	if (e && e->body_case == EAVES__ENVELOPE__BODY_ROWS)
+		lost = n++ % 2 == 0;
+	eaves__envelope__free_unpacked(e, NULL);
+	return !lost;
+}
+
+START_TEST(what_is_withheld_counts_once_however_often_it_is_asked_for)
+{
+	char user[16];
+	unsigned most = 0;
+	rig_begin(12);
+	rig_meet(NODES);
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(user, sizeof(user), "u%u", i);
+		ck_assert_int_eq(put_user(E1, user, "a", NULL), 0);
+	}
+	RIG_UNTIL(all_equal() && all_same(), 1000);
+	rig_kill(E1);
+	rig_kill(E2);
+	net.look = lose_rows;
+	rig_start(E1);
+	for (unsigned ms = 0; ms < 6000; ms++) {
+		rig_run(1);
+		unsigned n = (unsigned)state_of(A1, E1).withheld;
+		most = n > most ? n : most;
+	}
+	ck_assert_uint_eq(most, 40);
+	net.look = NULL;
+	rig_end();
+}
+END_TEST
+
 START_TEST(what_differs_is_not_equal_until_it_was_compared_again)
 {
 	const struct record v = {.kind = RECORD_BINDING,
@@ -443,5 +484,6 @@ UNIT_MAIN("common/cluster compare", a_partition_of_any_length_heals_within_five_
 	  more_deletions_than_a_group_remembers_end_in_peace,
 	  a_node_that_refuses_what_the_other_has_does_not_ask_for_ever,
 	  who_lacks_what_others_may_not_give_him_is_not_equal,
+	  what_is_withheld_counts_once_however_often_it_is_asked_for,
 	  what_differs_is_not_equal_until_it_was_compared_again,
 	  a_hundred_thousand_records_are_there_in_seconds_and_starve_nobody)
