@@ -7,6 +7,7 @@
 #include "common/app/address.h"
 #include "common/app/load.h"
 #include "common/app/role.h"
+#include "common/app/serve.h"
 #include "common/bus/bus.h"
 #include "common/directory/directory.h"
 #include "common/flow/token.h"
@@ -78,25 +79,6 @@ struct app_poison {
 	uint8_t owed[CLUSTER_NODES_MAX]; /* nodes that came to life: how often they are told */
 	struct log_limit logged;
 	_Atomic uint64_t learnt, refused_notes;
-};
-
-/* serve.c: does this node want new calls? */
-enum app_phase { APP_SERVING, APP_JOINING, APP_DRAINING };
-struct app_service {
-	atomic_int phase; /* enum app_phase; the main thread's to change */
-	msec since;
-	uint64_t settled;  /* a bit a node: what it has and we are to have has come */
-	int file;	   /* data_dir/drain; -1: none */
-	int stranded_file; /* data_dir/stranded; -1: none; the bus's thread's to write */
-	bool shown;	   /* in the first: it serves */
-	bool rejoins;	   /* it has served before */
-	struct wheel_timer timer;
-	atomic_bool apart;	/* no other node lives; the bus's thread's to change */
-	struct loop_work again; /* to the main thread: they live again */
-	atomic_bool again_posted;
-	/* Since when it has reached none of those without whom it can do little: of an edge the
-	 * homes, of a home all others; 0: it reaches some. */
-	_Atomic msec stranded_since;
 };
 
 struct app {
@@ -212,19 +194,6 @@ bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct s
 		   uint32_t *marks);
 /* The user that a node says has sent it; in the arena. */
 struct span app_node_user(const struct sip_msg *m);
-/* serve.c: from the start on, in the main thread: it joins, then serves.  -errno and ret_error.
- */
-int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX]);
-void app_serve_end(struct app *a);     /* it drains */
-void app_serve_release(struct app *a); /* its service address may go */
-void app_serve_close(struct app *a);
-/* A node has come to life or died: which of the others live, a bit each.  From the bus's
- * thread. */
-void app_serve_seen(struct app *a, uint64_t live);
-/* Does the other member of our pair? */
-bool app_other_serves(const struct app *a);
-enum app_phase app_phase(const struct app *a);
-const char *app_phase_name(enum app_phase p);
 /* end.c: as many descriptors as the system lets us have. */
 void app_raise_limits(void);
 /* The loop stops when every request under way has its answer, after two seconds (a node of a
