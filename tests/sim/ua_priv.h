@@ -8,6 +8,7 @@
 #include "common/sip/build.h"
 #include "common/sip/values.h"
 #include "tests/sim/dgram.h"
+#include "tests/sim/rings.h"
 #include "tests/sim/stream.h"
 #include "tests/sim/text.h"
 #include "tests/sim/trace.h"
@@ -48,7 +49,7 @@ struct client {
 	struct ua *ua;
 	enum sip_method method;
 	enum txn_state state;
-	bool canceled;
+	bool canceled, in_dialog;
 	uint32_t cseq;
 	char branch[TOKEN_MAX];
 	struct bytes *request;
@@ -129,6 +130,7 @@ struct call {
 	struct client *invite;	/* while it has no final answer */
 	struct server *invited; /* until its final answer */
 	bool hangs_up;		/* as soon as that answer is there */
+	usec rang_at;		/* its INVITE came */
 	struct event act, ring, again, limit;
 	usec interval;
 	uint32_t rseq;	/* of our reliable 1xx, 0: none */
