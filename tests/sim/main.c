@@ -22,6 +22,8 @@ static void usage(FILE *out)
 	      "kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll,\n"
 	      "                   wipe (of Redis alone)\n"
 	      "  --node NAME --at N --fault KIND   of one run\n"
+	      "  --brief          "
+	      "faults of who is on its way alone, of flows that are others by other ways\n"
 	      "  --seed N --workers N --jobs N --drain\n"
 	      "  --wan MS         the way to phones takes so long\n"
 	      "  --loss N         permille of datagrams lost, doubled and late, each\n"
@@ -53,6 +55,7 @@ enum {
 	OPT_TOPOLOGY = 256,
 	OPT_FLOW,
 	OPT_FAULTS,
+	OPT_BRIEF,
 	OPT_NODE,
 	OPT_AT,
 	OPT_FAULT,
@@ -76,6 +79,7 @@ static const struct option options[] = {
 	{"topology", required_argument, NULL, OPT_TOPOLOGY},
 	{"flow", required_argument, NULL, OPT_FLOW},
 	{"faults", required_argument, NULL, OPT_FAULTS},
+	{"brief", no_argument, NULL, OPT_BRIEF},
 	{"node", required_argument, NULL, OPT_NODE},
 	{"at", required_argument, NULL, OPT_AT},
 	{"fault", required_argument, NULL, OPT_FAULT},
@@ -146,6 +150,9 @@ static void take(struct command *c, int option)
 		break;
 	case OPT_FAULTS:
 		s->faults = fault_list(optarg);
+		break;
+	case OPT_BRIEF:
+		s->brief = true;
 		break;
 	case OPT_NODE:
 		s->node = optarg;

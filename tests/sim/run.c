@@ -36,7 +36,7 @@ bool run_prepare(const struct run_conf *c)
 	scene_user("probe", "h1", 0);
 	struct ua_conf p = scene_phone_conf("probe", "probe");
 	probe = scene_phone(&p, NULL);
-	scene_start(c->flow->second_first);
+	scene_start(c->flow->how & FLOW_SECOND_FIRST);
 	if (!scene_register())
 		return false;
 	hosts_set_trouble(&c->trouble);

@@ -16,13 +16,20 @@ static struct run_conf walk;
 static char case_name[CASE_NAME_MAX];
 static bool in_case;
 
+static bool is_asked(const struct host *h, enum fault_kind k)
+{
+	const struct node *n = node_on(h);
+	if (sweep->brief && (walk.flow->how & FLOW_AGAIN) && !(n && scene_is_near(n)))
+		return false;
+	return (sweep->faults >> k & 1) && fault_fits(h, k, walk.flow);
+}
+
 static void on_boundary(unsigned n, struct host *sender)
 {
 	(void)sender;
 	for (unsigned i = 0; !in_case && i < fault_hosts(); i++)
 		for (unsigned k = FAULT_KILL; !in_case && k < FAULT_KINDS; k++) {
-			if (!(sweep->faults >> k & 1) ||
-			    !fault_fits(fault_host(i), (enum fault_kind)k, walk.flow))
+			if (!is_asked(fault_host(i), (enum fault_kind)k))
 				continue;
 			snprintf(case_name, sizeof(case_name), "%s.%s.%u.%s", walk.flow->name,
 				 fault_host(i)->name, n, fault_name((enum fault_kind)k));

@@ -13,6 +13,7 @@ enum sweep_break { BREAKS_NOT, BREAKS_CRASH, BREAKS_HANG };
 struct sweep {
 	struct run_conf run;
 	unsigned faults; /* bit (1 << enum fault_kind) */
+	bool brief;	 /* FLOW_AGAIN */
 	unsigned jobs;
 	const char *dir; /* ladders of what fails go there */
 	/* of one run: */

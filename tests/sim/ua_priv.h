@@ -49,7 +49,7 @@ struct client {
 	struct ua *ua;
 	enum sip_method method;
 	enum txn_state state;
-	bool canceled, in_dialog;
+	bool canceled;
 	uint32_t cseq;
 	char branch[TOKEN_MAX];
 	struct bytes *request;
