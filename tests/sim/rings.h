@@ -8,10 +8,10 @@
 #include "tests/sim/event.h"
 
 /* How long one may.  What is sent with a node's death is repeated T1 and 3 * T1 later: the
- * first may find neither the address moved nor the death known, the second finds both; and the
- * ways. Where the network loses datagrams besides, as long as an INVITE's fifth repeat comes
- * after its fourth: CANCEL waits for a word of the phone. */
-enum { RINGS_ON_MS = 2000, RINGS_ON_LOSSY_MS = RINGS_ON_MS + 8000 };
+ * first may find neither the address moved nor the death known, the second finds both; and
+ * there are the ways.  Where the network loses datagrams besides: until the fifth repeat of an
+ * INVITE, 31 * T1 after it, for its CANCEL waits for a word of the phone. */
+enum { RINGS_ON_MS = 2000, RINGS_ON_LOSSY_MS = RINGS_ON_MS + 31 * 500 };
 /* Another time, whatever the network does. */
 void rings_allow(usec most);
 void rings_network(bool loses);
