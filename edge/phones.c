@@ -3,6 +3,8 @@
  */
 #include "edge/edge_priv.h"
 
+#include "common/app/address.h"
+
 #include <errno.h>
 
 enum { TOKEN_MAX = 72 };
@@ -39,7 +41,8 @@ static bool way(void *arg, const Eaves__Binding *b, struct phone_way *ret)
 	if (!token.n)
 		return false;
 	ret->rc = app_token_here(e->app, token, &ret->flow, &ret->id);
-	ret->node = member_in(e->cluster, path);
+	ret->node = app_address_taken(e->app, ret->flow.listener) ? -1
+								  : member_in(e->cluster, path);
 	return true;
 }
 

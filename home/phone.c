@@ -7,6 +7,8 @@
  */
 #include "home/home_priv.h"
 
+#include "common/app/address.h"
+
 #include <errno.h>
 
 /* ---- where it is ---- */
@@ -18,7 +20,9 @@ static bool way(void *arg, const Eaves__Binding *b, struct phone_way *ret)
 	    !sip_transport_reliable(ret->flow.transport))
 		return false;
 	ret->rc = app_conn_here(h->app, &ret->flow, b->boot, &ret->id);
-	ret->node = cluster_node_by_boot(h->cluster, b->boot);
+	ret->node = app_address_taken(h->app, ret->flow.listener)
+			    ? -1
+			    : cluster_node_by_boot(h->cluster, b->boot);
 	return true;
 }
 

@@ -10,7 +10,8 @@
 
 #include <ifaddrs.h>
 
-enum { LOOK_MS = 250 };
+/* SURE_MS: a death is found so much later than dead_ms at most. */
+enum { LOOK_MS = 250, SURE_MS = 1250 };
 
 static bool is_at(const struct ifaddrs *i, const struct addr *a)
 {
@@ -35,6 +36,8 @@ static void note(struct app *a, unsigned listener, bool here)
 	bool left = atomic_load(&s->seen[listener]) && !here;
 	if (here && !atomic_load(&s->here[listener])) {
 		atomic_store(&s->came[listener], loop_now(a->loop));
+		if (s->looked)
+			atomic_store(&s->taken[listener], loop_now(a->loop));
 		app_knock_all(a);
 	}
 	atomic_store(&s->here[listener], here);
@@ -73,6 +76,7 @@ static void look(struct app *a)
 		return; /* out of descriptors or memory: the next time */
 	for (unsigned i = 0; i < c->listeners_count; i++)
 		note(a, i, is_here(all, &c->listeners[i].addr));
+	a->addresses.looked = true;
 	freeifaddrs(all);
 }
 
@@ -111,6 +115,14 @@ static bool comes_now(const struct app *a, unsigned listener)
 	bool here = is_here(all, &a->fixed->conf->listeners[listener].addr);
 	freeifaddrs(all);
 	return here;
+}
+
+bool app_address_taken(const struct app *a, unsigned listener)
+{
+	msec taken =
+		listener < NET_LISTENERS_MAX ? atomic_load(&a->addresses.taken[listener]) : 0;
+	return taken && a->nodes && time_now() < taken + a->nodes->conf.dead_ms + SURE_MS &&
+	       !app_address_left(a, listener);
 }
 
 bool app_address_came(const struct app *a, unsigned listener, msec since)

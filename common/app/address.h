@@ -26,6 +26,9 @@ struct app_addresses {
 	/* It was here at any time; it is not any more; a worker has seen so first. */
 	atomic_bool seen[NET_LISTENERS_MAX], left[NET_LISTENERS_MAX], gone[NET_LISTENERS_MAX];
 	_Atomic msec came[NET_LISTENERS_MAX]; /* when it was last seen to; 0: never */
+	/* The same without the first look: it was another machine's before. */
+	_Atomic msec taken[NET_LISTENERS_MAX];
+	bool looked;
 	_Atomic uint64_t knocked[APP_KNOCKS]; /* whom and when, in short */
 	struct wheel_timer timer;
 	struct app_knocking knocking;
@@ -40,6 +43,10 @@ bool app_address_left(const struct app *a, unsigned listener);
 /* It has come here since then, or was here when the process began after that.  From any thread;
  * for who has something in hand that came by it: may have to ask the system. */
 bool app_address_came(const struct app *a, unsigned listener, msec since);
+/* It has come from another machine, so lately that the other member may be dead and not found
+ * to be, or not have looked yet: by that address nobody has a connection with it any more. From
+ * any thread. */
+bool app_address_taken(const struct app *a, unsigned listener);
 /* knock.c.  There is something for the phone that had this connection: it is to find out that
  * it is gone, now and not by its next keep-alive.  From any thread; not more than twice a
  * second a phone.

@@ -155,6 +155,8 @@ static int token_read(const struct app *a, struct span token, struct sip_flow *r
 	bool we = app_has_hung_up(a, ret->listener);
 	struct phones *p = app_phones(a);
 	int now = p ? phones_moved(p, id, ret) : -ENOENT;
+	if (now == -ENOENT && rc == -ESTALE && app_address_taken(a, ret->listener))
+		return -ESTALE; /* nor does it have the connection any more */
 	if (now == -ENOENT && rc == -ESTALE && app_twin(a)) { /* who was there may know */
 		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP,
 					 .node = app_twin(a),

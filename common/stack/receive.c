@@ -141,7 +141,7 @@ static void request(struct stack *s, const struct sip_flow *f, const struct sip_
 }
 
 /* As it came, to the member of our pair that knows the way. */
-static int hand_to_twin(struct stack *s, const struct sip_flow *f, const struct sip_via *top)
+static int hand_to_twin(struct stack *s, const struct sip_via *top)
 {
 	const struct sip_param *ft = sip_params_find(&top->params, SPAN("ft"));
 	ptrdiff_t dot = ft ? span_chr(ft->value, '.', 0) : -1;
@@ -149,7 +149,9 @@ static int hand_to_twin(struct stack *s, const struct sip_flow *f, const struct 
 	if (dot < 0 || s->group->user.read_flow(s->user_arg, span_of(ft->value.p, (size_t)dot),
 						0, &twin) != -EXDEV)
 		return -EPERM;
-	twin.leg = f->node ? f->leg : f->transport;
+	/* By whatever it came: it ends at a connection, and its sender takes that for
+	 * arrived. */
+	twin.leg = SIP_TRANSPORT_TCP;
 	return stack_pass(s, &twin, &s->msg, NULL);
 }
 
@@ -170,7 +172,7 @@ static void response(struct stack *s, const struct sip_flow *f, const struct sip
 		return;
 	int r = proxy_response_stateless(s->proxy, &s->msg, top, f);
 	if (r == -EXDEV)
-		r = hand_to_twin(s, f, top);
+		r = hand_to_twin(s, top);
 	if (r < 0 && (r != -ESTALE || !stack_defer(s, f, &s->msg, 0)))
 		counter_inc(&s->counters.dropped);
 }

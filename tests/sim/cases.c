@@ -4,20 +4,22 @@
  */
 #include "tests/sim/cases.h"
 
+#include "tests/sim/rings.h"
 #include "tests/sim/trace.h"
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CASES_MAX = 64, CASE_S = 60, LADDERS_MAX = 100 };
+enum { CASES_MAX = 64, CASE_S = 60, LAST_WORDS_S = 5, LADDERS_MAX = 100 };
 
 struct running {
 	pid_t pid;
-	char name[96];
+	char name[CASE_NAME_MAX];
 };
 
 struct shared *shared;
@@ -57,12 +59,23 @@ static void write_ladder(const char *name, const char *text)
 /* The first that fails of all shows its ladder at once. */
 static void tell(const char *name, const char *text)
 {
+	enum { SHOWN = 600 }; /* and no half a line; its ladder's file has all */
 	bool first = !__atomic_exchange_n(&shared->told, true, __ATOMIC_RELAXED);
-	printf("FAILED %s\n%.600s", name, text);
+	const char *end = memrchr(text, '\n', strnlen(text, SHOWN));
+	printf("FAILED %s\n%.*s", name, end ? (int)(end + 1 - text) : 0, text);
 	if (first)
 		trace_print(stdout, false);
 	fflush(stdout);
 	write_ladder(name, text);
+}
+
+size_t case_outcome(const struct run_conf *c, char out[RUN_OUTCOME_MAX])
+{
+	usec mine = rings_longest(), seen = __atomic_load_n(&shared->rang_on, __ATOMIC_RELAXED);
+	while (mine > seen && !__atomic_compare_exchange_n(&shared->rang_on, &seen, mine, false,
+							   __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+	return run_outcome(c, out);
 }
 
 /* Compares and tells.  The exit status. */
@@ -71,7 +84,7 @@ int case_judge(const struct run_conf *c, const char *name)
 	static char mine[RUN_OUTCOME_MAX];
 	char *text = NULL;
 	size_t n = 0;
-	run_outcome(c, mine);
+	case_outcome(c, mine);
 	FILE *report = open_memstream(&text, &n);
 	unsigned differ = run_compare(report, shared->good, mine);
 	fclose(report);
@@ -79,6 +92,34 @@ int case_judge(const struct run_conf *c, const char *name)
 		tell(name, text);
 	free(text);
 	return differ ? 1 : 0;
+}
+
+/* ---- a case that crashes, or does not end ---- */
+
+static char watched[CASE_NAME_MAX];
+
+/* Nothing of this is for handlers; but the process is lost anyway, and what goes wrong now ends
+ * it by its signal, or by the next alarm, which reap_one() tells. */
+static void on_end(int number)
+{
+	signal(SIGALRM, SIG_DFL);
+	alarm(LAST_WORDS_S);
+	tell(watched, number == SIGALRM ? "  it does not end\n" : "  it crashed\n");
+	_exit(1);
+}
+
+/* Its ladder is told, as far as it got.  A stack that is full is why it has one of its own. */
+static void watch(const char *name)
+{
+	enum { STACK = 256 << 10 };
+	static const int ends[] = {SIGALRM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+	struct sigaction a = {.sa_handler = on_end, .sa_flags = SA_ONSTACK | SA_RESETHAND};
+	stack_t own = {.ss_sp = sim_alloc(STACK), .ss_size = STACK};
+	snprintf(watched, sizeof(watched), "%s", name);
+	sigaltstack(&own, NULL);
+	for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		sigaction(ends[i], &a, NULL);
+	alarm(sweep->limit_s ? sweep->limit_s : CASE_S);
 }
 
 static void reap_one(void)
@@ -116,7 +157,7 @@ bool case_fork(const char *name)
 	pid_t pid = fork();
 	if (pid == 0) {
 		nrunning = 0;
-		alarm(CASE_S);
+		watch(name);
 		prefault();
 		return true;
 	}
@@ -139,7 +180,7 @@ static int run_good(const struct run_conf *c)
 		return 1;
 	}
 	run_flow(c);
-	run_outcome(c, shared->good);
+	case_outcome(c, shared->good);
 	shared->boundaries = trace_boundaries();
 	shared->hash = trace_hash();
 	if (!strchr(shared->good, '!'))

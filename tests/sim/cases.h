@@ -14,7 +14,8 @@ struct shared {
 	unsigned boundaries;
 	uint64_t hash;
 	unsigned long runs, failed, ladders;
-	bool told; /* a ladder has been shown */
+	usec rang_on; /* rings.h; the longest */
+	bool told;    /* a ladder has been shown */
 };
 extern struct shared *shared;
 extern const struct sweep *sweep;
@@ -22,6 +23,8 @@ extern const struct sweep *sweep;
 void cases_begin(const struct sweep *s);
 /* Waits for a place; true in the new process. */
 bool case_fork(const char *name);
+/* Of the run in this process; notes how long phones rang on. */
+size_t case_outcome(const struct run_conf *c, char out[RUN_OUTCOME_MAX]);
 /* Compares with what is to come out, and tells.  The exit status. */
 int case_judge(const struct run_conf *c, const char *name);
 /* Waits for all. */

@@ -30,14 +30,21 @@ enum flow_phones {
 	FLOW_EDGE_LOST,
 };
 
+enum flow_how {
+	/* The second member of each pair is there first, and serves what is for the pair, while
+	 * the first one has the address. */
+	FLOW_SECOND_FIRST = 1 << 0,
+	/* A flow above, by other ways: what Redis and homes that have no part in it have to do
+	 * with it has been asked there (sweeps, --brief). */
+	FLOW_AGAIN = 1 << 1,
+};
+
 struct flow {
 	const char *name;
 	void (*setup)(void); /* users and phones */
 	void (*go)(void);
 	enum flow_phones phones;
-	/* The second member of each pair is there first, and serves what is for the pair, while
-	 * the first one has the address. */
-	bool second_first;
+	unsigned how; /* enum flow_how */
 };
 extern const struct flow flows[];
 extern const unsigned nflows;

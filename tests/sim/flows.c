@@ -16,35 +16,52 @@ static struct ua *alice, *bob, *far;
 static const struct ua_policy caller = {.hangup_ms = HANGUP_MS};
 static const struct ua_policy answers = {.ring_ms = RING_MS, .answer_ms = ANSWER_MS};
 static const struct ua_policy rings = {.ring_ms = RING_MS};
+static const struct ua_policy gives_up = {.cancel_ms = CANCEL_MS};
+/* A phone that comes back has its answers before the end. */
+static const struct ua_policy changes_later = {.reinvite_ms = 1000, .hangup_ms = 9000};
 static const struct ua_policy silent = {.silent = true};
+static const struct ua_policy reliable = {
+	.ring_ms = RING_MS, .answer_ms = ANSWER_MS, .reliable = true};
 static const struct ua_policy busy = {
 	.ring_ms = RING_MS, .reject_ms = ANSWER_MS, .reject = 486};
 
-static struct ua *phone(const char *device, const char *user, const struct ua_policy *p,
-			enum sip_transport t, const char *where)
-{
-	scene_user(user, strcmp(user, "hank") == 0 ? "h2" : "h1", 0);
-	struct ua_conf c = scene_phone_conf(device, user);
-	c.policy = *p;
-	c.transport = t;
-	c.outbound = t != SIP_TRANSPORT_UDP || (where && strcmp(where, "nat") == 0);
-	return scene_phone(&c, where);
-}
+/* How a phone's messages travel: by datagrams, also from behind a NAT, or by a stream. */
+struct way {
+	enum sip_transport transport;
+	const char *where;
+};
+static const struct way udp = {SIP_TRANSPORT_UDP, NULL}, nat = {SIP_TRANSPORT_UDP, "nat"},
+			tcp = {SIP_TRANSPORT_TCP, NULL};
 
 static struct ua *device(const char *name, const char *user, const struct ua_policy *p,
-			 const char *q)
+			 const struct way *w, const char *q)
 {
-	scene_user(user, "h1", 0);
+	scene_user(user, strcmp(user, "hank") == 0 ? "h2" : "h1", 0);
 	struct ua_conf c = scene_phone_conf(name, user);
 	c.policy = *p;
+	c.transport = w->transport;
+	c.outbound =
+		w->transport != SIP_TRANSPORT_UDP || (w->where && strcmp(w->where, "nat") == 0);
 	c.q = q;
-	return scene_phone(&c, NULL);
+	return scene_phone(&c, w->where);
+}
+
+static struct ua *phone(const char *name, const char *user, const struct ua_policy *p,
+			enum sip_transport t, const char *where)
+{
+	const struct way w = {t, where};
+	return device(name, user, p, &w, NULL);
+}
+
+static void two_by(const struct way *w, const struct ua_policy *a, const struct ua_policy *b)
+{
+	alice = device("alice1", "alice", a, w, NULL);
+	bob = device("bob1", "bob", b, w, NULL);
 }
 
 static void two(const struct ua_policy *a, const struct ua_policy *b)
 {
-	alice = phone("alice1", "alice", a, SIP_TRANSPORT_UDP, NULL);
-	bob = phone("bob1", "bob", b, SIP_TRANSPORT_UDP, NULL);
+	two_by(&udp, a, b);
 }
 
 static void call_bob(void)
@@ -104,7 +121,6 @@ static void setup_hung_up_there(void)
 }
 static void setup_cancelled(void)
 {
-	static const struct ua_policy gives_up = {.cancel_ms = CANCEL_MS};
 	two(&gives_up, &rings);
 }
 /* Timers C and B end these. */
@@ -122,8 +138,6 @@ static void setup_rejected(void)
 }
 static void setup_prack(void)
 {
-	static const struct ua_policy reliable = {
-		.ring_ms = RING_MS, .answer_ms = ANSWER_MS, .reliable = true};
 	two(&caller, &reliable);
 }
 static void setup_reinvite(void)
@@ -131,20 +145,28 @@ static void setup_reinvite(void)
 	static const struct ua_policy changes = {.reinvite_ms = 1000, .hangup_ms = 2500};
 	two(&changes, &answers);
 }
+static void other_home_by(const struct way *w)
+{
+	alice = device("alice1", "alice", &caller, w, NULL);
+	device("hank1", "hank", &answers, w, NULL);
+}
 static void setup_other_home(void)
 {
-	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, NULL);
-	phone("hank1", "hank", &answers, SIP_TRANSPORT_UDP, NULL);
+	other_home_by(&udp);
 }
 static void go_other_home(void)
 {
 	ua_call(alice, "sip:hank@example.org");
 }
-static void setup_redirected(void)
+static void redirected_by(const struct way *w)
 {
 	scene_user("erin", "h1", DIR_REDIRECT);
-	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, NULL);
-	phone("erin1", "erin", &answers, SIP_TRANSPORT_UDP, NULL);
+	alice = device("alice1", "alice", &caller, w, NULL);
+	device("erin1", "erin", &answers, w, NULL);
+}
+static void setup_redirected(void)
+{
+	redirected_by(&udp);
 }
 static void go_redirected(void)
 {
@@ -153,12 +175,16 @@ static void go_redirected(void)
 
 /* ---- several devices ---- */
 
+static void forked_by(const struct way *w)
+{
+	alice = device("alice1", "alice", &caller, w, NULL);
+	device("carol1", "carol", &rings, w, NULL);
+	device("carol2", "carol", &answers, w, NULL);
+	device("carol3", "carol", &rings, w, NULL);
+}
 static void setup_forked(void)
 {
-	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, NULL);
-	device("carol1", "carol", &rings, NULL);
-	device("carol2", "carol", &answers, NULL);
-	device("carol3", "carol", &rings, NULL);
+	forked_by(&udp);
 }
 static void go_carol(void)
 {
@@ -166,32 +192,35 @@ static void go_carol(void)
 }
 static void setup_forked_cancelled(void)
 {
-	static const struct ua_policy gives_up = {.cancel_ms = CANCEL_MS};
 	alice = phone("alice1", "alice", &gives_up, SIP_TRANSPORT_UDP, NULL);
-	device("carol1", "carol", &rings, NULL);
-	device("carol2", "carol", &rings, NULL);
-	device("carol3", "carol", &rings, NULL);
+	device("carol1", "carol", &rings, &udp, NULL);
+	device("carol2", "carol", &rings, &udp, NULL);
+	device("carol3", "carol", &rings, &udp, NULL);
 }
 static void setup_forked_rejected(void)
 {
 	static const struct ua_policy away = {
 		.ring_ms = RING_MS, .reject_ms = 2 * ANSWER_MS, .reject = 480};
 	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, NULL);
-	device("carol1", "carol", &busy, NULL);
-	device("carol2", "carol", &busy, NULL);
-	device("carol3", "carol", &away, NULL);
+	device("carol1", "carol", &busy, &udp, NULL);
+	device("carol2", "carol", &busy, &udp, NULL);
+	device("carol3", "carol", &away, &udp, NULL);
+}
+static void serial_by(const struct way *w)
+{
+	alice = device("alice1", "alice", &caller, w, NULL);
+	device("dave1", "dave", &rings, w, "1.0");
+	device("dave2", "dave", &answers, w, "0.5");
 }
 static void setup_serial(void)
 {
-	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, NULL);
-	device("dave1", "dave", &rings, "1.0");
-	device("dave2", "dave", &answers, "0.5");
+	serial_by(&udp);
 }
 static void setup_serial_rejected(void)
 {
 	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, NULL);
-	device("dave1", "dave", &busy, "1.0");
-	device("dave2", "dave", &answers, "0.5");
+	device("dave1", "dave", &busy, &udp, "1.0");
+	device("dave2", "dave", &answers, &udp, "0.5");
 }
 static void go_dave(void)
 {
@@ -200,17 +229,25 @@ static void go_dave(void)
 
 /* ---- other domains ---- */
 
-static void setup_far(void)
+static void far_calls(const struct way *w)
 {
 	static const struct ua_policy both = {
 		.ring_ms = RING_MS, .answer_ms = ANSWER_MS, .hangup_ms = HANGUP_MS};
-	two(&caller, &answers);
+	two_by(w, &caller, &answers);
 	far = phone("zoe", "zoe", &both, SIP_TRANSPORT_UDP, "far");
+}
+static void setup_far(void)
+{
+	far_calls(&udp);
+}
+static void far_answers(const struct way *w)
+{
+	two_by(w, &caller, &answers);
+	far = phone("zoe", "zoe", &answers, SIP_TRANSPORT_UDP, "far");
 }
 static void setup_far_answers(void)
 {
-	two(&caller, &answers);
-	far = phone("zoe", "zoe", &answers, SIP_TRANSPORT_UDP, "far");
+	far_answers(&udp);
 }
 static void go_out(void)
 {
@@ -246,7 +283,6 @@ static void setup_tcp_called(void)
 }
 static void setup_tcp_cancelled(void)
 {
-	static const struct ua_policy gives_up = {.cancel_ms = CANCEL_MS};
 	alice = phone("alice1", "alice", &gives_up, SIP_TRANSPORT_UDP, NULL);
 	bob = phone("bob1", "bob", &rings, SIP_TRANSPORT_TCP, NULL);
 }
@@ -316,13 +352,10 @@ static void setup_home_tcp_called(void)
 }
 static void setup_home_tcp_both(void)
 {
-	/* A phone that comes back has its answers before the end. */
-	static const struct ua_policy changes = {.reinvite_ms = 1000, .hangup_ms = 9000};
-	setup_home(&changes, SIP_TRANSPORT_TCP, "h1", &answers, SIP_TRANSPORT_TCP, "h1");
+	setup_home(&changes_later, SIP_TRANSPORT_TCP, "h1", &answers, SIP_TRANSPORT_TCP, "h1");
 }
 static void setup_home_tcp_cancelled(void)
 {
-	static const struct ua_policy gives_up = {.cancel_ms = CANCEL_MS};
 	setup_home(&gives_up, SIP_TRANSPORT_TCP, "h1", &rings, SIP_TRANSPORT_TCP, "h1");
 }
 static void setup_home_udp(void)
@@ -346,12 +379,60 @@ static void setup_home_forked(void)
 }
 static void setup_nat(void)
 {
-	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, "nat");
-	bob = phone("bob1", "bob", &answers, SIP_TRANSPORT_UDP, "nat");
+	two_by(&nat, &caller, &answers);
+}
+static void setup_nat_cancelled(void)
+{
+	two_by(&nat, &gives_up, &rings);
+}
+static void setup_nat_forked(void)
+{
+	forked_by(&nat);
+}
+/* All by streams, behind the edge. */
+static void setup_tcp(void)
+{
+	two_by(&tcp, &caller, &answers);
+}
+static void setup_tcp_rejected(void)
+{
+	two_by(&tcp, &caller, &busy);
+}
+static void setup_tcp_prack(void)
+{
+	two_by(&tcp, &caller, &reliable);
+}
+static void setup_tcp_reinvite(void)
+{
+	two_by(&tcp, &changes_later, &answers);
+}
+static void setup_tcp_forked(void)
+{
+	forked_by(&tcp);
+}
+static void setup_tcp_serial(void)
+{
+	serial_by(&tcp);
+}
+static void setup_tcp_other_home(void)
+{
+	other_home_by(&tcp);
+}
+static void setup_tcp_redirected(void)
+{
+	redirected_by(&tcp);
+}
+static void setup_tcp_out(void)
+{
+	far_answers(&tcp);
+}
+static void setup_tcp_in(void)
+{
+	far_calls(&tcp);
 }
 
-/* Which member of each pair is there first. */
-enum { FIRST = false, SECOND = true };
+/* Which member of each pair is there first; and is it another flow by other ways? */
+enum { FIRST, SECOND = FLOW_SECOND_FIRST, AGAIN = FLOW_AGAIN };
 const struct flow flows[] = {
 	{"register", setup_register, go_register, FLOW_DATAGRAMS, FIRST},
 	{"new-user", setup_new_user, go_new_user, FLOW_DATAGRAMS, SECOND},
@@ -390,6 +471,19 @@ const struct flow flows[] = {
 	{"home-tcp-to-edge", setup_home_tcp_to_edge, call_bob, FLOW_STRAIGHT, SECOND},
 	{"home-tcp-forked", setup_home_forked, go_carol, FLOW_STRAIGHT, FIRST},
 	{"home-tcp-message", setup_home_tcp_called, go_message, FLOW_STREAMS, SECOND},
+	{"cancelled-nat", setup_nat_cancelled, call_bob, FLOW_DATAGRAMS, FIRST | AGAIN},
+	{"forked-nat", setup_nat_forked, go_carol, FLOW_DATAGRAMS, SECOND | AGAIN},
+	{"message-nat", setup_nat, go_message, FLOW_DATAGRAMS, FIRST | AGAIN},
+	{"reregister-tcp", setup_tcp, go_refresh, FLOW_STREAMS, FIRST | AGAIN},
+	{"rejected-tcp", setup_tcp_rejected, call_bob, FLOW_STREAMS, SECOND | AGAIN},
+	{"forked-tcp", setup_tcp_forked, go_carol, FLOW_STREAMS, FIRST | AGAIN},
+	{"serial-tcp", setup_tcp_serial, go_dave, FLOW_STREAMS, SECOND | AGAIN},
+	{"prack-tcp", setup_tcp_prack, call_bob, FLOW_STREAMS, FIRST | AGAIN},
+	{"other-home-tcp", setup_tcp_other_home, go_other_home, FLOW_STREAMS, FIRST | AGAIN},
+	{"out-tcp", setup_tcp_out, go_out, FLOW_STREAMS, SECOND | AGAIN},
+	{"in-tcp", setup_tcp_in, go_in, FLOW_STREAMS, FIRST | AGAIN},
+	{"reinvite-tcp", setup_tcp_reinvite, call_bob, FLOW_STREAMS, SECOND | AGAIN},
+	{"redirected-tcp", setup_tcp_redirected, go_redirected, FLOW_STREAMS, FIRST | AGAIN},
 	/* Not drawn by seeds (flow.h), and so last: their numbers do not change. */
 	{"cancelled-tcp-moved", setup_tcp_moved, call_bob, FLOW_MOVING, FIRST},
 	{"unanswered-edge-dies", setup_unanswered, go_edge_dies, FLOW_EDGE_LOST, FIRST},

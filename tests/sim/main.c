@@ -1,6 +1,7 @@
 /*
  * The simulator's command: sweeps, single runs, seeds.
  */
+#include "tests/sim/rings.h"
 #include "tests/sim/sweep.h"
 
 #include <getopt.h>
@@ -21,11 +22,17 @@ static void usage(FILE *out)
 	      "kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll,\n"
 	      "                   wipe (of Redis alone)\n"
 	      "  --node NAME --at N --fault KIND   of one run\n"
+	      "  --brief          "
+	      "faults of who is on its way alone, of flows that are others by other ways\n"
 	      "  --seed N --workers N --jobs N --drain\n"
 	      "  --wan MS         the way to phones takes so long\n"
 	      "  --loss N         permille of datagrams lost, doubled and late, each\n"
+	      "  --rings-on MS    "
+	      "how long a phone may ring when its call is over\n"
 	      "  --dir FOLDER     where ladders of failed runs go\n"
 	      "  --live           every message as it is sent (one run)\n"
+	      "  --break crash|hang  the run itself does so, with --one at --at\n"
+	      "  --limit S        a run takes so long at most\n"
 	      "  --log LEVEL      the nodes' log\n",
 	      out);
 }
@@ -48,6 +55,7 @@ enum {
 	OPT_TOPOLOGY = 256,
 	OPT_FLOW,
 	OPT_FAULTS,
+	OPT_BRIEF,
 	OPT_NODE,
 	OPT_AT,
 	OPT_FAULT,
@@ -57,8 +65,11 @@ enum {
 	OPT_DRAIN,
 	OPT_LOSS,
 	OPT_WAN,
+	OPT_RINGS_ON,
 	OPT_DIR,
 	OPT_LIVE,
+	OPT_BREAK,
+	OPT_LIMIT,
 	OPT_LOG,
 	OPT_ONE,
 	OPT_SEEDS,
@@ -68,6 +79,7 @@ static const struct option options[] = {
 	{"topology", required_argument, NULL, OPT_TOPOLOGY},
 	{"flow", required_argument, NULL, OPT_FLOW},
 	{"faults", required_argument, NULL, OPT_FAULTS},
+	{"brief", no_argument, NULL, OPT_BRIEF},
 	{"node", required_argument, NULL, OPT_NODE},
 	{"at", required_argument, NULL, OPT_AT},
 	{"fault", required_argument, NULL, OPT_FAULT},
@@ -76,9 +88,12 @@ static const struct option options[] = {
 	{"jobs", required_argument, NULL, OPT_JOBS},
 	{"drain", no_argument, NULL, OPT_DRAIN},
 	{"wan", required_argument, NULL, OPT_WAN},
+	{"rings-on", required_argument, NULL, OPT_RINGS_ON},
 	{"loss", required_argument, NULL, OPT_LOSS},
 	{"dir", required_argument, NULL, OPT_DIR},
 	{"live", no_argument, NULL, OPT_LIVE},
+	{"break", required_argument, NULL, OPT_BREAK},
+	{"limit", required_argument, NULL, OPT_LIMIT},
 	{"log", required_argument, NULL, OPT_LOG},
 	{"one", no_argument, NULL, OPT_ONE},
 	{"seeds", required_argument, NULL, OPT_SEEDS},
@@ -136,6 +151,9 @@ static void take(struct command *c, int option)
 	case OPT_FAULTS:
 		s->faults = fault_list(optarg);
 		break;
+	case OPT_BRIEF:
+		s->brief = true;
+		break;
 	case OPT_NODE:
 		s->node = optarg;
 		break;
@@ -163,11 +181,20 @@ static void take(struct command *c, int option)
 	case OPT_WAN:
 		s->run.trouble.wan = USEC_MS(n);
 		break;
+	case OPT_RINGS_ON:
+		rings_allow(USEC_MS(n));
+		break;
 	case OPT_DIR:
 		s->dir = optarg;
 		break;
 	case OPT_LIVE:
 		s->live = true;
+		break;
+	case OPT_BREAK:
+		s->breaks = strcmp(optarg, "hang") == 0 ? BREAKS_HANG : BREAKS_CRASH;
+		break;
+	case OPT_LIMIT:
+		s->limit_s = n;
 		break;
 	case OPT_LOG:
 		choose_log(optarg);
@@ -196,7 +223,7 @@ static void set_up_heap(void)
 
 static struct sweep_count sweep_all(const struct sweep *s)
 {
-	struct sweep_count sum = {0, 0};
+	struct sweep_count sum = {0};
 	for (unsigned i = 0; i < nflows; i++) {
 		struct sweep one = *s;
 		one.run.flow = &flows[i];
@@ -205,6 +232,7 @@ static struct sweep_count sweep_all(const struct sweep *s)
 		struct sweep_count c = sweep_flow(&one);
 		sum.runs += c.runs;
 		sum.failed += c.failed;
+		sum.rang_on = c.rang_on > sum.rang_on ? c.rang_on : sum.rang_on;
 	}
 	return sum;
 }
@@ -231,6 +259,7 @@ int main(int argc, char **argv)
 		n = sweep_flow(&c.s);
 	else
 		n = sweep_all(&c.s);
-	printf("sim: %lu runs, %lu failed\n", n.runs, n.failed);
+	printf("sim: %lu runs, %lu failed, rang on %.1f s\n", n.runs, n.failed,
+	       (double)n.rang_on / 1e6);
 	return n.failed ? 1 : 0;
 }

@@ -116,6 +116,24 @@ void scene_user_later(const char *name, const char *home)
 	user[nusers - 1].later = true;
 }
 
+static bool has_phone(const struct user *u)
+{
+	for (unsigned i = 0; i < ua_count(); i++)
+		if (strcmp(ua_user(ua_of(i)), u->name) == 0)
+			return true;
+	return false;
+}
+
+bool scene_is_near(const struct node *n)
+{
+	struct node *other;
+	const struct pair *p = scene_pair_of(n, &other);
+	for (unsigned i = 0; i < nusers; i++)
+		if (strcmp(user[i].home, p->name) == 0 && has_phone(&user[i]))
+			return true;
+	return n->has_role[APP_EDGE];
+}
+
 static int put_user(struct node *n, const struct user *u, void (*done)(void *arg, int error),
 		    void *arg)
 {

@@ -26,6 +26,8 @@ const struct pair *scene_pair_of(const struct node *n, struct node **ret_other);
 
 /* home: name of a pair of homes ("h1", "h2"); flags and permissions as in the directory. */
 void scene_user(const char *name, const char *home, unsigned flags);
+/* Is it an edge, or of the pair of homes of somebody who has a phone here? */
+bool scene_is_near(const struct node *n);
 /* He is in the directory when somebody adds him; a home of the cluster's. */
 void scene_user_later(const char *name, const char *home);
 /* In a round of a node: 0, done comes; 0 and done has come when he is there; -errno. */

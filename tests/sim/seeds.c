@@ -149,5 +149,5 @@ struct sweep_count sweep_seeds(const struct sweep *s, unsigned n)
 			continue;
 		cases_in_process(run_group, &one.run, s->run.seed, n);
 	}
-	return (struct sweep_count){shared->runs, shared->failed};
+	return (struct sweep_count){shared->runs, shared->failed, shared->rang_on};
 }

@@ -5,6 +5,7 @@
 #include "tests/sim/cases.h"
 #include "tests/sim/trace.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,13 +16,20 @@ static struct run_conf walk;
 static char case_name[CASE_NAME_MAX];
 static bool in_case;
 
+static bool is_asked(const struct host *h, enum fault_kind k)
+{
+	const struct node *n = node_on(h);
+	if (sweep->brief && (walk.flow->how & FLOW_AGAIN) && !(n && scene_is_near(n)))
+		return false;
+	return (sweep->faults >> k & 1) && fault_fits(h, k, walk.flow);
+}
+
 static void on_boundary(unsigned n, struct host *sender)
 {
 	(void)sender;
 	for (unsigned i = 0; !in_case && i < fault_hosts(); i++)
 		for (unsigned k = FAULT_KILL; !in_case && k < FAULT_KINDS; k++) {
-			if (!(sweep->faults >> k & 1) ||
-			    !fault_fits(fault_host(i), (enum fault_kind)k, walk.flow))
+			if (!is_asked(fault_host(i), (enum fault_kind)k))
 				continue;
 			snprintf(case_name, sizeof(case_name), "%s.%s.%u.%s", walk.flow->name,
 				 fault_host(i)->name, n, fault_name((enum fault_kind)k));
@@ -74,11 +82,12 @@ struct sweep_count sweep_flow(const struct sweep *s)
 	if (cases_find_good(s))
 		cases_in_process(walk_flow, &s->run, 0, 0);
 	double took = seconds() - from;
-	printf("sim %s: %lu runs, %lu failed, %u boundaries, %.1f s, %.0f a second\n",
-	       s->run.flow->name, shared->runs, shared->failed, shared->boundaries, took,
-	       (double)shared->runs / took);
+	printf("sim %s: %lu runs, %lu failed, %u boundaries, rang on %.1f s, %.1f s, "
+	       "%.0f a second\n",
+	       s->run.flow->name, shared->runs, shared->failed, shared->boundaries,
+	       (double)shared->rang_on / 1e6, took, (double)shared->runs / took);
 	fflush(stdout);
-	return (struct sweep_count){shared->runs, shared->failed};
+	return (struct sweep_count){shared->runs, shared->failed, shared->rang_on};
 }
 
 /* ---- one run ---- */
@@ -97,6 +106,10 @@ static void on_one(unsigned n, struct host *sender)
 	(void)sender;
 	if (n == sweep->at && sweep->fault != FAULT_NONE)
 		fault_apply(find_host(sweep->node), sweep->fault);
+	if (n == sweep->at && sweep->breaks == BREAKS_CRASH)
+		raise(SIGSEGV);
+	while (n == sweep->at && sweep->breaks == BREAKS_HANG)
+		;
 }
 
 static int run_one(const struct sweep *s)
@@ -111,7 +124,7 @@ static int run_one(const struct sweep *s)
 	on_one(0, NULL);
 	run_flow(&s->run);
 	static char mine[RUN_OUTCOME_MAX];
-	run_outcome(&s->run, mine);
+	case_outcome(&s->run, mine);
 	trace_print(stdout, false);
 	printf("\n%s\n", mine);
 	unsigned differ = run_compare(stdout, shared->good, mine);
@@ -132,5 +145,5 @@ struct sweep_count sweep_one(const struct sweep *s)
 		}
 		cases_reap();
 	}
-	return (struct sweep_count){shared->runs, shared->failed};
+	return (struct sweep_count){shared->runs, shared->failed, shared->rang_on};
 }

@@ -8,9 +8,12 @@
 #include "tests/sim/fault.h"
 #include "tests/sim/run.h"
 
+/* What the run itself does at that boundary, to see what is told of it. */
+enum sweep_break { BREAKS_NOT, BREAKS_CRASH, BREAKS_HANG };
 struct sweep {
 	struct run_conf run;
 	unsigned faults; /* bit (1 << enum fault_kind) */
+	bool brief;	 /* FLOW_AGAIN */
 	unsigned jobs;
 	const char *dir; /* ladders of what fails go there */
 	/* of one run: */
@@ -18,9 +21,12 @@ struct sweep {
 	unsigned at;
 	enum fault_kind fault;
 	bool live; /* every message as it is sent */
+	enum sweep_break breaks;
+	unsigned limit_s; /* of a case; 0: a minute */
 };
 struct sweep_count {
 	unsigned long runs, failed;
+	usec rang_on; /* rings.h; the longest */
 };
 
 /* The run without a fault, then all others. */

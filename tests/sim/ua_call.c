@@ -29,8 +29,17 @@ void call_after(struct call *c, struct event *e, uint32_t ms, void (*run)(struct
 	event_after(e, USEC_MS(ms));
 }
 
+static void stops_ringing(const struct call *c)
+{
+	usec on = rings_end(c->call_id, c->remote_cseq, c->rang_at);
+	if (on)
+		ua_fact(c->ua, "call %u: RANG ON for %.1f s", c->number, (double)on / 1e6);
+}
+
 void call_set_state(struct call *c, enum call_state state)
 {
+	if (c->state == CALL_RINGING && state != CALL_RINGING)
+		stops_ringing(c);
 	c->state = state;
 	if (state != CALL_ENDED && state != CALL_ENDING)
 		return;
@@ -318,6 +327,12 @@ static void answered_no(struct call *c, const struct sip_msg *m)
 		call_set_state(c, CALL_ENDED);
 }
 
+static void cancel(struct call *c)
+{
+	rings_over(c->call_id, c->invite->cseq);
+	client_cancel(c->invite);
+}
+
 static void on_cancel(struct event *e)
 {
 	struct call *c = container_of(e, struct call, act);
@@ -326,16 +341,18 @@ static void on_cancel(struct event *e)
 	c->canceled = true;
 	ua_fact(c->ua, "call %u: gave up", c->number);
 	if (c->invite->state == TXN_PROCEEDING)
-		client_cancel(c->invite);
+		cancel(c);
 }
 
 static void invite_answered(struct client *t, const struct sip_msg *m)
 {
 	struct call *c = t->arg;
+	if (!m || m->status >= 200)
+		rings_over(c->call_id, t->cseq);
 	if (m && m->status < 200) {
 		/* 9.1: a CANCEL waits for a provisional response. */
 		if (c->canceled && c->invite == t && !t->canceled)
-			client_cancel(t);
+			cancel(c);
 		struct dialog *d = m->status > 100 ? dialog_of(c, m) : NULL;
 		if (!d)
 			return;

@@ -77,6 +77,7 @@ static void on_answer(struct event *e)
 	event_stop(&c->ring);
 	call_repeat_end(c);
 	call_set_state(c, CALL_ANSWERED);
+	rings_over(c->call_id, c->remote_cseq);
 	c->invited = NULL;
 	answer(c, s, "answered");
 }
@@ -162,6 +163,7 @@ void called_invite(struct ua *u, const struct sip_msg *m, const struct addr *fro
 	c->invited = server_new(u, m, from);
 	c->invited->call = c;
 	learn(c, m);
+	c->rang_at = sim_now();
 	ua_fact(u, "call %u: rings", c->number);
 	if (!p->answer_ms && !p->reject_ms && !p->ring_ms) {
 		call_set_state(c, CALL_ENDED);

@@ -8,6 +8,7 @@
 #include "common/sip/build.h"
 #include "common/sip/values.h"
 #include "tests/sim/dgram.h"
+#include "tests/sim/rings.h"
 #include "tests/sim/stream.h"
 #include "tests/sim/text.h"
 #include "tests/sim/trace.h"
@@ -129,6 +130,7 @@ struct call {
 	struct client *invite;	/* while it has no final answer */
 	struct server *invited; /* until its final answer */
 	bool hangs_up;		/* as soon as that answer is there */
+	usec rang_at;		/* its INVITE came */
 	struct event act, ring, again, limit;
 	usec interval;
 	uint32_t rseq;	/* of our reliable 1xx, 0: none */

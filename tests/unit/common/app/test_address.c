@@ -251,6 +251,32 @@ START_TEST(an_address_that_was_never_here_has_not_left)
 }
 END_TEST
 
+/* The other member may be dead, and not found to be; or live, and not have looked. */
+START_TEST(an_address_that_comes_is_taken_for_as_long_as_a_death_takes_to_be_found)
+{
+	enum { DEAD_MS = 750, SURE_MS = 1250 };
+	machine_has(own, NULL, NULL);
+	begin(true);
+	nodes.conf.dead_ms = DEAD_MS;
+	ck_assert(!app_address_taken(&app, OTHER)); /* it was here: the other one has its own */
+	ck_assert(!app_address_taken(&app, TCP));
+	machine_has(service, own, NULL);
+	run(LOOK_MS);
+	ck_assert(app_address_taken(&app, TCP) && !app_address_taken(&app, OTHER));
+	ck_assert(!app_address_taken(&app, ANY) && !app_address_taken(&app, TLS6));
+	ck_assert(!app_address_taken(&app, NET_LISTENERS_MAX));
+	machine_has(own, NULL, NULL);
+	app_addresses_look(&app);
+	ck_assert(!app_address_taken(&app, TCP));
+	machine_has(service, own, NULL);
+	run(DEAD_MS);
+	ck_assert(app_address_taken(&app, TCP));
+	run(SURE_MS);
+	ck_assert(!app_address_taken(&app, TCP) && !app_address_left(&app, TCP));
+	end();
+}
+END_TEST
+
 START_TEST(who_gets_the_address_knocks_at_the_phones_of_others_little_by_little)
 {
 	machine_has(own, NULL, NULL);
@@ -391,6 +417,7 @@ END_TEST
 
 UNIT_MAIN("common/app address", connections_to_an_address_that_has_gone_are_ended_once,
 	  an_address_that_is_back_may_leave_again, an_address_that_was_never_here_has_not_left,
+	  an_address_that_comes_is_taken_for_as_long_as_a_death_takes_to_be_found,
 	  who_gets_the_address_knocks_at_the_phones_of_others_little_by_little,
 	  a_worker_sees_that_an_address_is_gone_before_the_main_thread_does,
 	  a_look_that_fails_says_nothing, a_server_alone_looks_at_no_address,
