@@ -61,6 +61,7 @@ struct home {
 	msec dead_ms;
 	msec partner_lost; /* when; the bus's thread's */
 	bool partner_met;  /* in this life; the same */
+	bool partner_told; /* all that it took before its present life; the same */
 	struct auth *auth;
 	struct guard *guard;
 	struct reg *reg;

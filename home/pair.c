@@ -135,7 +135,8 @@ static bool any_is_heard(const struct home *h)
  * - Who has just been started does not know what it took before, nor what the other one took
  *   before they met: nonces of before their first meeting are stale here, and the other one,
  *   when it hears so, holds them for stale too, since the process before us may have taken them
- *   when it was not there to be told.
+ *   when it was not there to be told.  But not who heard that process to its end: a phone that
+ *   repeats its request there, a second after the death, is to be let through.
  * - What is taken while they do not hear each other is told at the meeting; what is taken
  *   between a hello and the first word that knows us waits in the cluster's queue.
  * - A link that breaks is a meeting too when it is back; what was stale remains so.
@@ -146,6 +147,8 @@ static void meet_partner(struct home *h)
 	if (!h->partner_met)
 		auth_share_since(h->auth, wall_ms);
 	h->partner_met = true;
+	h->partner_told = cluster_heard_to_end(
+		h->cluster, (unsigned)cluster_partner(h->cluster, cluster_self(h->cluster)));
 	auth_share_again(h->auth, wall_ms);
 }
 
@@ -204,7 +207,8 @@ void home_notice(void *state, unsigned node, unsigned kind, struct span body)
 		return;
 	if (kind == APP_NOTICE_REBUILT)
 		home_let_go_plain(h, body);
-	uint64_t wall_ms = time_wall_ms();
+	/* Who was heard to die has told what its next life does not know. */
+	uint64_t wall_ms = h->partner_told ? 0 : time_wall_ms();
 	for (; kind == APP_NOTICE_NONCE && body.n >= AUTH_USE_BYTES;
 	     body = span_of(body.p + AUTH_USE_BYTES, body.n - AUTH_USE_BYTES))
 		auth_use_of_other(h->auth, span_of(body.p, AUTH_USE_BYTES), wall_ms);

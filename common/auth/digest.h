@@ -71,7 +71,8 @@ int auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *a
 	       uint64_t wall_ms);
 void auth_share_since(struct auth *a, uint64_t wall_ms);
 void auth_share_again(struct auth *a, uint64_t wall_ms);
-/* wall_ms: now.  0 or -EINVAL. */
+/* wall_ms: now; 0: whatever the other says that it cannot tell of is known here.  0 or -EINVAL.
+ */
 int auth_use_of_other(struct auth *a, struct span use, uint64_t wall_ms);
 /* src: where the request came from; a nonce is good for the source that was challenged.
  * *ret_user: user name as authenticated (in the arena), set with OK, STALE and WRONG (as

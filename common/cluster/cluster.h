@@ -147,6 +147,10 @@ uint64_t cluster_serving_since(const struct cluster *c, unsigned node);
 /* When another node that served was last seen to do so no more (it died, or began to drain); as
  * loop_now(); 0: never. */
 msec cluster_left_at(const struct cluster *c, unsigned node);
+/* Whether the process that the node was before was heard until its connection broke, and we
+ * were not away then: all that it told us has come, but for what it had gathered (gather_ms).
+ */
+bool cluster_heard_to_end(const struct cluster *c, unsigned node);
 /* By name: -1 without one. */
 int cluster_node_by_name(const struct cluster *c, struct span name);
 /* The node whose present start that is (cluster_conf.boot), as it said; -1: of none. */

@@ -67,6 +67,7 @@ struct cluster {
 	bool started, ending;
 	uint64_t identity;    /* of domain and keys: Hello.domain */
 	_Atomic uint64_t now; /* of the loop, for other threads */
+	_Atomic msec late_at; /* when we last had been away for dead_ms; 0: never */
 
 	_Atomic(struct item *) inbox;
 	atomic_size_t inbox_bytes;

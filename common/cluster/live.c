@@ -84,6 +84,8 @@ static void on_heartbeat(struct wheel_timer *t, msec tick)
 	msec now = loop_now(c->loop);
 
 	(void)tick;
+	if (now - t->due >= c->conf.dead_ms)
+		atomic_store(&c->late_at, now);
 	atomic_store_explicit(&c->now, now, memory_order_relaxed);
 	live_speak_all(c);
 	wheel_arm(loop_wheel(c->loop), t, now + c->conf.heartbeat_ms);
@@ -150,10 +152,12 @@ static void on_silent(struct wheel_timer *t, msec tick)
 	/* We are late ourselves: what has come meanwhile is heard first. */
 	if (due <= now && now - t->due >= c->conf.heartbeat_ms)
 		due = now + c->conf.heartbeat_ms;
-	if (due > now)
+	if (due > now) {
 		wheel_arm(loop_wheel(c->loop), t, due);
-	else
-		close_peer(p);
+		return;
+	}
+	atomic_store(&p->broke_at, 0);
+	close_peer(p);
 }
 
 void live_heard(struct peer *p)
@@ -213,6 +217,8 @@ void cluster_connected(struct cluster *c, unsigned node, bool up)
 	if (!p)
 		return;
 	p->up = up;
+	if (!up && p->open)
+		atomic_store(&p->broke_at, loop_now(c->loop));
 	if (!up)
 		close_peer(p);
 	else if (c->started)

@@ -99,6 +99,13 @@ msec cluster_left_at(const struct cluster *c, unsigned node)
 	return node < c->conf.n ? atomic_load(&c->peer[node].left_at) : 0;
 }
 
+bool cluster_heard_to_end(const struct cluster *c, unsigned node)
+{
+	msec broke = node < c->conf.n ? atomic_load(&c->peer[node].broke_at) : 0;
+	msec late = atomic_load(&c->late_at);
+	return broke && (!late || late + 2 * (msec)c->conf.dead_ms < broke);
+}
+
 /* Who has not told yet has just come. */
 static uint64_t serving_ms(const struct cluster *c, int node)
 {

@@ -112,6 +112,7 @@ struct peer {
 	atomic_uint bits, calls, cpu_permille, version;
 	_Atomic uint64_t serving_ms; /* as it says; 0: not yet */
 	_Atomic msec left_at;	     /* when it last ceased to serve; 0: never */
+	_Atomic msec broke_at; /* it was heard until its connection broke; 0: it fell silent */
 	atomic_bool settled, equal;
 	_Atomic uint64_t heard, queued_bytes, unpersisted, withheld;
 

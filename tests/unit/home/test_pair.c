@@ -380,7 +380,7 @@ START_TEST(what_a_restarted_member_took_alone_the_other_does_not_take_when_it_is
 		if (stopped)
 			rig[A1].paused = true;
 		else
-			rig_cut(1 << A1, edges | 1 << A2, true, true);
+			rig_cut(1 << A1, edges | 1 << A2, true, false);
 		rig_run(2 * DEAD_MS);
 		uint64_t before = time_wall_ms();
 		ck_assert(is_taken(A2, before)); /* and nobody knows any more */
@@ -399,6 +399,30 @@ START_TEST(what_a_restarted_member_took_alone_the_other_does_not_take_when_it_is
 		ck_assert(!is_taken(A1, before));
 		ck_assert(!is_taken(A1, alone));
 		ck_assert(is_taken(A1, time_wall_ms()));
+		end();
+	}
+}
+END_TEST
+
+/* A phone whose connection went with it repeats its request to the other one a second later. */
+START_TEST(who_heard_the_other_die_goes_on_taking_its_nonces)
+{
+	for (unsigned silent = 0; silent < 2; silent++) {
+		begin();
+		uint64_t before = time_wall_ms();
+		rig_run(100);
+		if (silent) { /* a machine without power: it may have been alone first */
+			rig[A2].paused = true;
+			rig_run(2 * DEAD_MS);
+		}
+		rig_kill(A2);
+		rig[A2].paused = false;
+		rig_run(900);
+		restart(A2);
+		RIG_UNTIL(have_met(), 3000);
+		rig_run(100);
+		ck_assert(is_taken(A1, before) == !silent);
+		ck_assert(!is_taken(A2, before));
 		end();
 	}
 }
@@ -515,6 +539,7 @@ UNIT_MAIN("home pair", who_hears_an_edge_after_its_partner_died_takes_over,
 	  of_a_partner_that_is_only_suspected_nothing_is_taken_over,
 	  who_was_just_started_takes_no_nonces_of_before,
 	  what_a_restarted_member_took_alone_the_other_does_not_take_when_it_is_back,
+	  who_heard_the_other_die_goes_on_taking_its_nonces,
 	  what_is_taken_while_the_other_starts_it_does_not_take,
 	  what_both_took_while_they_were_apart_neither_takes_after_it,
 	  of_two_members_one_is_active, what_is_rebuilt_here_is_let_go_by_the_partner_alone)
