@@ -149,6 +149,7 @@ uint64_t cluster_serving_since(const struct cluster *c, unsigned node);
 msec cluster_left_at(const struct cluster *c, unsigned node);
 /* Whether the process that the node was before was heard until its connection broke, and we
  * were not away then: all that it told us has come, but for what it had gathered (gather_ms).
+ * In the loop's thread.
  */
 bool cluster_heard_to_end(const struct cluster *c, unsigned node);
 /* By name: -1 without one. */

@@ -67,7 +67,7 @@ struct cluster {
 	bool started, ending;
 	uint64_t identity;    /* of domain and keys: Hello.domain */
 	_Atomic uint64_t now; /* of the loop, for other threads */
-	_Atomic msec late_at; /* when we last had been away for dead_ms; 0: never */
+	msec late_at;	      /* when we last had been away for dead_ms; 0: never */
 
 	_Atomic(struct item *) inbox;
 	atomic_size_t inbox_bytes;
@@ -138,6 +138,8 @@ void cluster_live_init(struct cluster *c);
 void live_start(struct cluster *c);
 void live_end(struct cluster *c);
 void live_speak_all(struct cluster *c);
+/* We have been away ourselves for dead_ms, and not said a word since. */
+bool live_is_late(const struct cluster *c);
 void live_speak(struct peer *p);
 void live_heard(struct peer *p);
 bool live_hello(struct peer *p, uint64_t boot, const Eaves__Hello *h);

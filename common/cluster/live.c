@@ -78,14 +78,19 @@ void live_speak_all(struct cluster *c)
 		live_speak(&c->peer[i]);
 }
 
+bool live_is_late(const struct cluster *c)
+{
+	return loop_now(c->loop) >= c->heartbeat.due + c->conf.dead_ms;
+}
+
 static void on_heartbeat(struct wheel_timer *t, msec tick)
 {
 	struct cluster *c = container_of(t, struct cluster, heartbeat);
 	msec now = loop_now(c->loop);
 
 	(void)tick;
-	if (now - t->due >= c->conf.dead_ms)
-		atomic_store(&c->late_at, now);
+	if (live_is_late(c))
+		c->late_at = now;
 	atomic_store_explicit(&c->now, now, memory_order_relaxed);
 	live_speak_all(c);
 	wheel_arm(loop_wheel(c->loop), t, now + c->conf.heartbeat_ms);

@@ -102,7 +102,7 @@ msec cluster_left_at(const struct cluster *c, unsigned node)
 bool cluster_heard_to_end(const struct cluster *c, unsigned node)
 {
 	msec broke = node < c->conf.n ? atomic_load(&c->peer[node].broke_at) : 0;
-	msec late = atomic_load(&c->late_at);
+	msec late = live_is_late(c) ? loop_now(c->loop) : c->late_at;
 	return broke && (!late || late + 2 * (msec)c->conf.dead_ms < broke);
 }
 
