@@ -6,7 +6,9 @@
 
 #include "tests/unit/common/cluster/tables.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 enum { MET = A2 + 1, DEAD_MS = 750, JOIN_MS = 30000, STRANDED_MS = 2000 };
@@ -19,6 +21,8 @@ static struct served {
 	struct app_role role;
 	unsigned began; /* how often the role was told to serve */
 	char dir[64];
+	int watch;		/* of dir, as keepalived's */
+	char drained, stranded; /* what was read at the last of its events */
 } served[NODES];
 
 /* In place of common/app/cluster.c, which would bring sockets. */
@@ -53,6 +57,8 @@ static void serve(unsigned i)
 			     .role.serving = on_serving};
 	strcpy(s->dir, "/tmp/eaves-serve-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(s->dir));
+	s->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	MUST(inotify_add_watch(s->watch, s->dir, IN_CLOSE_WRITE | IN_DELETE | IN_MOVE) >= 0);
 	rig[i].ops.changed = on_changed;
 	rig_start(i);
 	s->conf.data_dir = s->dir;
@@ -72,28 +78,47 @@ static enum app_phase phase(unsigned i)
 	return app_phase(&served[i].app);
 }
 
-/* As keepalived reads it. */
-static char first_of(unsigned i, const char *file)
+static char first_of(const struct served *s, const char *file)
 {
-	char path[128], text[4] = "";
-	snprintf(path, sizeof(path), "%s/%s", served[i].dir, file);
-	int fd = open(path, O_RDONLY);
+	char path[384], text[4] = "";
+	snprintf(path, sizeof(path), "%s/%s", s->dir, file);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	MUST(fd >= 0 && read(fd, text, sizeof(text)) == 2);
 	close(fd);
 	MUST(strcmp(text, "0\n") == 0 || strcmp(text, "1\n") == 0);
 	return text[0];
 }
 
+/* What keepalived does: it reads a file when who has written to it has closed it. */
+static const struct served *watched(unsigned i)
+{
+	struct served *s = &served[i];
+	_Alignas(struct inotify_event) char buf[4096];
+	ssize_t n;
+	while ((n = read(s->watch, buf, sizeof(buf))) > 0) {
+		for (char *p = buf; p < buf + n;) {
+			const struct inotify_event *e = (const void *)p;
+			if (strcmp(e->name, "drain") == 0)
+				s->drained = first_of(s, e->name);
+			else if (strcmp(e->name, "stranded") == 0)
+				s->stranded = first_of(s, e->name);
+			p += sizeof(*e) + e->len;
+		}
+	}
+	MUST(errno == EAGAIN);
+	return s;
+}
+
 /* May the service address be at i? */
 static bool address_at(unsigned i)
 {
-	return first_of(i, "drain") == '0';
+	return watched(i)->drained == '0';
 }
 
 /* Is it better off at the other member, if that is not? */
 static bool is_stranded(unsigned i)
 {
-	return first_of(i, "stranded") == '1';
+	return watched(i)->stranded == '1';
 }
 
 static bool waits(unsigned i)
@@ -120,18 +145,18 @@ static void begin(void)
 
 static void end(void)
 {
+	rig_end(); /* who is left alone says so */
 	for (unsigned i = 0; i < MET; i++) {
 		char path[128];
 		if (!served[i].dir[0])
 			continue;
-		app_serve_close(&served[i].app);
+		close(served[i].watch);
 		snprintf(path, sizeof(path), "%s/drain", served[i].dir);
 		unlink(path);
 		snprintf(path, sizeof(path), "%s/stranded", served[i].dir);
 		unlink(path);
 		rmdir(served[i].dir);
 	}
-	rig_end();
 }
 
 static const unsigned others_of_a1 = 1 << E1 | 1 << E2 | 1 << A2;
