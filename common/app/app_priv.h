@@ -85,7 +85,7 @@ struct app_service {
 	atomic_int phase; /* enum app_phase; the main thread's to change */
 	msec since;
 	uint64_t settled; /* a bit a node: what it has and we are to have has come */
-	const char *dir;  /* of drain and of stranded, the bus's thread's to write; NULL: none */
+	const char *dir;  /* of drain, and of stranded, the bus's thread's to write; or NULL */
 	bool shown;	  /* in the first: it serves */
 	bool rejoins;	  /* it has served before */
 	struct wheel_timer timer;

@@ -32,7 +32,7 @@ enum app_phase app_phase(const struct app *a)
 	return (enum app_phase)atomic_load_explicit(&a->service.phase, memory_order_relaxed);
 }
 
-/* In place, so that the file is never empty, and closed: keepalived reads it then, and not when it
+/* In place, so that the file is never empty, and closed: keepalived reads it then, not when it
  * is written to (inotify's IN_CLOSE_WRITE).  -errno and ret_path. */
 static int write_file(const char *dir, const char *name, bool well, char ret_path[PATH_ROOM])
 {
@@ -194,8 +194,8 @@ static void join_again(struct loop_work *w)
 	wheel_arm(loop_wheel(a->loop), &s->timer, s->since + LOOK_MS);
 }
 
-/* Neither may it have the address yet nor does it reach anybody, whatever a process before it has
- * left there. */
+/* Neither may it have the address yet nor does it reach anybody, whatever a process before it
+ * has left there. */
 static int write_both(const struct app_service *s, char ret_error[APP_ERROR_MAX])
 {
 	char path[PATH_ROOM];
