@@ -30,6 +30,7 @@ class Cluster:
     homes = ("h1", "h2")
     transports = ("udp", "tcp")
     has_redis = False
+    tells_stranded = False  # an edge that reaches no home yields its address
 
     def __init__(self, opt):
         self.opt = opt
@@ -173,6 +174,12 @@ class Cluster:
         if pid:
             os.kill(pid, signal.SIGTERM)
 
+    def strand(self, host):
+        """It reaches phones and the other edge, and no home."""
+        for pair in self.homes:
+            for home in net.members(pair):
+                net.cut(host, home)
+
     def drained(self, host):
         """The server has ended after drain(): was it as it should be?"""
 
@@ -193,6 +200,8 @@ class Cluster:
         """Until it serves again and has what its neighbour has."""
         if fault == "stop":
             self.go_on(host)
+        elif fault == "stranded":
+            net.heal()
         else:
             net.wait_for(f"end of {host}", lambda: not self.pid(host), 10)
             if fault == "drain":

@@ -15,7 +15,7 @@ BUS, LINK, HTTP = 7400, 7401, 9060
 
 class Eaves(Cluster):
     name = "eaves"
-    has_redis = True
+    has_redis = tells_stranded = True
     transports = ("udp", "tcp", "tls")
 
     def before(self):

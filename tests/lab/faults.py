@@ -10,7 +10,7 @@ from crowd import Crowd
 CALLS, MESSAGES, REGISTERS = 200, 50, 50  # a second
 BEFORE_S, AFTER_S = 1.0, 1.0              # load before the fault and after the recovery
 STREAM_RATE, STREAM_USERS = (50, 10, 10), 150
-HOLD_S = {"kill": 3.0, "power": 3.0, "stop": 5.0, "drain": 3.0}
+HOLD_S = {"kill": 3.0, "power": 3.0, "stop": 5.0, "drain": 3.0, "stranded": 3.0}
 TARGETS = ("edge-active", "edge-standby", "home-active", "home-standby", "redis")
 EQUAL_S = 5.0   # two members are to have the same again after a partition
 GIVE_UP_S = 30.0
@@ -30,13 +30,15 @@ def place(cluster, target, n):
 
 
 def suits(cluster, fault, target):
-    """Redis is not asked to end."""
+    """Redis is not asked to end, and who is stranded is an edge that can say so."""
+    if fault == "stranded":
+        return cluster.tells_stranded and target.startswith("edge")
     return target != "redis" or (cluster.has_redis and fault != "drain")
 
 
 def strike(cluster, fault, host):
     {"kill": cluster.kill, "power": cluster.power_off, "stop": cluster.stop,
-     "drain": cluster.drain}[fault](host)
+     "drain": cluster.drain, "stranded": cluster.strand}[fault](host)
 
 
 def one_round(cluster, crowd, name, fault, target, n):

@@ -15,7 +15,7 @@ import report
 from crowd import Crowd
 from faults import say
 
-ALL = ("setup", "kill", "power", "stop", "drain", "random", "streams", "partition")
+ALL = ("setup", *faults.HOLD_S, "random", "streams", "partition")
 
 
 def clusters(names):

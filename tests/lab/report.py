@@ -10,7 +10,7 @@ NAMES = {"eaves": "Eaves", "kamailio": "Kamailio, stateless edge",
          "kamailio-stateful": "Kamailio, stateful edge",
          "kamailio-failover": "Kamailio, stateful edge with fail-over"}
 FAULTS = {"kill": "kill -9", "power": "power off", "stop": "SIGSTOP 5 s", "drain": "SIGTERM",
-          "random": "at random"}
+          "stranded": "no home reached, 3 s", "random": "at random"}
 ZERO = ("failed", "cancel_missing", "cancel_wrong", "rang_twice", "rang_late", "order", "bye_wrong",
         "message_failed", "message_lost", "message_partial", "register_failed", "bindings_lost")
 

@@ -326,6 +326,20 @@ START_TEST(an_edge_that_reaches_no_home_is_stranded)
 }
 END_TEST
 
+START_TEST(an_edge_that_has_just_lost_a_home_waits_for_word_of_the_others)
+{
+	begin();
+	rig_cut(1 << E1, 1 << A1, true, true);
+	RIG_UNTIL(!cluster_alive(rig[E1].c, A1), 2000);
+	ck_assert(!is_stranded(E1) && waits(E1) && !waits(E2));
+	rig_run(rig[E1].conf.heartbeat_ms);
+	ck_assert(waits(E1));
+	rig_run(100);
+	ck_assert(!is_stranded(E1) && !waits(E1)); /* it is alone in that */
+	end();
+}
+END_TEST
+
 START_TEST(with_all_homes_dead_both_edges_are_alike)
 {
 	begin();
@@ -370,6 +384,8 @@ UNIT_MAIN("common/app serve", a_node_serves_when_its_table_is_as_those_of_the_ot
 	  an_address_that_nobody_else_could_take_stays_when_all_were_cut_off_from_each_other,
 	  a_node_that_does_not_become_equal_serves_after_half_a_minute_with_what_it_has,
 	  who_is_to_end_does_not_join_again, two_cuts_at_once_are_one_return,
-	  an_edge_that_reaches_no_home_is_stranded, with_all_homes_dead_both_edges_are_alike,
+	  an_edge_that_reaches_no_home_is_stranded,
+	  an_edge_that_has_just_lost_a_home_waits_for_word_of_the_others,
+	  with_all_homes_dead_both_edges_are_alike,
 	  a_home_is_stranded_when_it_reaches_nobody_at_all,
 	  who_has_not_reached_anybody_yet_is_stranded)
