@@ -95,8 +95,8 @@ struct app_service {
 	/* Since when it has reached none of those without whom it can do little: of an edge the
 	 * homes, of a home all others; 0: it reaches some. */
 	_Atomic msec stranded_since;
-	_Atomic msec lost_at; /* when it last lost one of those; 0: it never has */
-	uint64_t reached;     /* which of them live, a bit each; the bus's thread's */
+	_Atomic msec changed_at; /* when it last lost one of those, or had the first again */
+	uint64_t reached;	 /* which of them live, a bit each; the bus's thread's */
 };
 
 struct app {

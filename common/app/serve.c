@@ -159,25 +159,26 @@ static uint64_t needed(const struct app_nodes *n)
 	return edge ? ~n->edges : UINT64_MAX;
 }
 
-/* Those that were cut off from it together fall silent one after the other: a pair of homes may
- * be down before the last home is, a heartbeat at most. */
+/* Those that were cut off from it together fall silent one after the other, and come back so: a
+ * pair of homes may be down when another home still lives, or lives again, a heartbeat at most.
+ */
 bool app_serve_waits(const struct app *a, msec now)
 {
 	const struct app_nodes *n = a->nodes;
 	msec since = atomic_load_explicit(&a->service.stranded_since, memory_order_relaxed);
-	msec lost = atomic_load_explicit(&a->service.lost_at, memory_order_relaxed);
+	msec changed = atomic_load_explicit(&a->service.changed_at, memory_order_relaxed);
 	if (!n || cluster_partner(n->cluster, n->conf.self) < 0)
 		return false;
 	return (since && now < since + STRANDED_MS) ||
-	       (lost && now < lost + n->conf.heartbeat_ms + LOOK_MS);
+	       (changed && now < changed + n->conf.heartbeat_ms + LOOK_MS);
 }
 
-static void note_lost(struct app *a, uint64_t reached)
+static void note_change(struct app *a, uint64_t reached)
 {
 	struct app_service *s = &a->service;
 	msec now = loop_now(a->nodes->loop);
-	if (s->reached & ~reached)
-		atomic_store(&s->lost_at, now ? now : 1);
+	if ((s->reached & ~reached) || !s->reached)
+		atomic_store(&s->changed_at, now ? now : 1);
 	s->reached = reached;
 }
 
@@ -187,7 +188,7 @@ void app_serve_seen(struct app *a, uint64_t live)
 {
 	struct app_service *s = &a->service;
 	bool any_lives = live != 0;
-	note_lost(a, live & needed(a->nodes));
+	note_change(a, live & needed(a->nodes));
 	show_reach(a, s->reached);
 	bool before = atomic_exchange(&s->apart, !any_lives);
 	if (!any_lives && !before)

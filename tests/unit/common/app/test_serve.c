@@ -321,6 +321,7 @@ START_TEST(an_edge_that_reaches_no_home_is_stranded)
 		ck_assert(!is_stranded(i) && !waits(i)); /* the homes hear the other edge */
 	rig_cut(1 << E1, homes, false, true);
 	RIG_UNTIL(!is_stranded(E1), 3000);
+	rig_run(rig[E1].conf.heartbeat_ms + 100); /* the other home may come later */
 	ck_assert(!waits(E1));
 	end();
 }
@@ -336,6 +337,21 @@ START_TEST(an_edge_that_has_just_lost_a_home_waits_for_word_of_the_others)
 	ck_assert(waits(E1));
 	rig_run(100);
 	ck_assert(!is_stranded(E1) && !waits(E1)); /* it is alone in that */
+	end();
+}
+END_TEST
+
+START_TEST(an_edge_that_has_just_reached_a_home_waits_for_the_others)
+{
+	begin();
+	rig_cut(1 << E1, 1 << A1 | 1 << A2, true, true);
+	RIG_UNTIL(is_stranded(E1), 2000);
+	rig_run(STRANDED_MS + 1);
+	rig_cut(1 << E1, 1 << A1, false, true);
+	RIG_UNTIL(!is_stranded(E1), 3000);
+	ck_assert(waits(E1));
+	rig_run(rig[E1].conf.heartbeat_ms + 100);
+	ck_assert(!waits(E1));
 	end();
 }
 END_TEST
@@ -386,6 +402,7 @@ UNIT_MAIN("common/app serve", a_node_serves_when_its_table_is_as_those_of_the_ot
 	  who_is_to_end_does_not_join_again, two_cuts_at_once_are_one_return,
 	  an_edge_that_reaches_no_home_is_stranded,
 	  an_edge_that_has_just_lost_a_home_waits_for_word_of_the_others,
+	  an_edge_that_has_just_reached_a_home_waits_for_the_others,
 	  with_all_homes_dead_both_edges_are_alike,
 	  a_home_is_stranded_when_it_reaches_nobody_at_all,
 	  who_has_not_reached_anybody_yet_is_stranded)
