@@ -130,7 +130,6 @@ void app_teardown(struct app *a)
 	sip_values_use_arena(NULL);
 	arena_done(&a->arena);
 	app_poison_close(a);
-	app_serve_close(a);
 	for (unsigned i = 0; i < a->nworkers && a->worker; i++)
 		app_conf_unref(a->worker[i].conf);
 	free(a->worker);

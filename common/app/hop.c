@@ -279,9 +279,10 @@ static void pair_is_down(struct app_worker *w, const struct app_request *q, cons
 			 msec now)
 {
 	const struct sip_flow *src = &q->r->src;
-	/* By a datagram: it is sent again, to the other member when the address is there. */
+	/* By a datagram: it is sent again, to the other member when the address is there.  What
+	 * a node has sent is not; to that one the pair may live. */
 	if (app_address_left(w->app, src->listener) ||
-	    (!src->node && app_serve_waits(w->app, now) &&
+	    (app_serve_waits(w->app, now) &&
 	     (!sip_transport_reliable(src->transport) || app_defer(w, q))))
 		return;
 	struct app_nodes *n = w->app->nodes;

@@ -148,7 +148,7 @@ int main(int argc, char **argv)
 {
 	char error[CONF_ERROR_MAX];
 	struct options o = {0};
-	struct app a = {.program = argv[0], .service = {.file = -1, .stranded_file = -1}};
+	struct app a = {.program = argv[0]};
 	int r = parse(argc, argv, &o);
 	if (r != 0) {
 		if (r < 0)

@@ -140,8 +140,8 @@ int app_node_flow(const struct app_worker *w, const char *pair, int prefer,
 struct span app_link_line(const struct app_request *q, uint32_t marks);
 /* The transport of the peer outside of the cluster who sent by f: does he repeat himself? */
 enum sip_transport app_leg_of(const struct sip_flow *f);
-/* Just now it reaches nobody, and the service address may go to the other member, who may do:
- * nothing is refused for want of others yet.  From any thread. */
+/* Just now it reaches nobody, or may be about to know so, and the service address may go to the
+ * other member, who may do: nothing is refused for want of others yet.  From any thread. */
 bool app_serve_waits(const struct app *a, msec now);
 /* Sends a request on to a pair, statelessly (16.11): the whole of edge to home, home to edge.
  * No member lives: 503 with Retry-After, or nothing yet (app_serve_waits).  opts: lines, strip

@@ -16,6 +16,7 @@
 enum {
 	LOOK_MS = 50,
 	JOIN_MS = 30000, /* and then with what it has */
+	PATH_ROOM = 4096,
 	/* From when it reaches nobody: longer than the service address needs to go. */
 	STRANDED_MS = 2000,
 };
@@ -31,17 +32,28 @@ enum app_phase app_phase(const struct app *a)
 	return (enum app_phase)atomic_load_explicit(&a->service.phase, memory_order_relaxed);
 }
 
-/* In place: the file is never empty. */
-static void write_to(int file, const char *name, bool well)
+/* In place, so that the file is never empty, and closed: keepalived reads it then, not when it
+ * is written to (inotify's IN_CLOSE_WRITE).  -errno and ret_path. */
+static int write_file(const char *dir, const char *name, bool well, char ret_path[PATH_ROOM])
 {
-	if (file >= 0 && pwrite(file, well ? "0\n" : "1\n", 2, 0) != 2)
-		log_event(LOG_ERROR, "drain-not-written", LOG_STR("file", name),
-			  LOG_STR("error", strerror(errno)));
+	if (!dir)
+		return 0;
+	snprintf(ret_path, PATH_ROOM, "%s/%s", dir, name);
+	int file = open(ret_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (file < 0)
+		return -errno;
+	int r = pwrite(file, well ? "0\n" : "1\n", 2, 0) == 2 ? 0 : -errno;
+	close(file);
+	return r;
 }
 
-static void write_file(const struct app_service *s, bool serves)
+static void write_to(const struct app_service *s, const char *name, bool well)
 {
-	write_to(s->file, "drain", serves);
+	char path[PATH_ROOM];
+	int r = write_file(s->dir, name, well, path);
+	if (r < 0)
+		log_event(LOG_ERROR, "drain-not-written", LOG_STR("file", name),
+			  LOG_STR("error", strerror(-r)));
 }
 
 bool app_other_serves(const struct app *a)
@@ -58,7 +70,7 @@ static void show_address(struct app *a)
 	struct app_service *s = &a->service;
 	bool may = app_phase(a) == APP_SERVING || (s->rejoins && !app_other_serves(a));
 	if (may != s->shown)
-		write_file(s, may);
+		write_to(s, "drain", may);
 	s->shown = may;
 }
 
@@ -121,7 +133,6 @@ static void look(struct wheel_timer *t, msec now)
 static void set_stranded(struct app_service *s, msec now)
 {
 	atomic_store(&s->stranded_since, now ? now : 1);
-	write_to(s->stranded_file, "stranded", false);
 }
 
 static void show_reach(struct app *a, bool reaches)
@@ -131,10 +142,11 @@ static void show_reach(struct app *a, bool reaches)
 		return;
 	if (reaches) {
 		atomic_store(&s->stranded_since, 0);
-		write_to(s->stranded_file, "stranded", true);
+		write_to(s, "stranded", true);
 		log_event(LOG_INFO, "in-reach");
 	} else {
 		set_stranded(s, loop_now(a->nodes->loop));
+		write_to(s, "stranded", false);
 		log_event(LOG_WARN, "stranded");
 	}
 }
@@ -147,12 +159,27 @@ static uint64_t needed(const struct app_nodes *n)
 	return edge ? ~n->edges : UINT64_MAX;
 }
 
+/* Those that were cut off from it together fall silent one after the other, and come back so: a
+ * pair of homes may be down when another home still lives, or lives again, a heartbeat at most.
+ */
 bool app_serve_waits(const struct app *a, msec now)
 {
 	const struct app_nodes *n = a->nodes;
 	msec since = atomic_load_explicit(&a->service.stranded_since, memory_order_relaxed);
-	return n && since && now < since + STRANDED_MS &&
-	       cluster_partner(n->cluster, n->conf.self) >= 0;
+	msec changed = atomic_load_explicit(&a->service.changed_at, memory_order_relaxed);
+	if (!n || cluster_partner(n->cluster, n->conf.self) < 0)
+		return false;
+	return (since && now < since + STRANDED_MS) ||
+	       (changed && now < changed + n->conf.heartbeat_ms + LOOK_MS);
+}
+
+static void note_change(struct app *a, uint64_t reached)
+{
+	struct app_service *s = &a->service;
+	msec now = loop_now(a->nodes->loop);
+	if ((s->reached & ~reached) || !s->reached)
+		atomic_store(&s->changed_at, now ? now : 1);
+	s->reached = reached;
 }
 
 /* Who was cut off from all others was taken for dead.  It comes back as if it had just started:
@@ -161,7 +188,8 @@ void app_serve_seen(struct app *a, uint64_t live)
 {
 	struct app_service *s = &a->service;
 	bool any_lives = live != 0;
-	show_reach(a, live & needed(a->nodes));
+	note_change(a, live & needed(a->nodes));
+	show_reach(a, s->reached);
 	bool before = atomic_exchange(&s->apart, !any_lives);
 	if (!any_lives && !before)
 		cluster_set_draining(a->nodes->cluster, true);
@@ -182,36 +210,32 @@ static void join_again(struct loop_work *w)
 	wheel_arm(loop_wheel(a->loop), &s->timer, s->since + LOOK_MS);
 }
 
-static int open_file(const char *dir, const char *name, char ret_error[APP_ERROR_MAX])
+/* Neither may it have the address yet nor does it reach anybody, whatever a process before it
+ * has left there. */
+static int write_both(const struct app_service *s, char ret_error[APP_ERROR_MAX])
 {
-	char path[4096];
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (file < 0) {
-		int error = errno;
-		snprintf(ret_error, APP_ERROR_MAX, "%.200s: %s", path, strerror(error));
-		return -error;
-	}
-	return file;
+	char path[PATH_ROOM];
+	int r = write_file(s->dir, "drain", false, path);
+	if (r == 0)
+		r = write_file(s->dir, "stranded", false, path);
+	if (r < 0)
+		snprintf(ret_error, APP_ERROR_MAX, "%.200s: %s", path, strerror(-r));
+	return r;
 }
 
 int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX])
 {
-	const char *dir = a->conf->conf->data_dir;
 	struct app_service *s = &a->service;
 	if (!a->nodes)
 		return 0;
-	if (dir) {
-		s->file = open_file(dir, "drain", ret_error);
-		s->stranded_file = s->file < 0 ? -1 : open_file(dir, "stranded", ret_error);
-		if (s->stranded_file < 0)
-			return s->file < 0 ? s->file : s->stranded_file;
-	}
+	s->dir = a->conf->conf->data_dir;
+	int r = write_both(s, ret_error);
+	if (r < 0)
+		return r;
 	set_stranded(s, loop_now(a->loop));
 	wheel_timer_init(&a->service.timer, look);
 	a->service.again.run = join_again;
 	atomic_store(&a->service.apart, true);
-	a->service.shown = true; /* whatever a process before us has left there */
 	set_phase(a, APP_JOINING);
 	wheel_arm(loop_wheel(a->loop), &a->service.timer, a->service.since + LOOK_MS);
 	return 0;
@@ -226,18 +250,5 @@ void app_serve_end(struct app *a)
 
 void app_serve_release(struct app *a)
 {
-	write_file(&a->service, false);
-}
-
-static void close_file(int *file)
-{
-	if (*file >= 0)
-		close(*file);
-	*file = -1;
-}
-
-void app_serve_close(struct app *a)
-{
-	close_file(&a->service.file);
-	close_file(&a->service.stranded_file);
+	write_to(&a->service, "drain", false);
 }

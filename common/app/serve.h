@@ -18,11 +18,10 @@ enum app_phase { APP_SERVING, APP_JOINING, APP_DRAINING };
 struct app_service {
 	atomic_int phase; /* enum app_phase; the main thread's to change */
 	msec since;
-	uint64_t settled;  /* a bit a node: what it has and we are to have has come */
-	int file;	   /* data_dir/drain; -1: none */
-	int stranded_file; /* data_dir/stranded; -1: none; the bus's thread's to write */
-	bool shown;	   /* in the first: it serves */
-	bool rejoins;	   /* it has served before */
+	uint64_t settled; /* a bit a node: what it has and we are to have has come */
+	const char *dir;  /* of drain, and of stranded, the bus's thread's to write; or NULL */
+	bool shown;	  /* in the first: it serves */
+	bool rejoins;	  /* it has served before */
 	struct wheel_timer timer;
 	atomic_bool apart;	/* no other node lives; the bus's thread's to change */
 	struct loop_work again; /* to the main thread: they live again */
@@ -30,13 +29,14 @@ struct app_service {
 	/* Since when it has reached none of those without whom it can do little: of an edge the
 	 * homes, of a home all others; 0: it reaches some. */
 	_Atomic msec stranded_since;
+	_Atomic msec changed_at; /* when it last lost one of those, or had the first again */
+	uint64_t reached;	 /* which of them live, a bit each; the bus's thread's */
 };
 
 /* From the start on, in the main thread: it joins, then serves.  -errno and ret_error. */
 int app_serve_start(struct app *a, char ret_error[CONF_ERROR_MAX]);
 void app_serve_end(struct app *a);     /* it drains */
 void app_serve_release(struct app *a); /* its service address may go */
-void app_serve_close(struct app *a);
 /* A node has come to life or died: which of the others live, a bit each.  From the bus's
  * thread. */
 void app_serve_seen(struct app *a, uint64_t live);

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 
+import keepalived
 import net
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -29,12 +30,14 @@ class Cluster:
     homes = ("h1", "h2")
     transports = ("udp", "tcp")
     has_redis = False
+    tells_stranded = False  # an edge that reaches no home yields its address
 
     def __init__(self, opt):
         self.opt = opt
         self.folder = os.path.join(net.ROOT, "build", "lab", self.name)
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
+        self.wrong = []  # what a fault showed of a server that no phone sees; text
         self.processes = []  # what was started here: waited for, so that none is left a zombie
 
     # ---- what a subclass says ----
@@ -88,58 +91,43 @@ class Cluster:
     def path(self, host, what):
         return os.path.join(self.folder, f"{host}.{what}")
 
-    def spawn(self, host, words, log, **more):
+    def spawn(self, host, words, log, outside=False):
+        """outside: it enters the host's namespace by itself."""
         with open(self.path(host, log), "ab") as f:
-            p = subprocess.Popen(net.inside(host, *words), stdin=subprocess.DEVNULL, stdout=f,
-                                 stderr=f, start_new_session=True, env=net.environment(), **more)
+            p = subprocess.Popen(words if outside else net.inside(host, *words),
+                                 stdin=subprocess.DEVNULL, stdout=f, stderr=f,
+                                 start_new_session=True, env=net.environment())
         self.processes = [q for q in self.processes if q.poll() is None] + [p]
         return p
 
+    def health(self, host):
+        """The file that says whether the server answers."""
+        return self.path(host, "health")
+
+    def keepalived_conf(self, host):
+        return keepalived.by_health(host, self.health(host))
+
     def start_keepalived(self, host):
-        pair = net.pair_of(host)
-        first = net.members(pair)[0] == host
-        with open(self.path(host, "track"), "w", encoding="ascii") as f:
+        with open(self.health(host), "w", encoding="ascii") as f:
             f.write("1\n")
         conf = self.path(host, "keepalived.conf")
-        with open(conf, "w", encoding="ascii") as f:
-            f.write(f"""global_defs {{
-	router_id {host}
-}}
-track_file health {{
-	file "{self.path(host, 'track')}"
-	weight 0
-}}
-vrrp_instance {pair} {{
-	state BACKUP
-	nopreempt
-	interface eth0
-	virtual_router_id {net.PAIRS[pair][0]}
-	priority {120 if first else 100}
-	version 3
-	advert_int 0.1
-	garp_master_refresh 1
-	virtual_ipaddress {{
-		{net.service(pair)}/24 dev eth0
-	}}
-	track_file {{
-		health weight 0
-	}}
-}}
-""")
-        self.spawn(host, ["keepalived", "-n", "-l", "-D", "-P", "-f", conf, "-p",
-                          self.path(host, "keepalived.pid"), "-r",
-                          self.path(host, "vrrp.pid")], "keepalived.log")
+        with open(conf, "w", encoding="utf-8") as f:
+            f.write(self.keepalived_conf(host))
+        # its track_process is told of processes by a socket of the machine's own namespace
+        self.spawn(host, ["keepalived", "-n", "-l", "-D", "-P", "-s", net.namespace(host),
+                          "-f", conf, "-p", self.path(host, "keepalived.pid"),
+                          "-r", self.path(host, "vrrp.pid")], "keepalived.log", outside=True)
 
     def start_server(self, host):
-        words = self.command(host)
-        try:
-            os.unlink(self.path(host, "pid"))
-        except FileNotFoundError:
-            pass
+        for what in ("pid", "status"):
+            if os.path.exists(self.path(host, what)):
+                os.unlink(self.path(host, what))
         self.spawn(host, ["/usr/bin/python3", os.path.join(HERE, "guard.py"),
-                          self.path(host, "track"), net.address(host), str(SIP),
-                          self.path(host, "log"), self.path(host, "pid"), "--", *words],
-                   "guard.log")
+                          *(self.path(host, x) for x in ("log", "pid", "status")),
+                          *self.guard_options(host), "--", *self.command(host)], "guard.log")
+
+    def guard_options(self, host):
+        return ["--health", self.health(host), net.address(host), str(SIP)]
 
     def pid(self, host):
         try:
@@ -151,8 +139,16 @@ vrrp_instance {pair} {{
 
     def serves(self, host):
         """As its health check has it."""
-        with open(self.path(host, "track"), encoding="ascii") as f:
-            return f.read().strip() == "0"
+        return self.says_well(self.health(host))
+
+    @staticmethod
+    def says_well(path):
+        """0, as keepalived takes it."""
+        try:
+            with open(path, encoding="ascii") as f:
+                return f.read().strip() == "0"
+        except FileNotFoundError:
+            return False
 
     # ---- faults: each leaves the rest of the cluster alone ----
 
@@ -172,6 +168,31 @@ vrrp_instance {pair} {{
     def stop(self, host):
         self.signal(host, signal.SIGSTOP)
 
+    def drain(self, host):
+        """SIGTERM to the server, which tells its children."""
+        pid = self.pid(host)
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+
+    def strand(self, host):
+        """It reaches phones and the other edge, and no home."""
+        for pair in self.homes:
+            for home in net.members(pair):
+                net.cut(host, home)
+
+    def drained(self, host):
+        """The server has ended after drain(): was it as it should be?"""
+
+    def exit_status(self, host):
+        """Of the server that has ended, as its parent has it: text."""
+        def read():
+            try:
+                with open(self.path(host, "status"), encoding="ascii") as f:
+                    return f.read().strip()
+            except FileNotFoundError:
+                return None
+        return net.wait_for(f"status of {host}", read, 5)
+
     def go_on(self, host):
         self.signal(host, signal.SIGCONT)
 
@@ -179,8 +200,12 @@ vrrp_instance {pair} {{
         """Until it serves again and has what its neighbour has."""
         if fault == "stop":
             self.go_on(host)
+        elif fault == "stranded":
+            net.heal()
         else:
             net.wait_for(f"end of {host}", lambda: not self.pid(host), 10)
+            if fault == "drain":
+                self.drained(host)
             if fault == "power":
                 net.run("ip", "-n", net.namespace(host), "addr", "flush", "dev", "eth0")
                 net.run("ip", "-n", net.namespace(host), "addr", "add",

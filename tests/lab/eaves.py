@@ -3,9 +3,11 @@ import os
 import re
 import signal
 import subprocess
+import time
 
+import keepalived
 import net
-from cluster import Cluster, DOMAIN, SIP
+from cluster import alive, Cluster, DOMAIN, SIP
 from sentinels import HOSTS as REDIS_HOSTS, PRIMARY, Redis
 
 BUS, LINK, HTTP = 7400, 7401, 9060
@@ -13,7 +15,7 @@ BUS, LINK, HTTP = 7400, 7401, 9060
 
 class Eaves(Cluster):
     name = "eaves"
-    has_redis = True
+    has_redis = tells_stranded = True
     transports = ("udp", "tcp", "tls")
 
     def before(self):
@@ -76,6 +78,43 @@ class Eaves(Cluster):
         role = "edge" if net.pair_of(host) == "e" else "home"
         return [os.path.join(self.opt.build, "eaves-" + role), "--config",
                 self.path(host, "yaml")]
+
+    # ---- keepalived, as docs/cluster.md has it ----
+
+    def keepalived_conf(self, host):
+        return keepalived.documented(host, self.path(host, "data"), self.health(host),
+                                     self.command(host))
+
+    def start_keepalived(self, host):
+        super().start_keepalived(host)
+        self.spawn(host, ["/usr/bin/python3", os.path.join(net.ROOT, "deploy", "health.py"),
+                          self.health(host), net.address(host), str(SIP)], "health.log")
+
+    def guard_options(self, host):
+        return []
+
+    def serves(self, host):
+        """As keepalived has it."""
+        return super().serves(host) and self.says_well(os.path.join(self.path(host, "data"),
+                                                                    "drain"))
+
+    def drain(self, host):
+        """SIGTERM; the service address is to be gone before the process is."""
+        pid, pair = self.pid(host), net.pair_of(host)
+        had = net.has_service(host, pair)
+        super().drain(host)
+        while had and net.has_service(host, pair):
+            if not alive(pid):
+                self.wrong.append(f"{host} ended before its address had gone")
+                break
+            time.sleep(0.01)
+
+    def drained(self, host):
+        status = self.exit_status(host)
+        if status != "0":
+            self.wrong.append(f"{host} ended with status {status}")
+
+    # ---- its administration ----
 
     def ctl(self, host, *words, stdin="", check=True):
         r = subprocess.run([os.path.join(self.opt.build, "eavesctl"), "--socket",

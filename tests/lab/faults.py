@@ -10,7 +10,7 @@ from crowd import Crowd
 CALLS, MESSAGES, REGISTERS = 200, 50, 50  # a second
 BEFORE_S, AFTER_S = 1.0, 1.0              # load before the fault and after the recovery
 STREAM_RATE, STREAM_USERS = (50, 10, 10), 150
-HOLD_S = {"kill": 3.0, "power": 3.0, "stop": 5.0}
+HOLD_S = {"kill": 3.0, "power": 3.0, "stop": 5.0, "drain": 3.0, "stranded": 3.0}
 TARGETS = ("edge-active", "edge-standby", "home-active", "home-standby", "redis")
 EQUAL_S = 5.0   # two members are to have the same again after a partition
 GIVE_UP_S = 30.0
@@ -29,8 +29,16 @@ def place(cluster, target, n):
     return cluster.active(pair) if which == "active" else cluster.standby(pair)
 
 
+def suits(cluster, fault, target):
+    """Redis is not asked to end, and who is stranded is an edge that can say so."""
+    if fault == "stranded":
+        return cluster.tells_stranded and target.startswith("edge")
+    return target != "redis" or (cluster.has_redis and fault != "drain")
+
+
 def strike(cluster, fault, host):
-    {"kill": cluster.kill, "power": cluster.power_off, "stop": cluster.stop}[fault](host)
+    {"kill": cluster.kill, "power": cluster.power_off, "stop": cluster.stop,
+     "drain": cluster.drain, "stranded": cluster.strand}[fault](host)
 
 
 def one_round(cluster, crowd, name, fault, target, n):
@@ -39,13 +47,17 @@ def one_round(cluster, crowd, name, fault, target, n):
     time.sleep(BEFORE_S)
     strike(cluster, fault, host)
     time.sleep(HOLD_S[fault])
+    pair = net.pair_of(host)
+    holder = net.holder(pair) if pair else None
     took = cluster.recover(host, fault)
     time.sleep(AFTER_S)
+    if holder and net.holder(pair) != holder:
+        cluster.wrong.append(f"{holder} lost its address when {host} came back")
     say(f"{cluster.name}: {name} at {host}, back after {took:.1f} s")
     return host
 
 
-def drain(crowd, name):
+def no_more(crowd, name):
     """No more load; everything that was begun is at its end."""
     crowd.rate(0, 0, 0)
     crowd.epoch(name + "-end")
@@ -64,6 +76,7 @@ class Row:
         self.sum = dict.fromkeys(self.SUM, 0)
         self.why, self.gaps, self.waits = {}, [], {}
         self.audit_lost = self.audit_back = self.audit_failed = self.unequal = 0
+        self.wrong = []  # what is told of the servers themselves
 
     def add(self, epoch):
         self.rounds += 1
@@ -84,13 +97,16 @@ class Row:
         return (sum(s[k] for k in ("failed", "cancel_missing", "cancel_wrong", "rang_twice", "rang_late",
                                    "order", "bye_wrong", "message_failed", "message_lost",
                                    "message_partial", "register_failed", "bindings_lost"))
-                + self.audit_lost + self.audit_back + self.audit_failed)
+                + self.audit_lost + self.audit_back + self.audit_failed + len(self.wrong))
 
     def data(self):
         return dict(self.__dict__)
 
 
 def audit(cluster, crowd, row, name):
+    row.wrong, cluster.wrong = cluster.wrong, []
+    for text in row.wrong:
+        say(f"{cluster.name}: {text}")
     found = crowd.audit(name)
     row.audit_lost += found["lost"]
     row.audit_back += found["back"]
@@ -106,7 +122,7 @@ def series(cluster, crowd, fault, target, rounds, rate=(CALLS, MESSAGES, REGISTE
     crowd.rate(*rate)
     for n, name in enumerate(names):
         one_round(cluster, crowd, name, fault, target, n)
-    drain(crowd, names[-1])
+    no_more(crowd, names[-1])
     for name in names:
         row.add(crowd.result(name))
     audit(cluster, crowd, row, f"after-{fault}-{target}")
@@ -136,9 +152,10 @@ def at_random(cluster, crowd, rounds, seed):
     names = [f"random-{n}" for n in range(rounds)]
     crowd.rate(CALLS, MESSAGES, REGISTERS)
     for name in names:
-        target = dice.choice([t for t in TARGETS if t != "redis" or cluster.has_redis])
-        one_round(cluster, crowd, name, dice.choice(list(HOLD_S)), target, dice.randrange(2))
-    drain(crowd, names[-1])
+        fault = dice.choice(list(HOLD_S))
+        target = dice.choice([t for t in TARGETS if suits(cluster, fault, t)])
+        one_round(cluster, crowd, name, fault, target, dice.randrange(2))
+    no_more(crowd, names[-1])
     for name in names:
         row.add(crowd.result(name))
     audit(cluster, crowd, row, "after-random")
@@ -156,7 +173,7 @@ def partition(cluster, crowd, seconds):
         crowd.say("sides", f"{net.address(a)}:{SIP}", f"{net.address(b)}:{SIP}")
         crowd.rate(0, 0, REGISTERS)
         time.sleep(seconds)
-        epoch = drain(crowd, name)
+        epoch = no_more(crowd, name)
     finally:
         net.heal()
     healed = time.monotonic()

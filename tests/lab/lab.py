@@ -15,7 +15,7 @@ import report
 from crowd import Crowd
 from faults import say
 
-ALL = ("setup", "kill", "power", "stop", "random", "streams", "partition")
+ALL = ("setup", *faults.HOLD_S, "random", "streams", "partition")
 
 
 def clusters(names):
@@ -67,9 +67,9 @@ def experiment(cls, opt):
             out["streams"] = [r.data() for r in faults.streams(cluster, opt, opt.rounds)]
         with Crowd(cluster, opt) as crowd:
             crowd.registered()
-            for fault in ("kill", "power", "stop"):
+            for fault in faults.HOLD_S:
                 for target in opt.targets:
-                    if fault in opt.faults and (target != "redis" or cluster.has_redis):
+                    if fault in opt.faults and faults.suits(cluster, fault, target):
                         out["series"].append(faults.series(cluster, crowd, fault, target,
                                                            opt.rounds).data())
             if "random" in opt.faults:

@@ -9,7 +9,8 @@ BEGIN, END = "<!-- lab: {} begin -->", "<!-- lab: {} end -->"
 NAMES = {"eaves": "Eaves", "kamailio": "Kamailio, stateless edge",
          "kamailio-stateful": "Kamailio, stateful edge",
          "kamailio-failover": "Kamailio, stateful edge with fail-over"}
-FAULTS = {"kill": "kill -9", "power": "power off", "stop": "SIGSTOP 5 s", "random": "at random"}
+FAULTS = {"kill": "kill -9", "power": "power off", "stop": "SIGSTOP 5 s", "drain": "SIGTERM",
+          "stranded": "no home reached, 3 s", "random": "at random"}
 ZERO = ("failed", "cancel_missing", "cancel_wrong", "rang_twice", "rang_late", "order", "bye_wrong",
         "message_failed", "message_lost", "message_partial", "register_failed", "bindings_lost")
 
@@ -18,7 +19,8 @@ def faults_of(result):
     """Everything that should be 0 in one cluster's results."""
     rows = result["series"] + result["streams"]
     n = sum(r["sum"][k] for r in rows for k in ZERO)
-    n += sum(r["audit_lost"] + r["audit_back"] + r["audit_failed"] for r in rows)
+    n += sum(r["audit_lost"] + r["audit_back"] + r["audit_failed"] + len(r.get("wrong", []))
+             for r in rows)
     n += sum(r["waits"]["answer"] > 5000 for r in result["streams"])
     n += sum(r["lost"] + r["cancel_missing"] + r["other"] for r in result["setup"])
     for p in result["partition"]:
@@ -38,7 +40,8 @@ def table(head, rows):
 def series_rows(result):
     for r in result["series"]:
         s = r["sum"]
-        yield [FAULTS[r["fault"]], r["target"], r["rounds"], s["calls"], s["failed"],
+        wrong = f" ({', '.join(r['wrong'])})" if r.get("wrong") else ""
+        yield [FAULTS[r["fault"]] + wrong, r["target"], r["rounds"], s["calls"], s["failed"],
                s["cancel_missing"], s["cancel_wrong"],
                s["rang_twice"] + s["rang_late"] + s["order"] + s["bye_wrong"],
                f"{s['register_failed']} / {s['bindings_lost'] + r['audit_lost']}",

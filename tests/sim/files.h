@@ -8,7 +8,7 @@
 
 /* path: below /nowhere; every machine sees it. */
 void files_add(const char *path, const void *bytes, size_t n);
-/* The first byte; 0: it is empty, or not there. */
+/* The first byte when it was last closed; 0: it is empty, or not there. */
 char files_first(const char *path);
 
 #endif

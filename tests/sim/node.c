@@ -113,7 +113,6 @@ void node_start(struct node *n)
 	n->mute = n->paused = n->ended = false;
 	n->nloops = 0;
 	a->program = n->host->name;
-	a->service.file = a->service.stranded_file = -1;
 	a->conf = app_conf_new(c);
 	choose_roles(n, a);
 	current = n;

@@ -21,6 +21,8 @@ struct file {
 	char path[64];
 	char bytes[64];
 	size_t n;
+	bool written; /* and not closed since: inotify tells nobody yet */
+	char first;   /* as whoever is told has read it */
 };
 static struct file files[FILES_MAX];
 static unsigned nfiles;
@@ -33,13 +35,14 @@ void files_add(const char *path, const void *bytes, size_t n)
 	strcpy(f->path, path);
 	memcpy(f->bytes, bytes, n);
 	f->n = n;
+	f->first = n ? f->bytes[0] : 0;
 }
 
 char files_first(const char *path)
 {
 	for (unsigned i = 0; i < nfiles; i++)
-		if (strcmp(files[i].path, path) == 0 && files[i].n)
-			return files[i].bytes[0];
+		if (strcmp(files[i].path, path) == 0)
+			return files[i].first;
 	return 0;
 }
 
@@ -108,7 +111,7 @@ ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at)
 	if (node_is_mute() || at != 0 || n > sizeof(f->bytes))
 		return (ssize_t)n; /* what is appended nobody reads */
 	memcpy(f->bytes, p, f->n = n);
-	keepalived_look();
+	f->written = true;
 	return (ssize_t)n;
 }
 
@@ -116,7 +119,15 @@ int __real_close(int fd);
 int __wrap_close(int fd);
 int __wrap_close(int fd)
 {
-	return file_of(fd) ? 0 : __real_close(fd);
+	struct file *f = file_of(fd);
+	if (!f)
+		return __real_close(fd);
+	if (f->written) {
+		f->written = false;
+		f->first = f->bytes[0];
+		keepalived_look();
+	}
+	return 0;
 }
 
 int __real_mkdir(const char *path, mode_t mode);

@@ -1,6 +1,7 @@
 """The documents say what is so: names of tests, targets, commands, metrics and keys in them exist."""
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -150,3 +151,13 @@ def test_keys_named_in_operating_exist():
 def test_links_lead_somewhere(page):
 	links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
 	assert [x for x in links if not (page.parent / x).exists()] == []
+
+
+def test_the_lab_runs_the_keepalived_of_the_page():
+	"""Every name that it puts another in place of is there, once."""
+	sys.path.append(str(ROOT / "tests/lab"))
+	import keepalived
+	ours = keepalived.documented("h2b", "/data", "/health", ["/bin/eaves-home", "h2b.yaml"])
+	assert [n for n in ("/etc/eaves", "/var/lib", "192.0.2", "h1a", "nopreempt")
+		if n in "\n".join(line.split("#")[0] for line in ours.splitlines())] == []
+	assert len(keepalived.example().splitlines()) == len(ours.splitlines())

@@ -6,7 +6,9 @@
 
 #include "tests/unit/common/cluster/tables.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 enum { MET = A2 + 1, DEAD_MS = 750, JOIN_MS = 30000, STRANDED_MS = 2000 };
@@ -19,6 +21,8 @@ static struct served {
 	struct app_role role;
 	unsigned began; /* how often the role was told to serve */
 	char dir[64];
+	int watch;		/* of dir, as keepalived's */
+	char drained, stranded; /* what was read at the last of its events */
 } served[NODES];
 
 /* In place of common/app/cluster.c, which would bring sockets. */
@@ -53,6 +57,8 @@ static void serve(unsigned i)
 			     .role.serving = on_serving};
 	strcpy(s->dir, "/tmp/eaves-serve-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(s->dir));
+	s->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	MUST(inotify_add_watch(s->watch, s->dir, IN_CLOSE_WRITE | IN_DELETE | IN_MOVE) >= 0);
 	rig[i].ops.changed = on_changed;
 	rig_start(i);
 	s->conf.data_dir = s->dir;
@@ -72,28 +78,47 @@ static enum app_phase phase(unsigned i)
 	return app_phase(&served[i].app);
 }
 
-/* As keepalived reads it. */
-static char first_of(unsigned i, const char *file)
+static char first_of(const struct served *s, const char *file)
 {
-	char path[128], text[4] = "";
-	snprintf(path, sizeof(path), "%s/%s", served[i].dir, file);
-	int fd = open(path, O_RDONLY);
+	char path[384], text[4] = "";
+	snprintf(path, sizeof(path), "%s/%s", s->dir, file);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	MUST(fd >= 0 && read(fd, text, sizeof(text)) == 2);
 	close(fd);
 	MUST(strcmp(text, "0\n") == 0 || strcmp(text, "1\n") == 0);
 	return text[0];
 }
 
+/* What keepalived does: it reads a file when who has written to it has closed it. */
+static const struct served *watched(unsigned i)
+{
+	struct served *s = &served[i];
+	_Alignas(struct inotify_event) char buf[4096];
+	ssize_t n;
+	while ((n = read(s->watch, buf, sizeof(buf))) > 0) {
+		for (char *p = buf; p < buf + n;) {
+			const struct inotify_event *e = (const void *)p;
+			if (strcmp(e->name, "drain") == 0)
+				s->drained = first_of(s, e->name);
+			else if (strcmp(e->name, "stranded") == 0)
+				s->stranded = first_of(s, e->name);
+			p += sizeof(*e) + e->len;
+		}
+	}
+	MUST(errno == EAGAIN);
+	return s;
+}
+
 /* May the service address be at i? */
 static bool address_at(unsigned i)
 {
-	return first_of(i, "drain") == '0';
+	return watched(i)->drained == '0';
 }
 
 /* Is it better off at the other member, if that is not? */
 static bool is_stranded(unsigned i)
 {
-	return first_of(i, "stranded") == '1';
+	return watched(i)->stranded == '1';
 }
 
 static bool waits(unsigned i)
@@ -120,18 +145,18 @@ static void begin(void)
 
 static void end(void)
 {
+	rig_end(); /* who is left alone says so */
 	for (unsigned i = 0; i < MET; i++) {
 		char path[128];
 		if (!served[i].dir[0])
 			continue;
-		app_serve_close(&served[i].app);
+		close(served[i].watch);
 		snprintf(path, sizeof(path), "%s/drain", served[i].dir);
 		unlink(path);
 		snprintf(path, sizeof(path), "%s/stranded", served[i].dir);
 		unlink(path);
 		rmdir(served[i].dir);
 	}
-	rig_end();
 }
 
 static const unsigned others_of_a1 = 1 << E1 | 1 << E2 | 1 << A2;
@@ -296,6 +321,36 @@ START_TEST(an_edge_that_reaches_no_home_is_stranded)
 		ck_assert(!is_stranded(i) && !waits(i)); /* the homes hear the other edge */
 	rig_cut(1 << E1, homes, false, true);
 	RIG_UNTIL(!is_stranded(E1), 3000);
+	rig_run(rig[E1].conf.heartbeat_ms + 100); /* the other home may come later */
+	ck_assert(!waits(E1));
+	end();
+}
+END_TEST
+
+START_TEST(an_edge_that_has_just_lost_a_home_waits_for_word_of_the_others)
+{
+	begin();
+	rig_cut(1 << E1, 1 << A1, true, true);
+	RIG_UNTIL(!cluster_alive(rig[E1].c, A1), 2000);
+	ck_assert(!is_stranded(E1) && waits(E1) && !waits(E2));
+	rig_run(rig[E1].conf.heartbeat_ms);
+	ck_assert(waits(E1));
+	rig_run(100);
+	ck_assert(!is_stranded(E1) && !waits(E1)); /* it is alone in that */
+	end();
+}
+END_TEST
+
+START_TEST(an_edge_that_has_just_reached_a_home_waits_for_the_others)
+{
+	begin();
+	rig_cut(1 << E1, 1 << A1 | 1 << A2, true, true);
+	RIG_UNTIL(is_stranded(E1), 2000);
+	rig_run(STRANDED_MS + 1);
+	rig_cut(1 << E1, 1 << A1, false, true);
+	RIG_UNTIL(!is_stranded(E1), 3000);
+	ck_assert(waits(E1));
+	rig_run(rig[E1].conf.heartbeat_ms + 100);
 	ck_assert(!waits(E1));
 	end();
 }
@@ -345,6 +400,9 @@ UNIT_MAIN("common/app serve", a_node_serves_when_its_table_is_as_those_of_the_ot
 	  an_address_that_nobody_else_could_take_stays_when_all_were_cut_off_from_each_other,
 	  a_node_that_does_not_become_equal_serves_after_half_a_minute_with_what_it_has,
 	  who_is_to_end_does_not_join_again, two_cuts_at_once_are_one_return,
-	  an_edge_that_reaches_no_home_is_stranded, with_all_homes_dead_both_edges_are_alike,
+	  an_edge_that_reaches_no_home_is_stranded,
+	  an_edge_that_has_just_lost_a_home_waits_for_word_of_the_others,
+	  an_edge_that_has_just_reached_a_home_waits_for_the_others,
+	  with_all_homes_dead_both_edges_are_alike,
 	  a_home_is_stranded_when_it_reaches_nobody_at_all,
 	  who_has_not_reached_anybody_yet_is_stranded)
