@@ -3,6 +3,7 @@ import re
 import signal
 import ssl
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -425,6 +426,7 @@ def test_a_home_that_was_stopped_does_not_go_on_with_what_is_over(cluster, devic
 	incoming = [b.expect("INVITE") for b in bobs]
 	one, other = serving(c, "bob")
 	one.process.send_signal(signal.SIGSTOP)
+	longer = time.monotonic() + 1  # than dead_ms: else it could not know that it was away
 	c.edges[0].wait_log("event=node-dead node=" + one.name)
 	other.wait_log("event=node-dead node=" + one.name)
 	for b, m in zip(bobs, incoming):
@@ -432,6 +434,7 @@ def test_a_home_that_was_stopped_does_not_go_on_with_what_is_over(cluster, devic
 		b.wait_for("ACK")
 	alice.ack(invite, alice.wait_for(486))
 	since = len(alice.log), [len(b.log) for b in bobs]
+	c.wait(lambda: time.monotonic() > longer, "time stands still")
 	one.process.send_signal(signal.SIGCONT)
 	one.wait_log("event=was-stopped")
 	c.wait_alive()
