@@ -228,7 +228,7 @@ int app_serve_start(struct app *a, char ret_error[APP_ERROR_MAX])
 	struct app_service *s = &a->service;
 	if (!a->nodes)
 		return 0;
-	s->dir = a->conf->conf->data_dir;
+	s->dir = a->fixed->conf->data_dir;
 	int r = write_both(s, ret_error);
 	if (r < 0)
 		return r;

@@ -62,7 +62,7 @@ static void serve(unsigned i)
 	rig[i].ops.changed = on_changed;
 	rig_start(i);
 	s->conf.data_dir = s->dir;
-	s->app.conf = &s->in_force;
+	s->app.conf = s->app.fixed = &s->in_force;
 	s->app.nodes = &s->nodes;
 	s->app.loop = rig[i].loop;
 	s->nodes.cluster = rig[i].c;
