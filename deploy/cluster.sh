@@ -136,8 +136,10 @@ failed() {
 $1 could not start:
 $(tail -n 3 "$run/$1/log" | sed 's/^/  /')
 
-Where an address is in use: EAVES_PORT=5070 make cluster has another port for SIP, EAVES_NET=127.0.1 make cluster
-has other addresses (127.0.1.11 and so on) for everything.  All of the log is in $run/$1/log.
+Where an address is in use:
+  by "make run", which has port 5060 of all addresses:   stop it, or ${EAVES_RUN:+EAVES_RUN=$EAVES_RUN }EAVES_PORT=5070 make cluster
+  by another cluster, at 127.0.0.11 and so on:           EAVES_RUN=run2 EAVES_NET=127.0.1 make cluster
+All of the log is in $run/$1/log.
 END
 	exit 1
 }

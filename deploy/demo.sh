@@ -64,7 +64,7 @@ ended() {
 	cat >&2 <<END
 
 The server could not start: its last line says why.  Where a port is in use by another program, choose
-others:  EAVES_PORT=5070 EAVES_HTTP_PORT=9070 make run
+others:  ${EAVES_RUN:+EAVES_RUN=$EAVES_RUN }EAVES_PORT=5070 EAVES_HTTP_PORT=9070 make run
 END
 	exit $status
 }

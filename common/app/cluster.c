@@ -284,7 +284,7 @@ static int check_role(const struct app *a, char *ret_error)
 	}
 	bool as_edge =
 		c->cluster.node && c->cluster.nodes[c->cluster.self].role == CONF_ROLE_EDGE;
-	if (c->cluster.node && !(as_edge ? edge : home)) {
+	if (c->cluster.node && (edge != as_edge || home == as_edge)) {
 		snprintf(ret_error, APP_ERROR_MAX, "cluster.nodes has %.60s as %s: start %s",
 			 c->cluster.node, as_edge ? "an edge" : "a home",
 			 as_edge ? "eaves-edge" : "eaves-home");
@@ -293,11 +293,33 @@ static int check_role(const struct app *a, char *ret_error)
 	return 0;
 }
 
+/* What the others have of this node must be where it listens to them. */
+static int check_link(const struct app *a, char *ret_error)
+{
+	const struct conf *c = a->conf->conf;
+	const struct conf_node *self = &c->cluster.nodes[c->cluster.self];
+	char text[ADDR_TEXT_MAX];
+
+	for (unsigned i = 0; i < c->listeners_count; i++) {
+		const struct addr *at = &c->listeners[i].addr;
+		if (c->listeners[i].policy == CONF_POLICY_CLUSTER &&
+		    addr_port(at) == addr_port(&self->sip_addr) &&
+		    (addr_is_any(at) || addr_host_equal(at, &self->sip_addr)))
+			return 0;
+	}
+	addr_text(&self->sip_addr, text);
+	snprintf(ret_error, APP_ERROR_MAX,
+		 "cluster.nodes has sip: %s for %.60s, and no listener with policy cluster is "
+		 "there",
+		 text, self->name);
+	return -EINVAL;
+}
+
 int app_nodes_new(struct app *a, char ret_error[APP_ERROR_MAX])
 {
 	int r = check_role(a, ret_error);
 
-	if (r < 0 || !a->conf->conf->cluster.node)
+	if (r < 0 || !a->conf->conf->cluster.node || (r = check_link(a, ret_error)) < 0)
 		return r;
 	a->nodes = calloc(1, sizeof(*a->nodes));
 	if (!a->nodes) {

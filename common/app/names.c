@@ -8,13 +8,6 @@
 #include <net/if.h>
 #include <stdio.h>
 
-static bool is_any(const struct addr *a)
-{
-	if (a->sa.sa_family == AF_INET6)
-		return IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
-	return a->in4.sin_addr.s_addr == htonl(INADDR_ANY);
-}
-
 static bool usable(const struct sockaddr *sa, bool loopback)
 {
 	if (sa->sa_family == AF_INET)
@@ -88,8 +81,8 @@ int app_names_find(struct app_names *n, const struct conf *c)
 			n->ports[i] = 0;
 			continue;
 		}
-		n->everywhere |= is_any(a);
-		if (is_any(a))
+		n->everywhere |= addr_is_any(a);
+		if (addr_is_any(a))
 			a = first_of(n, a->sa.sa_family);
 		if (!a && !l->advertise)
 			return -EADDRNOTAVAIL;
@@ -98,7 +91,7 @@ int app_names_find(struct app_names *n, const struct conf *c)
 		else
 			addr_host_text(a, n->text[i]);
 		n->hosts[i] = span_str(n->text[i]);
-		if (!is_any(&l->addr) && n->naddrs < APP_ADDRS_MAX)
+		if (!addr_is_any(&l->addr) && n->naddrs < APP_ADDRS_MAX)
 			n->addrs[n->naddrs++] = l->addr;
 	}
 	return 0;

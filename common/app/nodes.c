@@ -27,8 +27,10 @@ static void show_node(const struct cluster_node *v, const struct cluster_node_st
 		admin_printf(out, " silent=never");
 	else
 		admin_printf(out, " silent=%llums", (unsigned long long)s->silent_ms);
-	admin_printf(out, " calls=%u cpu=%u.%u%%\n", s->calls, s->cpu_permille / 10,
-		     s->cpu_permille % 10);
+	if (s->alive)
+		admin_printf(out, " calls=%u cpu=%u.%u%%", s->calls, s->cpu_permille / 10,
+			     s->cpu_permille % 10);
+	admin_printf(out, "\n");
 }
 
 static int run_status(void *arg, int argc, char **argv, struct span secret,

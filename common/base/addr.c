@@ -192,3 +192,10 @@ bool addr_net_match(const struct addr_net *n, const struct addr *a)
 	unsigned char mask = (unsigned char)(0xff << (8 - rest));
 	return (net[whole] & mask) == (ip[whole] & mask);
 }
+
+bool addr_is_any(const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET6)
+		return IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+	return a->in4.sin_addr.s_addr == htonl(INADDR_ANY);
+}

@@ -30,6 +30,8 @@ void addr_set_port(struct addr *a, uint16_t port);
 bool addr_equal(const struct addr *a, const struct addr *b);
 /* Equal without regard to the port. */
 bool addr_host_equal(const struct addr *a, const struct addr *b);
+/* 0.0.0.0 or ::, all addresses of the machine. */
+bool addr_is_any(const struct addr *a);
 /* The host alone, as it stands in SIP (IPv6 in brackets); the length written, NUL behind it. */
 size_t addr_host_text(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* host:port, IPv6 in brackets; the length written, NUL behind it. */

@@ -41,7 +41,7 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	N(moderation_us, 250, 0, 500, "us", \
 	  "Longest wait of a worker that is under load for more work before it looks again; 0: off.") \
 	S(data_dir, 255, "Folder of the store, the secret and the admin socket; needed by `store: sqlite`.") \
-	E(store, stores, CONF_STORE_MEMORY, "Where registrations and users are kept: `memory` or `sqlite`.") \
+	E(store, stores, CONF_STORE_MEMORY, "Where registrations and users are kept: `memory` or `sqlite`.  An edge with `redis` keeps them there and does not use it.") \
 	N(records_max, 2000000, 100, 100000000, "", "Records at most (users, bindings, traces of deleted ones).")
 #define KEYS_LIMITS(N, B, S, R, E, W, L, P) \
 	N(datagram_bytes, 8192, 1024, 65535, "bytes", "Largest message by UDP.") \
@@ -116,7 +116,7 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	N(queue_bytes, 16777216, 65536, 1073741824, "bytes", "Records waiting for one node at most; of each worker, SIP waiting in a link, SIP kept for when a node dies, and SIP waiting for phones or homes to come back.") \
 	N(drain_s, 5, 0, 600, "s", "SIGTERM: longest wait for requests under way; then the other member goes on with them.")
 #define KEYS_REDIS(N, B, S, R, E, W, L, P) \
-	S(servers, 255, "Redis of an edge, `address:port,...`; without, and without sentinels: none.") \
+	S(servers, 255, "Redis of an edge (homes do not use it), `address:port,...`, in place of `store`; without, and without sentinels: none.") \
 	S(sentinels, 255, "Sentinels that know the primary, `address:port,...`.") \
 	S(primary, 63, "The primary's name at the sentinels.") \
 	S(password, 255, "File with the password; mode 0600.") \

@@ -651,6 +651,23 @@ def test_a_node_tells_the_others_how_much_it_has_to_do(cluster):
 	c.wait(lambda: "cpu=0.0%" not in rows(e)[one.name] + rows(one)["e1"], "work takes nothing")
 
 
+def test_a_node_that_the_others_could_not_use_is_told_before_it_starts(cluster):
+	c = cluster(start=False)
+	h = c.homes[0][0]
+
+	def check(program):
+		r = subprocess.run([str(BIN / program), "--check-config", "--config", str(h.config_file)],
+			capture_output=True, text=True, timeout=4 * TIMEOUT)
+		return r.returncode, r.stderr
+	assert check("eaves-home")[0] == 0
+	status, text = check("eaves-combined")
+	assert status and "start eaves-home" in text
+	next(n for n in h.config["cluster"]["nodes"] if n["name"] == h.name)["sip"] = f"{h.address}:1"
+	h.write_config()
+	status, text = check("eaves-home")
+	assert status and f"sip: {h.address}:1 for {h.name}, and no listener" in text
+
+
 def test_who_was_never_heard_of_has_been_silent_for_ever(cluster):
 	c = cluster(start=False)
 	e, (a, b) = c.edges[0], c.homes[0]
