@@ -159,26 +159,27 @@ static uint64_t needed(const struct app_nodes *n)
 	return edge ? ~n->edges : UINT64_MAX;
 }
 
-/* Those that were cut off from it together fall silent one after the other, and come back so: a
- * pair of homes may be down when another home still lives, or lives again, a heartbeat at most.
- */
+/* Those that were cut off from it together fall silent one after the other, within a heartbeat,
+ * and come back so, when TCP tries again: a pair of homes may be down when another home still
+ * lives, or lives again. */
 bool app_serve_waits(const struct app *a, msec now)
 {
 	const struct app_nodes *n = a->nodes;
 	msec since = atomic_load_explicit(&a->service.stranded_since, memory_order_relaxed);
-	msec changed = atomic_load_explicit(&a->service.changed_at, memory_order_relaxed);
+	msec until = atomic_load_explicit(&a->service.wait_until, memory_order_relaxed);
 	if (!n || cluster_partner(n->cluster, n->conf.self) < 0)
 		return false;
-	return (since && now < since + STRANDED_MS) ||
-	       (changed && now < changed + n->conf.heartbeat_ms + LOOK_MS);
+	return (since && now < since + STRANDED_MS) || now < until;
 }
 
 static void note_change(struct app *a, uint64_t reached)
 {
 	struct app_service *s = &a->service;
 	msec now = loop_now(a->nodes->loop);
-	if ((s->reached & ~reached) || !s->reached)
-		atomic_store(&s->changed_at, now ? now : 1);
+	if (!s->reached)
+		atomic_store(&s->wait_until, now + STRANDED_MS);
+	else if (s->reached & ~reached)
+		atomic_store(&s->wait_until, now + a->nodes->conf.heartbeat_ms + LOOK_MS);
 	s->reached = reached;
 }
 

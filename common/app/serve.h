@@ -29,8 +29,9 @@ struct app_service {
 	/* Since when it has reached none of those without whom it can do little: of an edge the
 	 * homes, of a home all others; 0: it reaches some. */
 	_Atomic msec stranded_since;
-	_Atomic msec changed_at; /* when it last lost one of those, or had the first again */
-	uint64_t reached;	 /* which of them live, a bit each; the bus's thread's */
+	_Atomic msec
+		wait_until; /* one of those was lost, or the first is back: for the others */
+	uint64_t reached;   /* which of them live, a bit each; the bus's thread's */
 };
 
 /* From the start on, in the main thread: it joins, then serves.  -errno and ret_error. */

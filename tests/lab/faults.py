@@ -138,7 +138,7 @@ def streams(cluster, opt, rounds):
         with Crowd(cluster, opt, transport=transport,
                    users=min(opt.users, STREAM_USERS)) as crowd:
             crowd.registered()
-            for fault in ("kill", "power"):
+            for fault in opt.stream_faults:
                 for target in ("edge-active", "home-active"):
                     row = series(cluster, crowd, fault, target, rounds, STREAM_RATE)
                     row.transport = transport

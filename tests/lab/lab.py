@@ -38,6 +38,8 @@ def options(argv):
     p.add_argument("--targets", default=",".join(faults.TARGETS))
     p.add_argument("--rounds", type=int, default=10)
     p.add_argument("--partitions", default="20,60,210")
+    p.add_argument("--stream-faults", default="kill,power,stop,drain",
+                   help="those of phones with a connection each")
     p.add_argument("--users", type=int, default=250)
     p.add_argument("--direct", type=int, default=50, help="percent of users at their home itself")
     p.add_argument("--seed", type=int, default=int(time.time()))
@@ -50,10 +52,14 @@ def options(argv):
     opt.crowd = os.path.join(opt.build, "lab", "crowd")
     opt.faults = opt.faults.split(",")
     opt.targets = opt.targets.split(",")
+    opt.stream_faults = opt.stream_faults.split(",")
     opt.partitions = [int(x) for x in opt.partitions.split(",")]
     for f in opt.faults:
         if f not in ALL:
             p.error(f"no fault {f}; there are {' '.join(ALL)}")
+    for f in opt.stream_faults:
+        if f not in faults.HOLD_S:
+            p.error(f"no fault {f}; there are {' '.join(faults.HOLD_S)}")
     return opt
 
 
@@ -99,12 +105,16 @@ def keep(result, opt):
     if opt.merge and os.path.exists(path_of(result["name"])):
         with open(path_of(result["name"]), encoding="utf-8") as f:
             old = json.load(f)
-    for key in ("setup", "streams", "partition"):
-        result[key] = result[key] or old.get(key, [])
-    done = {(r["fault"], r["target"]) for r in result["series"]}
-    kept = [r for r in old.get("series", []) if (r["fault"], r["target"]) not in done]
+    result["setup"] = result["setup"] or old.get("setup", [])
     order = list(report.FAULTS)
-    result["series"] = sorted(kept + result["series"], key=lambda r: order.index(r["fault"]))
+    for key, names, by in (
+            ("series", ("fault", "target"), lambda r: order.index(r["fault"])),
+            ("streams", ("transport", "fault", "target"),
+             lambda r: (r["transport"] != "tls", order.index(r["fault"]))),
+            ("partition", ("seconds",), lambda r: r["seconds"])):
+        done = {tuple(r[n] for n in names) for r in result[key]}
+        kept = [r for r in old.get(key, []) if tuple(r[n] for n in names) not in done]
+        result[key] = sorted(kept + result[key], key=by)
     with open(path_of(result["name"]), "w", encoding="utf-8") as f:
         json.dump(result, f, indent=1)
     return result
