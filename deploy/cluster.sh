@@ -143,8 +143,16 @@ All of the log is in $run/$1/log.
 END
 	exit 1
 }
+# A process that was just forked goes by our name until it is the program.
+lives() {
+	local n=0
+	until node_runs "$1"; do
+		[ $((n += 1)) -le 50 ] && kill -0 "$(cat "$run/$1/pid")" 2>/dev/null || return 1
+		sleep 0.1
+	done
+}
 none_failed() {
-	for name in $started; do node_runs "$name" || failed "$name"; done
+	for name in $started; do lives "$name" || failed "$name"; done
 }
 # usage: wait_for SECONDS WHAT COMMAND...
 wait_for() {
