@@ -132,11 +132,6 @@ static void home_reload(void *state, const struct conf *c)
 
 /* ---- requests ---- */
 
-static bool ours(const struct app_worker *w, const struct sip_uri *u)
-{
-	return u->scheme != SIP_SCHEME_OTHER && app_is_local(w, u->host, u->port);
-}
-
 /* own: it is for us, or for one of our users.  In a dialog that was let through the two need
  * not prove themselves again; but what goes to a user by name, not to the device that the
  * dialog is with, is a new message, and its From must be true. */
@@ -224,7 +219,7 @@ static void home_request(void *state, struct app_worker *w, const struct app_req
 {
 	struct home *h = state;
 	struct app_request q = *in;
-	bool own = ours(w, &q.r->uri) && !q.r->has_route;
+	bool own = app_is_ours(w, q.r) && !q.r->has_route;
 	if (h->cluster)
 		q.marks = app_marks_of(w, in);
 	if (home_to_phone(h, w, &q, now) || at_the_front(h, w, &q, own, now))
@@ -249,7 +244,7 @@ static void home_ack(void *state, struct app_worker *w, const struct app_request
 {
 	struct home *h = state;
 	struct app_request q = *in;
-	bool own = ours(w, &q.r->uri) && !q.r->has_route;
+	bool own = app_is_ours(w, q.r) && !q.r->has_route;
 	if (h->cluster) {
 		struct proxy_opts opts;
 		q.marks = app_marks_of(w, in);
@@ -277,7 +272,7 @@ static enum stack_found home_cancel(void *state, struct app_worker *w,
 {
 	struct home *h = state;
 	struct app_request q = *in;
-	bool own = ours(w, &q.r->uri) && !q.r->has_route;
+	bool own = app_is_ours(w, q.r) && !q.r->has_route;
 	if (!h->cluster)
 		return STACK_UNKNOWN;
 	q.marks = app_marks_of(w, in);

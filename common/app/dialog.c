@@ -18,19 +18,13 @@ bool app_is_ours(const struct app_worker *w, const struct proxy_request *r)
 	return r->uri.scheme != SIP_SCHEME_OTHER && app_is_local(w, r->uri.host, r->uri.port);
 }
 
-static enum conf_policy policy_of(const struct conf *c, const struct sip_flow *f)
-{
-	return f->listener < c->listeners_count ? c->listeners[f->listener].policy
-						: CONF_POLICY_CHALLENGE;
-}
-
 uint32_t app_marks_of(const struct app_worker *w, const struct app_request *q)
 {
 	const struct sip_via *top = &q->r->top;
 	uint32_t marks = q->marks;
 	if ((marks & (APP_MARK_INSIDER | APP_MARK_NODE)) == APP_MARK_INSIDER &&
 	    app_is_local(w, top->host, top->port))
-		marks = policy_of(w->conf, &q->r->src) == CONF_POLICY_CHALLENGE
+		marks = conf_policy_at(w->conf, q->r->src.listener) == CONF_POLICY_CHALLENGE
 				? APP_MARK_CHALLENGE
 				: 0;
 	if (q->r->from_dialog_route)

@@ -45,12 +45,6 @@ static bool address_trusted(const struct conf *c, const struct addr *a)
 	return false;
 }
 
-static enum conf_policy policy_of(const struct conf *c, const struct sip_flow *f)
-{
-	return f->listener < c->listeners_count ? c->listeners[f->listener].policy
-						: CONF_POLICY_CHALLENGE;
-}
-
 /* By its certificate; without TLS by its address (a private network is the condition for that).
  */
 static int node_of(const struct app_nodes *n, const struct sip_flow *f,
@@ -76,7 +70,7 @@ uint32_t app_classify(const struct app_worker *w, struct sip_flow *f, bool opene
 		      const struct net_peer *peer)
 {
 	const struct conf *c = w->conf;
-	enum conf_policy policy = policy_of(c, f);
+	enum conf_policy policy = conf_policy_at(c, f->listener);
 	/* Whom we called by that listener's address has not reached the listener. */
 	if (opened && policy != CONF_POLICY_NORMAL)
 		policy = CONF_POLICY_CHALLENGE;

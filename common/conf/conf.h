@@ -147,4 +147,11 @@ void conf_write_reference(FILE *out);
 /* What cannot change without a restart and differs between the two: a static name, or NULL. */
 const char *conf_needs_restart(const struct conf *old, const struct conf *new_conf);
 
+/* Of what comes by a listener. */
+static inline enum conf_policy conf_policy_at(const struct conf *c, unsigned listener)
+{
+	return listener < c->listeners_count ? c->listeners[listener].policy
+					     : CONF_POLICY_CHALLENGE;
+}
+
 #endif

@@ -10,12 +10,13 @@
 
 #include <errno.h>
 
-static struct sip_limits limits(const struct stack *s, const struct sip_flow *f)
+static bool index_message(struct stack *s, const struct sip_flow *f, struct span bytes,
+			  bool stream, struct sip_fault *ret_fault)
 {
 	const struct net_conf *c = &s->group->conf.net;
-	struct sip_limits ret = c->limits;
-	ret.stream_bytes = net_message_max(c, f->listener);
-	return ret;
+	struct sip_limits lim = c->limits;
+	lim.stream_bytes = net_message_max(c, f->listener);
+	return sip_msg_index(&s->msg, bytes, stream, &lim, ret_fault) == 0;
 }
 
 static unsigned owner_of(const struct stack *s, struct span call_id)
@@ -199,8 +200,7 @@ static void deliver(struct stack *s, const struct sip_flow *from, char *buf, siz
 	msec now = loop_now(s->loop);
 	s->from = f;
 	bool stream = sip_transport_reliable(f->transport);
-	struct sip_limits lim = limits(s, f);
-	if (!indexed && sip_msg_index(&s->msg, span_of(buf, n), stream, &lim, &fault) < 0) {
+	if (!indexed && !index_message(s, f, span_of(buf, n), stream, &fault)) {
 		refuse(s, f, buf, cap, &fault);
 		return;
 	}
@@ -285,8 +285,7 @@ static void take(struct stack *s, struct sip_flow *f, char *buf, size_t n, size_
 {
 	struct sip_fault fault = {0};
 	bool stream = sip_transport_reliable(f->transport);
-	struct sip_limits lim = limits(s, f);
-	if (sip_msg_index(&s->msg, span_of(buf, n), stream, &lim, &fault) < 0) {
+	if (!index_message(s, f, span_of(buf, n), stream, &fault)) {
 		refuse(s, f, buf, cap, &fault);
 		return;
 	}
@@ -327,7 +326,6 @@ static void take_broken(struct stack *s, const struct sip_flow *f, struct span h
 {
 	struct sip_fault fault = *why;
 	struct sip_fault own = {0};
-	struct sip_limits lim = limits(s, f);
 	char *copy;
 	copy = arena_alloc(&s->arena, head.n + SIP_STAMP_ROOM);
 	if (!copy) {
@@ -336,8 +334,7 @@ static void take_broken(struct stack *s, const struct sip_flow *f, struct span h
 	}
 	memcpy(copy, head.p, head.n);
 	/* Too large: its body is not there, which the index would call the fault. */
-	if (sip_msg_index(&s->msg, span_of(copy, head.n), true, &lim, &own) == 0 ||
-	    fault.status == 513)
+	if (index_message(s, f, span_of(copy, head.n), true, &own) || fault.status == 513)
 		own = fault;
 	refuse(s, f, copy, head.n + SIP_STAMP_ROOM, &own);
 }
