@@ -11,7 +11,10 @@
 #include <ifaddrs.h>
 
 /* SURE_MS: a death is found so much later than dead_ms at most. */
-enum { LOOK_MS = 250, SURE_MS = 1250 };
+enum {
+	LOOK_MS = 250, /* where the system does not say so by itself */
+	SURE_MS = 1250
+};
 
 static bool is_at(const struct ifaddrs *i, const struct addr *a)
 {
@@ -33,19 +36,19 @@ static bool is_here(const struct ifaddrs *all, const struct addr *a)
 static void note(struct app *a, unsigned listener, bool here)
 {
 	struct app_addresses *s = &a->addresses;
+	bool before = atomic_exchange(&s->here[listener], here);
 	bool left = atomic_load(&s->seen[listener]) && !here;
-	if (here && !atomic_load(&s->here[listener])) {
+	atomic_store(&s->left[listener], left);
+	atomic_store(&s->gone[listener], false);
+	if (here == before)
+		return;
+	if (here) {
 		atomic_store(&s->came[listener], loop_now(a->loop));
 		if (s->looked)
 			atomic_store(&s->taken[listener], loop_now(a->loop));
 		app_knock_all(a);
 	}
-	atomic_store(&s->here[listener], here);
-	if (here)
-		atomic_store(&s->seen[listener], true);
-	bool before = atomic_exchange(&s->left[listener], left);
-	atomic_store(&s->gone[listener], false);
-	if (left == before)
+	if (here && !atomic_exchange(&s->seen[listener], true))
 		return;
 	log_event(LOG_INFO, left ? "address-left" : "address-back",
 		  LOG_S("host", a->names.hosts[listener]), LOG_N("listener", listener));
@@ -87,14 +90,25 @@ static void on_look(struct wheel_timer *t, msec now)
 	wheel_arm(loop_wheel(a->loop), t, now + LOOK_MS);
 }
 
+static void on_change(void *arg)
+{
+	look(arg);
+}
+
 void app_addresses_start(struct app *a)
 {
 	wheel_timer_init(&a->addresses.timer, on_look);
 	app_knock_start(a);
 	if (!a->nodes)
 		return;
+	a->addresses.watch = net_addresses_watch(a->loop, on_change, a);
 	look(a);
 	wheel_arm(loop_wheel(a->loop), &a->addresses.timer, loop_now(a->loop) + LOOK_MS);
+}
+
+void app_addresses_end(struct app *a)
+{
+	a->addresses.watch = net_addresses_unwatch(a->addresses.watch);
 }
 
 bool app_address_left(const struct app *a, unsigned listener)
@@ -115,6 +129,18 @@ static bool comes_now(const struct app *a, unsigned listener)
 	bool here = is_here(all, &a->fixed->conf->listeners[listener].addr);
 	freeifaddrs(all);
 	return here;
+}
+
+bool app_address_away(struct app *a, unsigned listener)
+{
+	struct app_addresses *s = &a->addresses;
+	if (!app_address_left(a, listener))
+		return false;
+	if (!comes_now(a, listener))
+		return true;
+	atomic_store(&s->left[listener], false);
+	atomic_store(&s->gone[listener], false);
+	return false;
 }
 
 bool app_address_taken(const struct app *a, unsigned listener)

@@ -29,6 +29,7 @@ struct app_addresses {
 	/* The same without the first look: it was another machine's before. */
 	_Atomic msec taken[NET_LISTENERS_MAX];
 	bool looked;
+	struct net_watch *watch;	      /* NULL: none, it looks now and then alone */
 	_Atomic uint64_t knocked[APP_KNOCKS]; /* whom and when, in short */
 	struct wheel_timer timer;
 	struct app_knocking knocking;
@@ -36,10 +37,14 @@ struct app_addresses {
 
 /* address.c: from the start on, in the main thread. */
 void app_addresses_start(struct app *a);
+void app_addresses_end(struct app *a);
 /* Now, from any thread: we were stopped. */
 void app_addresses_look(struct app *a);
 /* The listener's address was here and is not any more.  From any thread. */
 bool app_address_left(const struct app *a, unsigned listener);
+/* The same for who is to throw something away for it: asks the system whether the address has
+ * just come back, and remembers that. */
+bool app_address_away(struct app *a, unsigned listener);
 /* It has come here since then, or was here when the process began after that.  From any thread;
  * for who has something in hand that came by it: may have to ask the system. */
 bool app_address_came(const struct app *a, unsigned listener, msec since);

@@ -111,6 +111,7 @@ void app_teardown(struct app *a)
 	}
 	admin_free(a->admin);
 	a->admin = NULL;
+	app_addresses_end(a);
 	if (a->loop)
 		loop_finish(a->loop); /* commands and questions that it had still been given */
 	app_nodes_end(a);	      /* what waited for a second place is answered without */

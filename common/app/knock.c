@@ -90,11 +90,12 @@ void app_knock_start(struct app *a)
 	wheel_timer_init(&a->addresses.knocking.timer, on_time);
 }
 
-/* The listeners of an address come one after the other: the phones are found once. */
+/* The listeners of an address come one after the other: the phones are found once.  The network
+ * has to hear of the move first: what answers a knock goes to the other machine until then. */
 void app_knock_all(struct app *a)
 {
 	struct app_knocking *k = &a->addresses.knocking;
 	k->at = (struct records_place){0};
 	k->n = 0;
-	wheel_arm(loop_wheel(a->loop), &k->timer, loop_now(a->loop));
+	wheel_arm(loop_wheel(a->loop), &k->timer, loop_now(a->loop) + ROUND_MS);
 }

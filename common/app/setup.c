@@ -186,7 +186,7 @@ static bool on_taken_over(void *arg, msec gap)
 static bool on_moved_away(void *arg, uint16_t listener)
 {
 	const struct app_worker *w = arg;
-	return app_address_left(w->app, listener);
+	return app_address_away(w->app, listener);
 }
 
 static void on_link_failed(void *arg, unsigned node)

@@ -164,4 +164,12 @@ int net_knock(struct net *n, unsigned listener, const struct addr *peer);
 void net_pass_over(struct net *n, unsigned listener);
 const struct net_counters *net_counters(const struct net *n);
 
+/* changed is called in the loop's thread soon after an address of the machine has come or gone,
+ * and now and then without.  NULL: out of memory or descriptors, or the system does not tell.
+ */
+struct net_watch;
+struct net_watch *net_addresses_watch(struct loop *l, void (*changed)(void *arg), void *arg);
+/* Takes NULL; returns NULL. */
+struct net_watch *net_addresses_unwatch(struct net_watch *w);
+
 #endif

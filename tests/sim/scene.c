@@ -230,17 +230,29 @@ static void start_member(unsigned k)
 		}
 }
 
+static void addresses_at(unsigned k)
+{
+	for (unsigned i = 0; i < npairs; i++)
+		if (pair[i].vip && pair[i].member[k])
+			vip_move(pair[i].vip, pair[i].member[k]->host);
+}
+
+/* As in a cluster that has lived for some time each member has had the service address, and has
+ * seen it go. */
 void scene_start(bool second_first)
 {
 	start_member(second_first);
 	event_run_until(sim_now() + USEC_S(1)); /* they serve */
 	start_member(!second_first);
-	event_run_until(sim_now() + USEC_S(1));
+	event_run_until(sim_now() + USEC_MS(500));
+	addresses_at(1);
+	event_run_until(sim_now() + USEC_MS(500));
+	addresses_at(0);
 	for (unsigned i = 0; i < npairs; i++)
 		if (pair[i].member[0]->has_role[APP_EDGE])
 			node_call(pair[i].member[0], fill_directory, NULL);
 	keepalived_begin();
-	event_run_until(sim_now() + USEC_S(1));
+	event_run_until(sim_now() + USEC_MS(1500));
 }
 
 static bool all_registered(void)

@@ -53,6 +53,7 @@ void freeifaddrs(struct ifaddrs *i)
 	}
 }
 
+static struct app app;
 static unsigned abandoned[LISTENERS], knocked, told;
 static char token_told[FLOW_TOKEN_MAX + 2];
 static bool has_twin;
@@ -84,6 +85,23 @@ int app_token_here(const struct app *a, struct span token, struct sip_flow *ret,
 	*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP};
 	*ret_id = 1;
 	return -ENOTCONN;
+}
+
+static void (*system_tells)(void *arg);
+
+struct net_watch *net_addresses_watch(struct loop *l, void (*changed)(void *arg), void *arg)
+{
+	(void)l;
+	ck_assert_ptr_eq(arg, &app);
+	system_tells = changed;
+	return (struct net_watch *)&system_tells;
+}
+
+struct net_watch *net_addresses_unwatch(struct net_watch *w)
+{
+	ck_assert(w == (system_tells ? (struct net_watch *)&system_tells : NULL));
+	system_tells = NULL;
+	return NULL;
 }
 
 /* Phones of another process's connections, as if their bindings said so. */
@@ -126,7 +144,6 @@ static struct conf_listener listeners[LISTENERS];
 static struct conf conf = {.listeners = listeners, .listeners_count = LISTENERS};
 static struct app_conf in_force = {.conf = &conf};
 static struct app_nodes nodes;
-static struct app app;
 
 static void listen_at(unsigned i, const char *host)
 {
@@ -173,6 +190,8 @@ static void begin(bool in_cluster)
 
 static void end(void)
 {
+	app_addresses_end(&app);
+	ck_assert_ptr_null(app.addresses.watch);
 	loop_free(app.loop);
 }
 
@@ -286,7 +305,9 @@ START_TEST(who_gets_the_address_knocks_at_the_phones_of_others_little_by_little)
 	run(4 * LOOK_MS);
 	ck_assert_uint_eq(knocked, 0);
 	machine_has(service, own, NULL);
-	run(LOOK_MS + 10);
+	run(LOOK_MS);
+	ck_assert_uint_eq(knocked, 0); /* the network may not know yet */
+	run(110);
 	ck_assert_uint_eq(knocked, 20);
 	run(100);
 	ck_assert_uint_eq(knocked, 40);
@@ -295,7 +316,8 @@ START_TEST(who_gets_the_address_knocks_at_the_phones_of_others_little_by_little)
 	machine_has(own, NULL, NULL); /* it leaves in the middle: from here it is no use */
 	run(LOOK_MS);
 	machine_has(service, own, NULL);
-	run(LOOK_MS + 10);
+	system_tells(&app);
+	run(210);
 	ck_assert_uint_eq(knocked, 90);
 	machine_has(own, NULL, NULL);
 	run(LOOK_MS);
@@ -322,6 +344,49 @@ START_TEST(a_worker_sees_that_an_address_is_gone_before_the_main_thread_does)
 	ck_assert(app_address_left(&app, TCP) && abandoned[TCP] == 1);
 	machine_has(service, own, NULL);
 	run(LOOK_MS);
+	ck_assert(!app_address_left(&app, TCP));
+	end();
+}
+END_TEST
+
+/* Who has just connected here has sent something that nobody else will get. */
+START_TEST(an_address_that_has_just_come_back_is_not_away_any_more)
+{
+	machine_has(service, own, NULL);
+	begin(true);
+	machine_has(own, NULL, NULL);
+	run(LOOK_MS);
+	ck_assert(app_address_left(&app, TCP) && app_address_away(&app, TCP));
+	machine_has(service, own, NULL);
+	ck_assert(app_address_left(&app, TCP) && !app_address_away(&app, TCP));
+	ck_assert(!app_address_left(&app, TCP) && app_address_left(&app, UDP));
+	run(LOOK_MS);
+	ck_assert(!app_address_away(&app, UDP) && abandoned[TCP] == 1);
+	machine_has(own, NULL, NULL);
+	run(LOOK_MS);
+	app_addresses_look(&app);
+	ck_assert(app_address_away(&app, TCP) && abandoned[TCP] == 2);
+	machine_has(service, own, NULL);
+	machine.fails = true;
+	ck_assert(app_address_away(&app, TCP));
+	machine.fails = false;
+	ck_assert(!app_address_away(&app, TCP) && !app_address_left(&app, TCP));
+	ck_assert(!app_address_away(&app, NET_LISTENERS_MAX));
+	end();
+}
+END_TEST
+
+START_TEST(what_the_system_tells_is_not_waited_for)
+{
+	machine_has(service, own, NULL);
+	begin(true);
+	machine_has(own, NULL, NULL);
+	system_tells(&app);
+	ck_assert(app_address_left(&app, TCP) && abandoned[TCP] == 1);
+	system_tells(&app);
+	ck_assert_uint_eq(abandoned[TCP], 1);
+	machine_has(service, own, NULL);
+	system_tells(&app);
 	ck_assert(!app_address_left(&app, TCP));
 	end();
 }
@@ -420,6 +485,8 @@ UNIT_MAIN("common/app address", connections_to_an_address_that_has_gone_are_ende
 	  an_address_that_comes_is_taken_for_as_long_as_a_death_takes_to_be_found,
 	  who_gets_the_address_knocks_at_the_phones_of_others_little_by_little,
 	  a_worker_sees_that_an_address_is_gone_before_the_main_thread_does,
-	  a_look_that_fails_says_nothing, a_server_alone_looks_at_no_address,
+	  an_address_that_has_just_come_back_is_not_away_any_more,
+	  what_the_system_tells_is_not_waited_for, a_look_that_fails_says_nothing,
+	  a_server_alone_looks_at_no_address,
 	  who_has_the_address_knocks_and_who_has_not_asks_the_other_member,
 	  a_phone_is_knocked_at_twice_a_second_at_most)
