@@ -80,10 +80,11 @@ enum stack_found home_cancel_unknown(struct home *h, struct app_worker *w,
 {
 	int other = cluster_partner(h->cluster, cluster_self(h->cluster));
 	uint64_t key = proxy_request_key(stack_proxy(w->stack), q->r);
+	bool missed = other >= 0 && !q->r->src.handed && app_may_live(h->app, (unsigned)other);
 	/* Nobody has a record's key who does not know the call. */
-	if (home_adopt_for(h, w, key, q->r->msg, now))
+	if (!missed && home_adopt_for(h, w, key, q->r->msg, now))
 		return STACK_AGAIN;
-	switch (whose_is(h, w, q, other, now)) {
+	switch (missed ? THEIRS : whose_is(h, w, q, other, now)) {
 	case OURS:
 		return home_rebuild_cancel(h, w, q, now);
 	case THEIRS:

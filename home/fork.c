@@ -118,7 +118,7 @@ static void hold_fork(void *arg, uint64_t key, bool is_held)
 		atomic_fetch_sub(held(j->home, key), 1);
 }
 
-static struct home_journal *journal_of(struct home *h, struct app_worker *w)
+struct home_journal *home_journal_of(struct home *h, struct app_worker *w)
 {
 	struct home_journal *j = &h->journal[w->index];
 	j->worker = w;
@@ -129,7 +129,7 @@ const struct proxy_journal *home_journal(struct home *h, struct app_worker *w)
 {
 	if (!h->cluster || cluster_partner(h->cluster, cluster_self(h->cluster)) < 0)
 		return NULL;
-	return &journal_of(h, w)->ops;
+	return &home_journal_of(h, w)->ops;
 }
 
 /* ---- taking over ---- */
@@ -211,7 +211,7 @@ bool home_adopt_for(struct home *h, struct app_worker *w, uint64_t key,
 		return false;
 	records_each(h->records, RECORD_FORK, key_span(&key), time_wall_ms(), copy_body, &c,
 		     NULL);
-	int r = c.body ? adopt(journal_of(h, w), bytes_span(c.body), why, &caller, now)
+	int r = c.body ? adopt(home_journal_of(h, w), bytes_span(c.body), why, &caller, now)
 		       : -ENOENT;
 	bytes_unref(c.body);
 	return r == 0;
@@ -267,7 +267,7 @@ static bool await(struct home_journal *j, struct home_awaited *a, msec now)
 
 static void take_over(struct task *t, struct app_worker *w, msec now)
 {
-	struct home_journal *j = journal_of(t->home, w);
+	struct home_journal *j = home_journal_of(t->home, w);
 	struct home_awaited a = {.key = t->key, .node = t->node, .since = now};
 	struct span body = bytes_span(t->body);
 	if (is_mine(w, body) && adopt(j, body, NULL, &a, now) == -EAGAIN && !await(j, &a, now))

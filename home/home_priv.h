@@ -131,6 +131,8 @@ struct phones *home_phones(void *state);
 enum reg_elsewhere home_elsewhere(void *arg, const struct sip_flow *f, uint64_t boot);
 struct proxy_target home_way_to(const struct home *h, const struct app_worker *w,
 				const struct reg_target *t);
+/* proxy_hooks.find; arg: struct home_journal. */
+void home_find_phone(void *arg, uint64_t tag, struct sip_flow *f);
 /* The user part of the Record-Route that faces it; may be empty. */
 struct span home_phone_token(const struct app_worker *w, const struct reg_target *t);
 /* What our pair has made for a phone and this member is to send it.  False: it is something
@@ -139,6 +141,8 @@ bool home_to_phone(struct home *h, struct app_worker *w, const struct app_reques
 
 /* ---- fork.c: calls with something to decide, in common with the other member ---- */
 
+/* What the calls of a worker are written with. */
+struct home_journal *home_journal_of(struct home *h, struct app_worker *w);
 /* NULL: there is no other member. */
 const struct proxy_journal *home_journal(struct home *h, struct app_worker *w);
 /* Goes on with a call of the other member's, which has left a record under that key

@@ -115,19 +115,39 @@ struct proxy_target home_way_to(const struct home *h, const struct app_worker *w
 	return r;
 }
 
-/* Who is not found waits with this member, and so does who is reached in another way by now. */
-static void reach(const struct home *h, const struct app_worker *w, struct proxy_fork_branch *b)
+/* f: the flow of a phone that is straight at our pair, as it was when the binding was looked
+ * up; as it is.  False: it is gone, or is reached in another way by now. */
+static bool reach(const struct home *h, const struct app_worker *w, uint64_t tag,
+		  struct sip_flow *f)
 {
 	struct reg_target t;
-	struct proxy_target to = {.has_flow = false};
-	if (b->tag && reg_target_of(h->reg, b->tag, time_wall_ms(), &t))
-		to = home_way_to(h, w, &t);
-	if (to.has_flow && !to.route.n) {
-		b->flow = to.flow;
-		return;
-	}
-	b->flow.node = (uint16_t)(cluster_self(h->cluster) + 1);
-	b->flow.leg = b->flow.transport;
+	if (!tag || !reg_target_of(h->reg, tag, time_wall_ms(), &t))
+		return false;
+	struct proxy_target to = home_way_to(h, w, &t);
+	if (!to.has_flow || to.route.n)
+		return false;
+	*f = to.flow;
+	return true;
+}
+
+void home_find_phone(void *arg, uint64_t tag, struct sip_flow *f)
+{
+	const struct home_journal *j = arg;
+	struct arena_scope scope = arena_enter(sip_arena());
+	struct sip_flow now = *f;
+	/* Who cannot be anywhere but here is not waited for: nobody else may be heard of
+	 * because it is we who are cut off, and the call is gone on with where the phone is. */
+	if (sip_flow_reliable(f) && reach(j->home, j->worker, tag, &now) &&
+	    (!j->home->cluster || now.node != cluster_self(j->home->cluster) + 1))
+		*f = now;
+	arena_leave(sip_arena(), scope);
+}
+
+/* What is for it waits with this member. */
+static void await(const struct home *h, struct sip_flow *f)
+{
+	f->node = (uint16_t)(cluster_self(h->cluster) + 1);
+	f->leg = f->transport;
 }
 
 /* 0 and where the answers to the caller go; as home_find_phones(). */
@@ -152,8 +172,9 @@ int home_find_phones(struct home *h, struct app_worker *w, struct proxy_fork *f)
 	int r = find_caller(w, f);
 	for (unsigned i = 0; i < f->n; i++)
 		if (f->v[i].has_flow && !f->v[i].route.n &&
-		    sip_transport_reliable(f->v[i].flow.transport))
-			reach(h, w, &f->v[i]);
+		    sip_transport_reliable(f->v[i].flow.transport) &&
+		    !reach(h, w, f->v[i].tag, &f->v[i].flow))
+			await(h, &f->v[i].flow);
 	arena_leave(sip_arena(), scope);
 	return r;
 }

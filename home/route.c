@@ -4,6 +4,7 @@
  */
 #include "home/home_priv.h"
 
+#include "common/app/address.h"
 #include "common/proxy/rebuild.h"
 
 #include <errno.h>
@@ -117,8 +118,8 @@ static void redirect(struct home *h, struct app_worker *w, const struct app_requ
 
 static void flow_failed(void *arg, uint64_t tag, const struct sip_flow *f, struct span route)
 {
-	struct home *h = arg;
-	reg_flow_failed(h->reg, tag, f, route, time_wall_ms());
+	const struct home_journal *j = arg;
+	reg_flow_failed(j->home->reg, tag, f, route, time_wall_ms());
 }
 
 /* A device may send a call wherever its caller may call himself. */
@@ -129,9 +130,10 @@ static bool may_follow(void *arg, const struct sip_uri *target)
 	return true;
 }
 
-static const struct proxy_hooks hooks_outsider = {.flow_failed = flow_failed};
-static const struct proxy_hooks hooks_insider = {.flow_failed = flow_failed,
-						 .may_follow = may_follow};
+static const struct proxy_hooks hooks_outsider = {.flow_failed = flow_failed,
+						  .find = home_find_phone};
+static const struct proxy_hooks hooks_insider = {
+	.flow_failed = flow_failed, .find = home_find_phone, .may_follow = may_follow};
 
 static struct proxy_target target_of(const struct home *h, const struct app_worker *w,
 				     const struct app_request *q, const struct reg_target *t)
@@ -176,7 +178,7 @@ static void fork_opts(struct home *h, struct app_worker *w, const struct app_req
 	opts->journal = home_journal(h, w);
 	opts->hooks = w->conf->proxy.recurse && home_may_call_out(h, w, q) ? &hooks_insider
 									   : &hooks_outsider;
-	opts->hooks_arg = h;
+	opts->hooks_arg = home_journal_of(h, w);
 }
 
 static void fork_to(struct home *h, struct app_worker *w, const struct app_request *q,
@@ -228,8 +230,9 @@ void home_route_ack(struct home *h, struct app_worker *w, const struct app_reque
 
 struct proxy_opts home_fork_hooks(struct home *h, struct app_worker *w)
 {
-	return (struct proxy_opts){
-		.hooks = &hooks_outsider, .hooks_arg = h, .journal = home_journal(h, w)};
+	return (struct proxy_opts){.hooks = &hooks_outsider,
+				   .hooks_arg = home_journal_of(h, w),
+				   .journal = home_journal(h, w)};
 }
 
 enum stack_found home_rebuild_cancel(struct home *h, struct app_worker *w,
@@ -279,8 +282,13 @@ static bool hand_over(struct home *h, struct app_worker *w, const struct sip_msg
 	int from = (int)src->node - 1;
 	bool is_for_us =
 		from >= 0 && (m->method == SIP_INVITE || from == self || from == other);
-	if (is_for_us || other < 0 || !cluster_serving(h->cluster, (unsigned)other) ||
-	    caller_is_ours(w, token))
+	if (is_for_us || other < 0)
+		return false;
+	/* It lay here while we stood still.  Callers, too, are where our address is now. */
+	bool missed = app_may_live(h->app, (unsigned)other);
+	if (!missed && !cluster_serving(h->cluster, (unsigned)other))
+		return false;
+	if (!(missed && app_address_left(h->app, src->listener)) && caller_is_ours(w, token))
 		return false;
 	app_hand_to_node(w, m, src, (unsigned)other);
 	home_count(&h->counters.handed);

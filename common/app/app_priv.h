@@ -54,6 +54,7 @@ struct app_nodes {
 	bool lives[CLUSTER_NODES_MAX], given_up[CLUSTER_NODES_MAX];
 	/* When the bus's thread last had a message, and when it last went on after a stop. */
 	_Atomic uint64_t heard_ms, stopped_ms;
+	_Atomic uint64_t missed_ms;	  /* when a worker found that we were taken over */
 	struct wheel_timer doubt;	  /* armed: we were stopped a moment ago */
 	uint64_t doubted;		  /* who seemed dead since; a bit each */
 	uint64_t edges;			  /* a bit each */

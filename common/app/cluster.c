@@ -209,6 +209,13 @@ uint16_t app_twin(const struct app *a)
 		       : 0;
 }
 
+bool app_may_live(const struct app *a, unsigned node)
+{
+	msec missed = a->nodes ? atomic_load(&a->nodes->missed_ms) : 0;
+	return missed && time_now() < missed + a->nodes->conf.dead_ms &&
+	       !cluster_alive(a->nodes->cluster, node);
+}
+
 /* Of two nodes the later one in the list calls. */
 static void bus_from(struct bus_conf *b, const struct app_nodes *n, const struct conf *c)
 {

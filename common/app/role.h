@@ -127,6 +127,9 @@ enum { APP_RETURN_MS = 5000 };
 
 /* NULL without one. */
 struct cluster *app_cluster(const struct app *a);
+/* It seems dead, but it is we who stood still, less than dead_ms ago: it has gone on with what
+ * we had.  From any thread. */
+bool app_may_live(const struct app *a, unsigned node);
 /* The name of the pair that this node belongs to; NULL without a cluster. */
 const char *app_pair(const struct app *a);
 /* The pair of the edges; NULL without a cluster, or where it has none. */

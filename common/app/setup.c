@@ -147,7 +147,7 @@ static int on_member(void *arg, unsigned node, bool ends)
 	bool stays =
 		app_same_pair(w->app, (uint16_t)(node + 1), (uint16_t)(n->conf.self + 1)) ||
 		(ends && v->role == CLUSTER_HOME);
-	if (stays && cluster_alive(n->cluster, node))
+	if (stays && (cluster_alive(n->cluster, node) || app_may_live(w->app, node)))
 		return (int)node;
 	return cluster_member(n->cluster, span_str(v->pair), (int)node);
 }
@@ -179,7 +179,10 @@ static bool on_taken_over(void *arg, msec gap)
 		return false;
 	app_addresses_look(w->app);
 	cluster_node_state(n->cluster, (unsigned)twin, &other);
-	return other.version && other.silent_ms <= gap + n->conf.dead_ms;
+	if (!other.version || other.silent_ms > gap + n->conf.dead_ms)
+		return false;
+	atomic_store(&w->app->nodes->missed_ms, time_now());
+	return true;
 }
 
 /* What a phone has sent here it sends again where it is connected to now. */

@@ -163,6 +163,9 @@ struct proxy_hooks {
 	 * flow).  route: of its target. */
 	void (*flow_failed)(void *arg, uint64_t tag, const struct sip_flow *f,
 			    struct span route);
+	/* f: the flow of a target, which may have connected anew while others had their turn:
+	 * its flow by now, else left as it is.  May be NULL. */
+	void (*find)(void *arg, uint64_t tag, struct sip_flow *f);
 	/* May a 3xx be followed there (16.5)?  The role authorises a target that a device named
 	 * as it would one that the caller named.  NULL: nowhere. */
 	bool (*may_follow)(void *arg, const struct sip_uri *target);

@@ -371,11 +371,23 @@ static void setup_home_tcp_to_edge(void)
 }
 static void setup_home_forked(void)
 {
+	/* Who has had no INVITE yet when the home is lost is called when the caller is back. */
+	static const struct ua_policy later = {.ring_ms = RING_MS, .answer_ms = 2 * ANSWER_MS};
 	scene_user("carol", "h1", 0);
 	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_TCP, "h1");
 	phone("carol1", "carol", &rings, SIP_TRANSPORT_TCP, "h1");
-	phone("carol2", "carol", &answers, SIP_TRANSPORT_TCP, "h1");
+	phone("carol2", "carol", &later, SIP_TRANSPORT_TCP, "h1");
 	phone("carol3", "carol", &rings, SIP_TRANSPORT_UDP, NULL);
+}
+static void setup_home_serial(void)
+{
+	/* It answers while nobody knows yet that the home stands still. */
+	static const struct ua_policy soon = {
+		.ring_ms = RING_MS, .reject_ms = 150, .reject = 486};
+	static const struct way straight = {SIP_TRANSPORT_TCP, "h1"};
+	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, NULL);
+	device("dave1", "dave", &soon, &straight, "1.0");
+	device("dave2", "dave", &answers, &straight, "0.5");
 }
 static void setup_nat(void)
 {
@@ -489,6 +501,7 @@ const struct flow flows[] = {
 	{"unanswered-edge-dies", setup_unanswered, go_edge_dies, FLOW_EDGE_LOST, FIRST},
 	{"unanswered-tcp-waited", setup_tcp_unanswered, go_edge_has_died, FLOW_EDGE_LOST,
 	 FIRST},
+	{"home-tcp-serial", setup_home_serial, go_dave, FLOW_STRAIGHT, FIRST},
 };
 const unsigned nflows = sizeof(flows) / sizeof(flows[0]);
 

@@ -218,9 +218,22 @@ static void dial(struct link *l)
 	event_after(&l->again, USEC_MS(CONNECT_MS));
 }
 
+/* A process that is stopped opens nothing, and whoever opens something to it has given up by
+ * the time it goes on: they find each other by the next attempt. */
+static bool one_is_stopped(const struct link *l)
+{
+	struct host *at = host_at(&l->bus->c.node[l->node].addr);
+	const struct node *far = at ? node_on(at) : NULL;
+	return loop_node(l->bus->loop)->paused || (far && far->paused);
+}
+
 static void on_again(struct event *e)
 {
 	struct link *l = container_of(e, struct link, again);
+	if (one_is_stopped(l)) {
+		event_after(e, USEC_MS(AGAIN_MS));
+		return;
+	}
 	if (l->end)
 		stream_close(l->end);
 	dial(l);

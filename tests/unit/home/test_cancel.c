@@ -12,7 +12,7 @@ enum { SELF = 1, OTHER = 2, EDGE = 3, TIMER_C_S = 185, TIMER_C_MS = TIMER_C_S * 
 static const msec now = 10 * TIMER_C_MS;
 
 static struct world {
-	bool other_is_configured, other_serves, other_is_elder;
+	bool other_is_configured, other_serves, other_may_live, other_is_elder;
 	uint64_t serving_since;
 	bool has_record, conn_is_here, is_registered;
 	msec address_came, other_left;
@@ -88,6 +88,13 @@ int phones_moved(struct phones *p, uint64_t id, struct sip_flow *ret)
 	(void)p;
 	*ret = (struct sip_flow){.conn = id};
 	return world.is_registered ? 0 : -1;
+}
+
+bool app_may_live(const struct app *a, unsigned node)
+{
+	(void)a;
+	ck_assert_uint_eq(node, OTHER);
+	return world.other_may_live;
 }
 
 bool app_address_came(const struct app *a, unsigned listener, msec since)
@@ -219,6 +226,19 @@ START_TEST(who_does_not_serve_has_left_its_calls)
 }
 END_TEST
 
+/* We stood still: it has gone on with what our record of the call says. */
+START_TEST(who_seems_dead_since_we_stood_still_has_the_call)
+{
+	quiet();
+	world.other_serves = false;
+	world.other_may_live = true;
+	world.has_record = true;
+	ck_assert_int_eq(outcome(), HANDED);
+	request.src.handed = true; /* it knows that we are back */
+	ck_assert_int_eq(outcome(), ADOPTED);
+}
+END_TEST
+
 START_TEST(who_left_and_is_back_has_left_its_calls_for_as_long_as_timer_c)
 {
 	from_edge();
@@ -301,6 +321,7 @@ END_TEST
 UNIT_MAIN("home cancel", a_call_that_has_a_record_is_adopted,
 	  while_both_serve_what_an_edge_sends_is_handed_to_the_other_once,
 	  who_does_not_serve_has_left_its_calls,
+	  who_seems_dead_since_we_stood_still_has_the_call,
 	  who_left_and_is_back_has_left_its_calls_for_as_long_as_timer_c,
 	  an_edge_that_comes_to_the_younger_one_does_not_reach_the_elder,
 	  a_datagram_straight_to_us_is_of_no_call,

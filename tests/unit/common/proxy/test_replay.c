@@ -392,6 +392,15 @@ static void cmd_fail(struct replay *r, char *args)
 	FAIL(r, "nothing went to %s", args);
 }
 
+static void cmd_moved(struct replay *r, char *args)
+{
+	char *tag = strtok(args, " "), *flow = strtok(NULL, " ");
+	if (!tag || !flow)
+		FAIL(r, "moved TAG FLOW");
+	r->w->moved_tag = strtoull(tag, NULL, 10);
+	r->w->moved_to = world_flow(flow, strncmp(flow, "udp", 3) ? 1 : 0);
+}
+
 static void cmd_differ(struct replay *r, char *args)
 {
 	char *a = strtok(args, " "), *b = strtok(NULL, " ");
@@ -483,6 +492,7 @@ static const struct {
 	{"resolved", cmd_resolved}, {"fail", cmd_fail},	      {"differ", cmd_differ},
 	{"check", cmd_check},	    {"switch", cmd_switch},   {"kill", cmd_kill},
 	{"adopt", cmd_adopt},	    {"written", cmd_written}, {"let_go", cmd_let_go},
+	{"moved", cmd_moved},
 };
 
 static void run_line(struct replay *r)

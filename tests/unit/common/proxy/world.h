@@ -73,6 +73,8 @@ struct world {
 	bool no_follow;	   /* the role lets no 3xx be followed */
 	size_t txn_limit;
 	unsigned target_failed, flow_failed, done;
+	uint64_t moved_tag; /* its phone has connected anew; 0: none has */
+	struct sip_flow moved_to;
 	uint64_t failed_tag;
 	unsigned done_status;
 };
@@ -233,6 +235,13 @@ static inline void world_flow_failed(void *arg, uint64_t tag, const struct sip_f
 	w->failed_tag = tag;
 }
 
+static inline void world_find(void *arg, uint64_t tag, struct sip_flow *f)
+{
+	const struct world *w = arg;
+	if (tag == w->moved_tag)
+		*f = w->moved_to;
+}
+
 static inline void world_done(void *arg, unsigned status)
 {
 	struct world *w = arg;
@@ -249,6 +258,7 @@ static inline bool world_may_follow(void *arg, const struct sip_uri *target)
 static inline struct world *world_new(void)
 {
 	static const struct proxy_hooks hooks = {.flow_failed = world_flow_failed,
+						 .find = world_find,
 						 .may_follow = world_may_follow,
 						 .done = world_done};
 	struct world *w = calloc(1, sizeof(*w));
