@@ -102,6 +102,8 @@ def path_of(name):
 def keep(result, opt):
     """In its file; with --merge what this run did not do is left as it was there."""
     old = {}
+    for row in (r for key in report.PARTS for r in result[key]):
+        row["date"] = time.strftime("%Y-%m-%d")
     if opt.merge and os.path.exists(path_of(result["name"])):
         with open(path_of(result["name"]), encoding="utf-8") as f:
             old = json.load(f)

@@ -9,6 +9,7 @@ BEGIN, END = "<!-- lab: {} begin -->", "<!-- lab: {} end -->"
 NAMES = {"eaves": "Eaves", "kamailio": "Kamailio, stateless edge",
          "kamailio-stateful": "Kamailio, stateful edge",
          "kamailio-failover": "Kamailio, stateful edge with fail-over"}
+PARTS = ("setup", "series", "streams", "partition")
 FAULTS = {"kill": "kill -9", "power": "power off", "stop": "SIGSTOP 5 s", "drain": "SIGTERM",
           "stranded": "no home reached, 3 s", "random": "at random"}
 ZERO = ("failed", "cancel_missing", "cancel_wrong", "rang_twice", "rang_late", "order", "bye_wrong",
@@ -89,9 +90,15 @@ def partition_rows(results):
                    f"{p['back_a']} / {p['back_b']}"]
 
 
+def days(results):
+    """When what is in the tables was measured: a day, or from one to another."""
+    all_days = sorted({row.get("date", time.strftime("%Y-%m-%d"))
+                       for r in results for key in PARTS for row in r[key]})
+    return " to ".join(dict.fromkeys((all_days[0], all_days[-1]))) if all_days else "nothing"
+
+
 def markdown(results):
-    lines = [f"Written by `make lab` ({time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors): "
-             "do not edit.", ""]
+    lines = [f"Written by `make lab` ({days(results)}, {os.cpu_count()} processors): do not edit.", ""]
     if any(r["setup"] for r in results):
         lines += ["**Calls that ring when a server is killed (-9): lost, of those that rang.**", ""]
         head = ["calls"]
