@@ -136,7 +136,8 @@ static bool any_is_heard(const struct home *h)
  *   before they met: nonces of before their first meeting are stale here, and the other one,
  *   when it hears so, holds them for stale too, since the process before us may have taken them
  *   when it was not there to be told.  But not who heard that process to its end: a phone that
- *   repeats its request there, a second after the death, is to be let through.
+ *   repeats its request there, a second after the death, is to be let through.  It tells the
+ *   new process so, which takes them too from then on: it may be the next to be left alone.
  * - What is taken while they do not hear each other is told at the meeting; what is taken
  *   between a hello and the first word that knows us waits in the cluster's queue.
  * - A link that breaks is a meeting too when it is back; what was stale remains so.
@@ -149,7 +150,7 @@ static void meet_partner(struct home *h)
 	h->partner_met = true;
 	h->partner_told = cluster_heard_to_end(
 		h->cluster, (unsigned)cluster_partner(h->cluster, cluster_self(h->cluster)));
-	auth_share_again(h->auth, wall_ms);
+	auth_share_again(h->auth, h->partner_told, wall_ms);
 }
 
 /* Who loses all in one cut, the other member too, is the one that is cut off: the other one
@@ -207,9 +208,9 @@ void home_notice(void *state, unsigned node, unsigned kind, struct span body)
 		return;
 	if (kind == APP_NOTICE_REBUILT)
 		home_let_go_plain(h, body);
-	/* Who was heard to die has told what its next life does not know. */
-	uint64_t wall_ms = h->partner_told ? 0 : time_wall_ms();
+	uint64_t wall_ms = time_wall_ms();
 	for (; kind == APP_NOTICE_NONCE && body.n >= AUTH_USE_BYTES;
 	     body = span_of(body.p + AUTH_USE_BYTES, body.n - AUTH_USE_BYTES))
-		auth_use_of_other(h->auth, span_of(body.p, AUTH_USE_BYTES), wall_ms);
+		auth_use_of_other(h->auth, span_of(body.p, AUTH_USE_BYTES), h->partner_told,
+				  wall_ms);
 }

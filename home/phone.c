@@ -134,12 +134,8 @@ void home_find_phone(void *arg, uint64_t tag, struct sip_flow *f)
 {
 	const struct home_journal *j = arg;
 	struct arena_scope scope = arena_enter(sip_arena());
-	struct sip_flow now = *f;
-	/* Who cannot be anywhere but here is not waited for: nobody else may be heard of
-	 * because it is we who are cut off, and the call is gone on with where the phone is. */
-	if (sip_flow_reliable(f) && reach(j->home, j->worker, tag, &now) &&
-	    (!j->home->cluster || now.node != cluster_self(j->home->cluster) + 1))
-		*f = now;
+	if (sip_flow_reliable(f))
+		reach(j->home, j->worker, tag, f);
 	arena_leave(sip_arena(), scope);
 }
 
@@ -237,6 +233,16 @@ static void over_binding(struct home *h, struct app_worker *w, const struct app_
 		home_count(&h->dialog.to_phone);
 }
 
+/* We have sent it to ourselves, and the other member has gone on with its call since: the phone
+ * is not to ring for both. */
+static bool is_let_go(const struct home *h, const struct app_worker *w,
+		      const struct app_request *q)
+{
+	return q->r->src.node == cluster_self(h->cluster) + 1 &&
+	       q->r->msg->method == SIP_INVITE &&
+	       !stack_has_sent(w->stack, q->r->msg, &q->r->top);
+}
+
 bool home_to_phone(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
 {
 	if (!h->cluster || !home_of_our_pair(h, q->r->src.node))
@@ -245,6 +251,7 @@ bool home_to_phone(struct home *h, struct app_worker *w, const struct app_reques
 	uint64_t tag = proxy_target_named(stack_proxy(w->stack), &q->r->top);
 	if (!tag)
 		return app_to_phone(w, q, &h->dialog, now);
-	over_binding(h, w, q, tag);
+	if (!is_let_go(h, w, q))
+		over_binding(h, w, q, tag);
 	return true;
 }

@@ -181,6 +181,21 @@ static void fork_opts(struct home *h, struct app_worker *w, const struct app_req
 	opts->hooks_arg = home_journal_of(h, w);
 }
 
+/* Its sender repeats it, and the other member has begun with it: what that one has done by then
+ * is not done anew. */
+static bool goes_on(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
+{
+	int other = h->cluster ? cluster_partner(h->cluster, cluster_self(h->cluster)) : -1;
+	if (other < 0 || q->r->msg->method != SIP_INVITE)
+		return false;
+	msec left = cluster_left_at(h->cluster, (unsigned)other);
+	msec within = w->conf->timers.timer_c_s * (msec)1000;
+	if (cluster_serving(h->cluster, (unsigned)other) && (!left || now >= left + within))
+		return false;
+	return home_adopt_for(h, w, proxy_request_key(stack_proxy(w->stack), q->r), q->r->msg,
+			      now);
+}
+
 static void fork_to(struct home *h, struct app_worker *w, const struct app_request *q,
 		    const struct callee *c, msec now)
 {
@@ -207,7 +222,7 @@ void home_route(struct home *h, struct app_worker *w, const struct app_request *
 		app_reply(w, q, status, NULL, c.lines);
 	} else if (wants_redirect(w, q, &c)) {
 		redirect(h, w, q, &c);
-	} else {
+	} else if (!goes_on(h, w, q, now)) {
 		fork_to(h, w, q, &c, now);
 	}
 }

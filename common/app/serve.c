@@ -194,8 +194,14 @@ void app_serve_seen(struct app *a, uint64_t live)
 	bool before = atomic_exchange(&s->apart, !any_lives);
 	if (!any_lives && !before)
 		cluster_set_draining(a->nodes->cluster, true);
-	else if (any_lives && before && !atomic_exchange(&s->again_posted, true))
-		loop_post(a->loop, &s->again);
+	else if (any_lives && before)
+		app_serve_again(a);
+}
+
+void app_serve_again(struct app *a)
+{
+	if (!atomic_exchange(&a->service.again_posted, true))
+		loop_post(a->loop, &a->service.again);
 }
 
 static void join_again(struct loop_work *w)

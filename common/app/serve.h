@@ -41,6 +41,9 @@ void app_serve_release(struct app *a); /* its service address may go */
 /* A node has come to life or died: which of the others live, a bit each.  From the bus's
  * thread. */
 void app_serve_seen(struct app *a, uint64_t live);
+/* We were taken for dead, and live: what we have may be old, and what we had may be the other
+ * member's.  We join as if we had just started.  From any thread. */
+void app_serve_again(struct app *a);
 /* Does the other member of our pair? */
 bool app_other_serves(const struct app *a);
 enum app_phase app_phase(const struct app *a);

@@ -182,6 +182,7 @@ static bool on_taken_over(void *arg, msec gap)
 	if (!other.version || other.silent_ms > gap + n->conf.dead_ms)
 		return false;
 	atomic_store(&w->app->nodes->missed_ms, time_now());
+	app_serve_again(w->app);
 	return true;
 }
 

@@ -70,10 +70,12 @@ enum { AUTH_USE_BYTES = 36 };
 int auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *arg,
 	       uint64_t wall_ms);
 void auth_share_since(struct auth *a, uint64_t wall_ms);
-void auth_share_again(struct auth *a, uint64_t wall_ms);
-/* wall_ms: now; 0: whatever the other says that it cannot tell of is known here.  0 or -EINVAL.
- */
-int auth_use_of_other(struct auth *a, struct span use, uint64_t wall_ms);
+/* heard_to_end: the process that was there before is known to have ended, and all that it told
+ * has come: whatever the next one says that it cannot tell of is known here, and it is told so,
+ * for it to take what we take. */
+void auth_share_again(struct auth *a, bool heard_to_end, uint64_t wall_ms);
+/* wall_ms: now.  0 or -EINVAL. */
+int auth_use_of_other(struct auth *a, struct span use, bool heard_to_end, uint64_t wall_ms);
 /* src: where the request came from; a nonce is good for the source that was challenged.
  * *ret_user: user name as authenticated (in the arena), set with OK, STALE and WRONG (as
  * claimed). */

@@ -2,7 +2,7 @@
  * Nonce counts in common: what the two members of a pair tell each other of their uses, so that
  * what was sent to one is not taken by the other.  In network order: time, instance and serial
  * of the nonce; count, digest and time of the use.  Without a nonce (time 0) the last one says
- * what was told: all uses of nonces made since then.
+ * what was told: all uses of nonces made since then; with a count (1), the other's own as well.
  */
 #include "common/auth/auth_priv.h"
 
@@ -105,10 +105,10 @@ static void batch_add(void *arg, const struct nonce *n, const struct replay_use 
  * when it was not there to be told, and of nonces that had to make room.  It hears so, for it
  * may not have noticed that it was away (stopped for a moment), nor that we were started anew.
  */
-void auth_share_again(struct auth *a, uint64_t wall_ms)
+void auth_share_again(struct auth *a, bool heard_to_end, uint64_t wall_ms)
 {
 	const struct nonce none = {.time_ms = 0};
-	struct replay_use all = {.wall_ms = wall_ms - 2 * AUTH_REPEAT_MS};
+	struct replay_use all = {.wall_ms = wall_ms - 2 * AUTH_REPEAT_MS, .nc = heard_to_end};
 	struct batch t = {.a = a};
 	if (!a->told || !a->replay)
 		return;
@@ -123,7 +123,16 @@ void auth_share_again(struct auth *a, uint64_t wall_ms)
 	batch_tell(&t);
 }
 
-int auth_use_of_other(struct auth *a, struct span s, uint64_t wall_ms)
+/* It has told what it took, and what a process before us had told it. */
+static void know_since(struct auth *a, uint64_t told_ms, uint64_t wall_ms)
+{
+	uint64_t taken_ms = wall_ms - AUTH_REPEAT_MS;
+	uint64_t since = told_ms > taken_ms ? told_ms : taken_ms;
+	if (since < atomic_load(&a->since_ms))
+		atomic_store(&a->since_ms, since);
+}
+
+int auth_use_of_other(struct auth *a, struct span s, bool heard_to_end, uint64_t wall_ms)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
 	struct replay_use use;
@@ -138,7 +147,9 @@ int auth_use_of_other(struct auth *a, struct span s, uint64_t wall_ms)
 	use.wall_ms = take(&p, 8);
 	if (n.time_ms)
 		replay_mark(a->replay, &n, &use);
-	else /* its clock may be ahead; what is made from now on is good */
+	else if (use.nc)
+		know_since(a, use.wall_ms, wall_ms);
+	else if (!heard_to_end) /* its clock may be ahead; what is made from now on is good */
 		auth_share_since(a, use.wall_ms < wall_ms ? use.wall_ms : wall_ms);
 	return 0;
 }

@@ -30,6 +30,11 @@ bool stack_owns(const struct stack *s, struct span call_id)
 	return owner_of(s, call_id) == s->index;
 }
 
+bool stack_has_sent(struct stack *s, const struct sip_msg *m, const struct sip_via *top)
+{
+	return txn_has_sent(s->txns, m, top);
+}
+
 /* RFC 3261 8.2.6.2: derived, so that every answer to the same request has the same tag. */
 void stack_reply_tag(const struct stack *s, const struct sip_msg *m, const struct sip_via *top,
 		     char ret_tag[16])

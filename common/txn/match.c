@@ -300,6 +300,11 @@ uint64_t txn_client_hash(const struct txn_table *tt, enum sip_method method,
 	return with_method(tt, mac_final(&mac), method, method_text);
 }
 
+bool txn_has_sent(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top)
+{
+	return txn_find_client(tt, m, top) != NULL;
+}
+
 struct txn *txn_find_client(struct txn_table *tt, const struct sip_msg *m,
 			    const struct sip_via *top)
 {

@@ -201,6 +201,8 @@ uint64_t txn_id(const struct txn *t);
 struct txn *txn_by_id(struct txn_table *tt, uint64_t id);
 /* From the rim: what transaction `id` sent cannot be delivered. */
 void txn_transport_error(struct txn_table *tt, uint64_t id, msec now);
+/* Has a client transaction that lives sent the request m (top: its top Via)? */
+bool txn_has_sent(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top);
 /* State's name as in the figures ("Calling", "Proceeding" ...), for logs and tests. */
 const char *txn_state_name(const struct txn *t);
 bool txn_is_terminated(const struct txn *t);

@@ -15,12 +15,15 @@ enum {
 	REBOOT_MS = 5000,
 	CUT_MS = 3000,
 	STOP_MS = 5000,
+	BLINK_MS = 450,
+	BLINK_MORE_MS = 500, /* at most */
+	NOTICED_MS = 550,    /* deploy/health.py has had no answer */
 	TOLD_MS = 10,
 };
 
 static const char *const names[FAULT_KINDS] = {"none",	 "kill", "restart", "cut",  "off",
 					       "reboot", "stop", "peers",   "deaf", "dumb",
-					       "drain",	 "roll", "wipe"};
+					       "drain",	 "roll", "wipe",    "blink"};
 
 struct cut;
 struct repair {
@@ -76,8 +79,8 @@ static usec edge_lost;
 static bool node_fits(const struct node *n, enum fault_kind k, const struct flow *f)
 {
 	if (f->phones == FLOW_MOVING && n->has_role[APP_EDGE] &&
-	    (k == FAULT_CUT || k == FAULT_STOP || k == FAULT_PEERS || k == FAULT_DUMB ||
-	     k == FAULT_OFF || k == FAULT_REBOOT))
+	    (k == FAULT_CUT || k == FAULT_STOP || k == FAULT_BLINK || k == FAULT_PEERS ||
+	     k == FAULT_DUMB || k == FAULT_OFF || k == FAULT_REBOOT))
 		return false;
 	if (f->phones == FLOW_EDGE_LOST &&
 	    (!n->has_role[APP_HOME] || !edge_lost || sim_now() < edge_lost + USEC_MS(TOLD_MS)))
@@ -235,6 +238,15 @@ static void cut_off(struct host *h, enum fault_kind k)
 		later(h, TAKE_OVER_MS, take_over);
 }
 
+static void blink(struct host *h)
+{
+	uint32_t ms = BLINK_MS + (uint32_t)rng_below(hosts_rng(), BLINK_MORE_MS);
+	later(h, 0, stop);
+	later(h, ms, go_on);
+	if (ms > NOTICED_MS && !is_redis(h))
+		later(h, NOTICED_MS, take_over);
+}
+
 void fault_apply(struct host *h, enum fault_kind k)
 {
 	if (!is_redis(h) && node_on(h)->has_role[APP_EDGE])
@@ -271,6 +283,9 @@ void fault_apply(struct host *h, enum fault_kind k)
 		if (k == FAULT_ROLL)
 			later(h, RESTART_MS, roll);
 		break;
+	case FAULT_BLINK:
+		blink(h);
+		return;
 	case FAULT_STOP:
 		later(h, 0, stop);
 		later(h, STOP_MS, go_on);

@@ -26,9 +26,11 @@ SIM_BRIEF := --brief
 SIM_FAR := --wan 60 --faults kill,restart,cut,stop,drain
 SIM_FAR_FLOWS := answered-tcp-called home-tcp-reinvite
 SIM_ALL := kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll,wipe
+# A moment without a word, where somebody may miss it and somebody not.
+SIM_BLINK_FLOWS := forked serial cancelled answered-tcp-called home-tcp-forked home-tcp-serial
 SIM_CLUSTER := $(B)/sim --topology cluster --dir $(B)/sim-failed
 sim: $(B)/sim
-	$(SIM_CLUSTER) --faults $(SIM_ALL) --seeds $(SEEDS) --seed $(SEED) $(SIM)
+	$(SIM_CLUSTER) --faults $(SIM_ALL),blink --seeds $(SEEDS) --seed $(SEED) $(SIM)
 sim-one: $(B)/sim
 	$(SIM_CLUSTER) --one --flow $(FLOW) $(if $(NODE),--node $(NODE)) $(if $(AT),--at $(AT)) \
 		$(if $(FAULT),--fault $(FAULT)) --seed $(SEED) $(SIM)
@@ -39,6 +41,7 @@ sim-check: $(B)/sim
 	$(B)/sim --seeds 300 --dir $(B)/sim-failed $(SIM) || r=1; \
 	$(SIM_CLUSTER) --faults $(SIM_FAULTS) $(SIM_BRIEF) $(SIM) || r=1; \
 	for f in $(SIM_FAR_FLOWS); do $(SIM_CLUSTER) $(SIM_FAR) --flow $$f $(SIM) || r=1; done; \
+	for f in $(SIM_BLINK_FLOWS); do $(SIM_CLUSTER) --faults blink --flow $$f $(SIM) || r=1; done; \
 	$(SIM_CLUSTER) --seeds 300 $(SIM) || r=1; \
 	$(SIM_CLUSTER) --faults $(SIM_ALL) --seeds 400 --seed 286 $(SIM) || r=1; \
 	tests/sim/must_fail.sh $(B)/sim $(B)/sim-must-fail || r=1; exit $$r

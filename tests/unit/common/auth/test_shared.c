@@ -11,7 +11,8 @@ static void tell(void *arg, struct span use)
 {
 	for (; !cut && use.n; use = span_of(use.p + AUTH_USE_BYTES, use.n - AUTH_USE_BYTES))
 		ck_assert_int_eq(
-			auth_use_of_other(arg, span_of(use.p, AUTH_USE_BYTES), told_at), 0);
+			auth_use_of_other(arg, span_of(use.p, AUTH_USE_BYTES), false, told_at),
+			0);
 }
 
 /* Two members; the checks go to the one that `auth` is. */
@@ -129,8 +130,8 @@ static void meet_again(uint64_t at)
 {
 	cut = false;
 	told_at = at;
-	auth_share_again(member[0], at);
-	auth_share_again(member[1], at);
+	auth_share_again(member[0], false, at);
+	auth_share_again(member[1], false, at);
 }
 
 /* What is repeated then would be another request if its sender were asked anew. */
@@ -193,13 +194,13 @@ static void start_anew(uint64_t at)
 	member[1] = auth;
 	cut = true;
 	ck_assert_int_eq(auth_share(member[1], tell, member[0], at), 0);
-	auth_share_again(member[0], at); /* to the dead */
+	auth_share_again(member[0], false, at); /* to the dead */
 	member[0]->told_arg = member[1];
 	cut = false;
 	told_at = at;
 	auth_share_since(member[1], at);
-	auth_share_again(member[1], at);
-	auth_share_again(member[0], at);
+	auth_share_again(member[1], false, at);
+	auth_share_again(member[0], false, at);
 }
 
 START_TEST(what_is_stale_stays_so_when_a_link_breaks_soon_after)
@@ -276,7 +277,7 @@ START_TEST(who_did_not_notice_that_it_was_away_is_told_so)
 	ck_assert_int_eq(check(&later, start_ms + 30005), AUTH_OK);
 	cut = false;
 	told_at = start_ms + 70000;
-	auth_share_again(member[1], start_ms + 70000);
+	auth_share_again(member[1], false, start_ms + 70000);
 	auth = member[0];
 	ck_assert_int_eq(check(&theirs, start_ms + 70001), AUTH_STALE);
 	ck_assert_int_eq(check(&ours, start_ms + 70001), AUTH_STALE);
@@ -293,7 +294,7 @@ START_TEST(a_member_whose_clock_is_ahead_makes_nothing_stale_that_is_new)
 	told_at = start_ms + 1000;
 	auth = member[0];
 	struct client old = {.nonce = nonce_at(start_ms + 999)};
-	auth_share_again(member[1], start_ms + 60000);
+	auth_share_again(member[1], false, start_ms + 60000);
 	ck_assert_int_eq(check(&old, start_ms + 1001), AUTH_STALE);
 	for (unsigned i = 0; i < 2; i++) {
 		auth = member[1 - i];
@@ -349,7 +350,7 @@ END_TEST
 START_TEST(what_is_no_use_is_refused)
 {
 	setup_pair();
-	ck_assert_int_eq(auth_use_of_other(member[0], SPAN("short"), start_ms), -EINVAL);
+	ck_assert_int_eq(auth_use_of_other(member[0], SPAN("short"), false, start_ms), -EINVAL);
 	done_pair();
 }
 END_TEST
