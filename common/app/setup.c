@@ -341,6 +341,10 @@ int app_tls_apply(struct app *a, const struct conf *c, char *ret_error)
 {
 	struct net_tls_cert certs[CERTS_MAX];
 	struct net_tls_conf t = {.certs = certs, .ca_file = c->tls.ca};
+	for (unsigned i = 0; c->cluster.node && i < c->listeners_count; i++)
+		if (c->listeners[i].policy == CONF_POLICY_CLUSTER &&
+		    c->listeners[i].transport == SIP_TRANSPORT_TLS)
+			t.node_name = c->cluster.node;
 	for (unsigned i = 0; i < c->tls.certificates_count && i < CERTS_MAX; i++)
 		certs[t.ncerts++] = (struct net_tls_cert){
 			.domain = c->tls.certificates[i].domain,
