@@ -180,6 +180,8 @@ void app_poison_notice(struct app *a, unsigned node, struct span body);
 /* redis.c: the store of an edge, in the bus's loop; 0 without one. */
 int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX]);
 int app_redis_check(const struct conf *c, char ret_error[APP_ERROR_MAX]);
+/* Says so where it was away from the start: before the bus's thread runs. */
+void app_redis_start(const struct app_nodes *n);
 void app_redis_show(const struct app *a, struct admin_reply *out);
 void app_redis_metrics(const struct app *a, struct metrics_out *o);
 /* ask.c: commands at other nodes; cluster_ops.admin. */

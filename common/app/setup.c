@@ -200,8 +200,12 @@ static void on_link_failed(void *arg, unsigned node)
 		return;
 	/* With a node that lives it is the address, the port or the certificate. */
 	if (cluster_alive(n->cluster, node) &&
-	    log_may(&n->link_logged, loop_now(stack_loop(w->stack))))
-		log_event(LOG_WARN, "link-failed", LOG_STR("node", app_node(n, node)->name));
+	    log_may(&n->link_logged, loop_now(stack_loop(w->stack)))) {
+		char text[ADDR_TEXT_MAX];
+		addr_text(&w->app->conf->conf->cluster.nodes[node].sip_addr, text);
+		log_event(LOG_WARN, "link-failed", LOG_STR("node", app_node(n, node)->name),
+			  LOG_STR("address", text));
+	}
 	cluster_suspect(n->cluster, node);
 }
 
@@ -519,6 +523,7 @@ int app_start(struct app *a, char ret_error[APP_ERROR_MAX])
 		return r;
 	app_addresses_start(a);
 	app_load_start(a);
+	app_redis_start(a->nodes);
 	if ((r = app_nodes_start(a)) == 0)
 		r = stack_group_start(a->stacks);
 	if (r < 0)

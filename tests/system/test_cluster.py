@@ -129,7 +129,7 @@ def test_a_node_whose_sip_address_is_wrong_is_told_of(cluster):
 	c.wait_users(1)
 	alice = c.phone("alice")
 	alice.request("MESSAGE", "sip:alice@example.org", frm="<sip:carl@elsewhere.example>;tag=1", body="x")
-	c.edges[0].wait_log("level=warn event=link-failed node=h1")
+	c.edges[0].wait_log(r"level=warn event=link-failed node=h1\w* address=\S+:1$")
 
 
 def test_a_refused_call_is_repeated_until_it_is_acknowledged(cluster):
