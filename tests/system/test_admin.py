@@ -194,6 +194,12 @@ def test_wrong_arguments_give_the_usage(args):
 	assert r.returncode == 2 and "usage" in r.stderr
 
 
+def test_every_program_tells_its_version():
+	for program in ("eaves-combined", "eaves-edge", "eaves-home", "eavesctl"):
+		r = subprocess.run([str(BIN / program), "--version"], capture_output=True, text=True, timeout=20)
+		assert r.returncode == 0 and re.match(rf"{program} \S+", r.stdout), r.stdout
+
+
 def test_a_port_that_is_taken_is_said_and_ends_the_start(start, tmp_path):
 	s = start(start=False)
 	with socket.socket() as taken:
