@@ -164,6 +164,8 @@ uint16_t app_first_of_pair(const struct app *a, uint16_t node);
 bool app_same_pair(const struct app *a, uint16_t x, uint16_t y);
 /* nodes.c: commands and metrics of the cluster. */
 int app_nodes_admin(struct app *a);
+/* Of those that were never heard: nothing else says that an address or a firewall is wrong. */
+void app_nodes_tell_missing(const struct app *a);
 /* poison.c: the set, still empty.  0 or -ENOMEM. */
 int app_poison_open(struct app *a);
 /* What is remembered in data_dir, and of a node of a cluster what others tell by datagrams;

@@ -202,7 +202,7 @@ static void on_link_failed(void *arg, unsigned node)
 	if (cluster_alive(n->cluster, node) &&
 	    log_may(&n->link_logged, loop_now(stack_loop(w->stack)))) {
 		char text[ADDR_TEXT_MAX];
-		addr_text(&w->app->conf->conf->cluster.nodes[node].sip_addr, text);
+		addr_text(&n->node[node].addr, text);
 		log_event(LOG_WARN, "link-failed", LOG_STR("node", app_node(n, node)->name),
 			  LOG_STR("address", text));
 	}
