@@ -59,7 +59,7 @@ src_of = $(filter-out common/app/main.c common/admin/eavesctl.c,$(wildcard $(1)/
 obj_of = $(patsubst %.c,$(B)/%.o,$(call src_of,$(1))) $(if $(filter proto,$(1)),$(PROTO_GEN:.c=.o))
 lib_of = $(B)/lib/$(subst /,_,$(1)).a
 
-.PHONY: all run cluster check unit clean
+.PHONY: all run cluster check unit clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: $(B)/eaves-combined $(B)/eaves-edge $(B)/eaves-home $(B)/eavesctl
@@ -87,6 +87,13 @@ $(foreach a,$(AREAS),$(eval $(call area_rules,$(a))))
 $(B)/%.o: %.c | $(PROTO_GEN:.c=.h)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+# A tag or a commit: its one file is compiled anew when it is another.
+VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
+$(B)/version: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
+$(B)/common/base/version.o: $(B)/version
+$(B)/common/base/version.o: CPPFLAGS += -DEAVES_VERSION='"$(VERSION)"'
 $(B)/proto/%.pb-c.o: CFLAGS := $(filter-out -Werror,$(CFLAGS))
 $(B)/proto/%.pb-c.o: $(B)/proto/%.pb-c.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<

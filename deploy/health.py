@@ -23,9 +23,11 @@ def write(path, value):
 
 def probe(sock, at, n):
     own = sock.getsockname()
-    text = (f"OPTIONS sip:{at[0]}:{at[1]} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {own[0]}:{own[1]};rport;branch=z9hG4bKhealth{os.getpid()}x{n}\r\n"
-            f"Max-Forwards: 10\r\nFrom: <sip:health@{at[0]}>;tag=1\r\nTo: <sip:{at[0]}>\r\n"
+    at, own = (f"[{a[0]}]:{a[1]}" if ":" in a[0] else f"{a[0]}:{a[1]}" for a in (at, own))
+    host = at.rpartition(":")[0]
+    text = (f"OPTIONS sip:{at} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP {own};rport;branch=z9hG4bKhealth{os.getpid()}x{n}\r\n"
+            f"Max-Forwards: 10\r\nFrom: <sip:health@{host}>;tag=1\r\nTo: <sip:{host}>\r\n"
             f"Call-ID: health{os.getpid()}x{n}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
     try:
         sock.send(text.encode())
@@ -43,7 +45,7 @@ def answered(sock):
 def watch(path, at, ended=None):
     """For ever, or until the descriptor `ended` is readable; then the file has 1."""
     write(path, "1")
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock = socket.socket(socket.AF_INET6 if ":" in at[0] else socket.AF_INET, socket.SOCK_DGRAM)
     sock.connect(at)
     state, heard, n, due = "1", -SILENT_S, 0, 0.0
     while True:
@@ -65,7 +67,22 @@ def watch(path, at, ended=None):
             write(path, state)
 
 
+def main(argv):
+    if argv[1:] in (["-h"], ["--help"]):
+        print(__doc__.strip())
+        return
+    if len(argv) != 4:
+        sys.exit(__doc__.strip())
+    path, address, port = argv[1:]
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        sys.exit(f"health.py: {port} is no port")
+    try:
+        watch(path, (address, int(port)))
+    except socket.gaierror as e:
+        sys.exit(f"health.py: {address}: {e.strerror}")
+    except OSError as e:
+        sys.exit(f"health.py: {e.filename or f'{address}:{port}'}: {e.strerror}")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit(__doc__)
-    watch(sys.argv[1], (sys.argv[2], int(sys.argv[3])))
+    main(sys.argv)

@@ -4,6 +4,8 @@
  */
 #include "common/admin/wire.h"
 
+#include "common/base/version.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -260,6 +262,7 @@ static int usage(FILE *out)
 {
 	fprintf(out,
 		"usage: eavesctl [--socket PATH] WORDS...\n"
+		"       eavesctl --version\n"
 		"eavesctl help [WORDS]: the commands of the server, or those that begin so\n"
 		"PATH: $EAVES_SOCKET, run/admin.sock or /run/eaves/admin.sock\n");
 	if (fflush(out) != 0)
@@ -281,6 +284,10 @@ int main(int argc, char **argv)
 	}
 	if (at < argc && (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0))
 		return usage(stdout);
+	if (at < argc && strcmp(argv[at], "--version") == 0) {
+		printf("eavesctl %s\n", base_version);
+		return fflush(stdout) == 0 ? WIRE_EXIT_OK : WIRE_EXIT_FAILED;
+	}
 	if (at >= argc || argv[at][0] == '-')
 		return usage(stderr);
 	if (!path)

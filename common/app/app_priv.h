@@ -164,6 +164,8 @@ uint16_t app_first_of_pair(const struct app *a, uint16_t node);
 bool app_same_pair(const struct app *a, uint16_t x, uint16_t y);
 /* nodes.c: commands and metrics of the cluster. */
 int app_nodes_admin(struct app *a);
+/* Of those that were never heard: nothing else says that an address or a firewall is wrong. */
+void app_nodes_tell_missing(const struct app *a);
 /* poison.c: the set, still empty.  0 or -ENOMEM. */
 int app_poison_open(struct app *a);
 /* What is remembered in data_dir, and of a node of a cluster what others tell by datagrams;
@@ -180,6 +182,8 @@ void app_poison_notice(struct app *a, unsigned node, struct span body);
 /* redis.c: the store of an edge, in the bus's loop; 0 without one. */
 int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX]);
 int app_redis_check(const struct conf *c, char ret_error[APP_ERROR_MAX]);
+/* Says so where it was away from the start: before the bus's thread runs. */
+void app_redis_start(const struct app_nodes *n);
 void app_redis_show(const struct app *a, struct admin_reply *out);
 void app_redis_metrics(const struct app *a, struct metrics_out *o);
 /* ask.c: commands at other nodes; cluster_ops.admin. */

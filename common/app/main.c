@@ -3,6 +3,7 @@
  * what is linked into it.
  */
 #include "common/app/app_priv.h"
+#include "common/base/version.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -24,7 +25,7 @@ static void usage(FILE *out, const char *program)
 	fprintf(out,
 		"usage: %s --config FILE [--check-config]\n"
 		"       %s --make-key FILE\n"
-		"       %s --reference\n\n"
+		"       %s --reference | --version\n\n"
 		"  -c, --config FILE   the configuration (YAML)\n"
 		"  -t, --check-config  read and check it and the files that it names, then "
 		"end: "
@@ -33,6 +34,8 @@ static void usage(FILE *out, const char *program)
 		"bus to\n"
 		"                      FILE and print the public one\n"
 		"      --reference     print the page that describes every key\n"
+		"      --version       print the version of this program and of the bus's "
+		"protocol\n"
 		"  -h, --help          this\n\n"
 		"SIGHUP reads the configuration again; SIGTERM and SIGINT end the server.\n",
 		program, program, program);
@@ -46,6 +49,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{"check-config", no_argument, NULL, 't'},
 		{"make-key", required_argument, NULL, 'k'},
 		{"reference", no_argument, NULL, 'r'},
+		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
@@ -63,6 +67,10 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'r':
 			o->reference = true;
 			break;
+		case 'v':
+			printf("%s %s, bus protocol %u\n", program_invocation_short_name,
+			       base_version, cluster_protocol());
+			return 1;
 		case 'h':
 			usage(stdout, argv[0]);
 			return 1;

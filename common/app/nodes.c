@@ -13,8 +13,9 @@ static const char *state_of(const struct cluster_node_state *s)
 	return s->draining ? "draining" : "alive";
 }
 
+/* bus: where it is looked for. */
 static void show_node(const struct cluster_node *v, const struct cluster_node_state *s,
-		      struct admin_reply *out)
+		      const char *bus, struct admin_reply *out)
 {
 	admin_printf(out, "%s %s pair=%s %s equal=%s", v->name,
 		     v->role == CLUSTER_EDGE ? "edge" : "home", v->pair, state_of(s),
@@ -30,6 +31,8 @@ static void show_node(const struct cluster_node *v, const struct cluster_node_st
 	if (s->alive)
 		admin_printf(out, " calls=%u cpu=%u.%u%%", s->calls, s->cpu_permille / 10,
 			     s->cpu_permille % 10);
+	else
+		admin_printf(out, " bus=%s", bus);
 	admin_printf(out, "\n");
 }
 
@@ -54,10 +57,25 @@ static int run_status(void *arg, int argc, char **argv, struct span secret,
 		if (!app_nodes_speak(a->nodes, i))
 			continue;
 		cluster_node_state(c, i, &s);
-		show_node(&v[i], &s, out);
+		show_node(&v[i], &s, a->conf->conf->cluster.nodes[i].bus, out);
 	}
 	app_redis_show(a, out);
 	return 0;
+}
+
+void app_nodes_tell_missing(const struct app *a)
+{
+	const struct app_nodes *n = a->nodes;
+	for (unsigned i = 0; i < n->conf.n; i++) {
+		struct cluster_node_state s;
+		if (!app_nodes_speak(n, i))
+			continue;
+		cluster_node_state(n->cluster, i, &s);
+		if (!s.alive && s.silent_ms == UINT64_MAX)
+			log_event(LOG_WARN, "node-missing",
+				  LOG_STR("node", app_node(n, i)->name),
+				  LOG_STR("bus", a->conf->conf->cluster.nodes[i].bus));
+	}
 }
 
 static const struct admin_command commands[] = {

@@ -98,13 +98,31 @@ static bool on_rewrite(void *arg, unsigned part,
 	return part + 1 < RECORDS_PARTS;
 }
 
+static void tell(const struct app_nodes *n, bool up)
+{
+	struct redis_state s;
+	char text[ADDR_TEXT_MAX];
+	store_redis_state(n->redis, &s);
+	addr_text(&s.primary, text);
+	if (up)
+		log_event(LOG_INFO, "redis-up", LOG_STR("address", text));
+	else
+		log_event(LOG_WARN, "redis-down", LOG_STR("error", s.error));
+}
+
 static void on_up(void *arg, bool up)
 {
-	(void)arg;
-	if (up)
-		log_event(LOG_INFO, "redis-up");
-	else
-		log_event(LOG_WARN, "redis-down");
+	tell(arg, up);
+}
+
+void app_redis_start(const struct app_nodes *n)
+{
+	struct redis_state s;
+	if (!n || !n->redis)
+		return;
+	store_redis_state(n->redis, &s);
+	if (!s.up && *s.error)
+		tell(n, false);
 }
 
 /* The configuration has checked the form. */

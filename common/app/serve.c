@@ -118,6 +118,7 @@ static void look(struct wheel_timer *t, msec now)
 	struct app *a = container_of(t, struct app, service.timer);
 	if (has_joined(a, now)) {
 		set_phase(a, APP_SERVING);
+		app_nodes_tell_missing(a);
 	} else if (now >= a->service.since + JOIN_MS) {
 		log_event(LOG_WARN, "joined-unequal");
 		set_phase(a, APP_SERVING);

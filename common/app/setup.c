@@ -201,8 +201,12 @@ static void on_link_failed(void *arg, unsigned node)
 		return;
 	/* With a node that lives it is the address, the port or the certificate. */
 	if (cluster_alive(n->cluster, node) &&
-	    log_may(&n->link_logged, loop_now(stack_loop(w->stack))))
-		log_event(LOG_WARN, "link-failed", LOG_STR("node", app_node(n, node)->name));
+	    log_may(&n->link_logged, loop_now(stack_loop(w->stack)))) {
+		char text[ADDR_TEXT_MAX];
+		addr_text(&n->node[node].addr, text);
+		log_event(LOG_WARN, "link-failed", LOG_STR("node", app_node(n, node)->name),
+			  LOG_STR("address", text));
+	}
 	cluster_suspect(n->cluster, node);
 }
 
@@ -342,6 +346,10 @@ int app_tls_apply(struct app *a, const struct conf *c, char *ret_error)
 {
 	struct net_tls_cert certs[CERTS_MAX];
 	struct net_tls_conf t = {.certs = certs, .ca_file = c->tls.ca};
+	for (unsigned i = 0; c->cluster.node && i < c->listeners_count; i++)
+		if (c->listeners[i].policy == CONF_POLICY_CLUSTER &&
+		    c->listeners[i].transport == SIP_TRANSPORT_TLS)
+			t.node_name = c->cluster.node;
 	for (unsigned i = 0; i < c->tls.certificates_count && i < CERTS_MAX; i++)
 		certs[t.ncerts++] = (struct net_tls_cert){
 			.domain = c->tls.certificates[i].domain,
@@ -516,6 +524,7 @@ int app_start(struct app *a, char ret_error[APP_ERROR_MAX])
 		return r;
 	app_addresses_start(a);
 	app_load_start(a);
+	app_redis_start(a->nodes);
 	if ((r = app_nodes_start(a)) == 0)
 		r = stack_group_start(a->stacks);
 	if (r < 0)

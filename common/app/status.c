@@ -4,6 +4,7 @@
 #include "common/app/app_priv.h"
 
 #include "common/base/counter.h"
+#include "common/base/version.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,6 +24,13 @@ static void show_listener(const struct conf_listener *l, struct span said,
 	admin_printf(out, "\n");
 }
 
+static const char *store_of(const struct app *a)
+{
+	if (a->nodes && a->nodes->redis)
+		return "redis";
+	return a->store ? "sqlite" : "memory";
+}
+
 static int run_status(void *arg, int argc, char **argv, struct span secret,
 		      struct admin_reply *out)
 {
@@ -35,11 +43,12 @@ static int run_status(void *arg, int argc, char **argv, struct span secret,
 	for (unsigned i = 0; i < a->nworkers; i++)
 		live += counter_get(&stack_txn_counters(a->worker[i].view.stack)->live);
 	admin_printf(out, "program       %s\n", a->program);
+	admin_printf(out, "version       %s\n", base_version);
 	admin_printf(out, "domain        %s\n", c->domain);
 	admin_printf(out, "up            %llu s\n",
 		     (unsigned long long)((time_wall_ms() - a->started_wall_ms) / 1000));
 	admin_printf(out, "workers       %u\n", a->nworkers);
-	admin_printf(out, "store         %s\n", a->store ? "sqlite" : "memory");
+	admin_printf(out, "store         %s\n", store_of(a));
 	admin_printf(out, "users         %zu\n", records_count(a->records, RECORD_USER));
 	admin_printf(out, "bindings      %zu\n", records_count(a->records, RECORD_BINDING));
 	admin_printf(out, "transactions  %llu\n", (unsigned long long)live);

@@ -100,6 +100,20 @@ static void note_hello(struct bus *b, struct node *n, zmq_msg_t *part)
 	b->in.greetings = true;
 }
 
+/* Two processes have one key, and this is the one that came first.  To the nodes its life is
+ * over (docs/bus.md: a boot is never used again), also when the other has gone. */
+static void drop(struct bus *b, const struct node *n, zmq_msg_t *part)
+{
+	const struct accepted *a;
+	char text[ADDR_TEXT_MAX];
+
+	counter_inc(&b->count.dropped);
+	a = n ? accepted_find(&b->in, zmq_msg_get(&part[BODY], ZMQ_SRCFD)) : NULL;
+	if (a && a->told) /* it is there, and has said hello */
+		bus_refuse(b, accepted_text(a, text),
+			   "another process with its key came later: start this one anew");
+}
+
 static void on_message(struct bus *b, zmq_msg_t *part, unsigned n)
 {
 	int i = n >= BODY + 1 ? node_of(b, &part[BODY]) : -1;
@@ -113,7 +127,7 @@ static void on_message(struct bus *b, zmq_msg_t *part, unsigned n)
 		 memcmp(route.p, node->route, BUS_ROUTE_BYTES) == 0)
 		bus_deliver(b, node, &part[BODY]);
 	else
-		counter_inc(&b->count.dropped);
+		drop(b, known && n == BODY + 1 ? node : NULL, part);
 }
 
 static bool take_messages(struct bus *b)

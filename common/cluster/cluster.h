@@ -134,6 +134,8 @@ unsigned cluster_nodes(const struct cluster *c, const struct cluster_node **ret_
 unsigned cluster_self(const struct cluster *c);
 /* Heard of within dead_ms over a connection that is up.  Self: true. */
 bool cluster_alive(const struct cluster *c, unsigned node);
+/* The version of the bus's protocol that this program speaks (docs/bus.md). */
+unsigned cluster_protocol(void);
 /* Alive and taking new calls (not draining). */
 bool cluster_serving(const struct cluster *c, unsigned node);
 /* The link that SIP takes to a node has broken: it counts as dead until it is heard of anew.

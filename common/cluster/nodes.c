@@ -22,6 +22,11 @@ bool cluster_alive(const struct cluster *c, unsigned node)
 	       (node == c->conf.self || (atomic_load(&c->peer[node].bits) & PEER_ALIVE));
 }
 
+unsigned cluster_protocol(void)
+{
+	return WIRE_VERSION;
+}
+
 bool cluster_serving(const struct cluster *c, unsigned node)
 {
 	if (node == c->conf.self)

@@ -202,6 +202,8 @@ static int check_node(struct conf *c, unsigned i, struct conf_fault *f)
 			return fault(f, "is another node's too", "cluster.nodes[%u].name", i);
 		if (addr_equal(&o->bus_addr, &n->bus_addr))
 			return fault(f, "is another node's too", "cluster.nodes[%u].bus", i);
+		if (addr_equal(&o->sip_addr, &n->sip_addr))
+			return fault(f, "is another node's too", "cluster.nodes[%u].sip", i);
 		if (n->role == CONF_ROLE_EDGE && o->role == CONF_ROLE_EDGE &&
 		    strcmp(o->pair, n->pair) != 0)
 			return fault(f, "edges are one pair", "cluster.nodes[%u].pair", i);

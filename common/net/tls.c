@@ -6,6 +6,7 @@
 #include "common/net/tls.h"
 
 #include "common/net/net_priv.h"
+#include "common/net/tls_own.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -134,6 +135,27 @@ static int load_trust(struct tls_set *s, const char *ca_file, char *ret_error)
 	return ok == 1 ? 0 : fail(ret_error, "trusted certificates", ca_file ? ca_file : "");
 }
 
+/* Of what a node connects with and of what it shows to those that ask for its name. */
+static int check_node(const struct tls_set *s, const struct net_tls_conf *c, const char *file,
+		      char *ret_error)
+{
+	SSL_CTX *shown = s->fallback;
+	char why[ERROR_MAX];
+	int r = tls_own_check(s->client, s->trust, c->node_name, why);
+
+	for (unsigned i = 0; r == 0 && i < s->ncerts; i++)
+		if (s->cert[i].domain && strcasecmp(s->cert[i].domain, c->node_name) == 0) {
+			shown = s->cert[i].ctx;
+			file = c->certs[i].cert_file;
+			break;
+		}
+	if (r == 0)
+		r = tls_own_check(shown, s->trust, c->node_name, why);
+	if (r < 0)
+		snprintf(ret_error, ERROR_MAX, "certificate %.90s %.150s", file, why);
+	return r;
+}
+
 static int load_certs(struct tls_set *s, const struct net_tls_conf *c, char *ret_error)
 {
 	const struct net_tls_cert *fallback = c->certs;
@@ -152,7 +174,10 @@ static int load_certs(struct tls_set *s, const struct net_tls_conf *c, char *ret
 	if (!s->client)
 		return fail(ret_error, "context for", "connections opened");
 	SSL_CTX_set_verify(s->client, SSL_VERIFY_PEER, NULL);
-	return c->ncerts ? load_key(s->client, fallback, ret_error) : 0;
+	if (c->ncerts == 0)
+		return 0;
+	r = load_key(s->client, fallback, ret_error);
+	return r == 0 && c->node_name ? check_node(s, c, fallback->cert_file, ret_error) : r;
 }
 
 static struct tls_set *load(const struct net_tls_conf *c, char *ret_error)

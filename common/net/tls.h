@@ -16,6 +16,10 @@ struct net_tls_conf {
 	const struct net_tls_cert *certs;
 	unsigned ncerts;
 	const char *ca_file; /* peers are verified against; NULL: the system's */
+	/* What other nodes are shown has to have this name and to stand before that
+	 * authority: of the certificates the one for this domain, where we are connected to,
+	 * and the first, where we connect.  NULL: none is shown to nodes. */
+	const char *node_name;
 };
 
 /* TLS 1.2 and up, no renegotiation, no compression.  NULL and a message in ret_error (256

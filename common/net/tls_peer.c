@@ -5,8 +5,11 @@
  * name.  That the chain is good was OpenSSL's to say.
  */
 #include "common/net/net_priv.h"
+#include "common/net/tls_own.h"
 
+#include <errno.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static bool is_name(struct span s)
@@ -116,10 +119,20 @@ static bool use_is_fit(X509 *cert)
 	return fit;
 }
 
+static void add_names(struct net_peer *p, const X509 *cert)
+{
+	GENERAL_NAMES *alt = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+
+	for (int i = 0; alt && i < sk_GENERAL_NAME_num(alt); i++)
+		add_alt_name(p, sk_GENERAL_NAME_value(alt, i));
+	if (!alt && X509_get_ext_by_NID(cert, NID_subject_alt_name, -1) < 0)
+		add_common_name(p, cert);
+	GENERAL_NAMES_free(alt);
+}
+
 struct net_peer *tls_peer_of(SSL *ssl)
 {
 	X509 *cert = SSL_get0_peer_certificate(ssl);
-	GENERAL_NAMES *alt;
 	struct net_peer *p;
 
 	if (!cert || SSL_get_verify_result(ssl) != X509_V_OK || !use_is_fit(cert))
@@ -127,12 +140,7 @@ struct net_peer *tls_peer_of(SSL *ssl)
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return NULL;
-	alt = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-	for (int i = 0; alt && i < sk_GENERAL_NAME_num(alt); i++)
-		add_alt_name(p, sk_GENERAL_NAME_value(alt, i));
-	if (!alt && X509_get_ext_by_NID(cert, NID_subject_alt_name, -1) < 0)
-		add_common_name(p, cert);
-	GENERAL_NAMES_free(alt);
+	add_names(p, cert);
 	return p;
 }
 
@@ -154,4 +162,43 @@ bool tls_peer_is(const struct net_peer *p, const char *host)
 		if (net_tls_name_matches(span_str(p->names[i]), span_str(host)))
 			return true;
 	return false;
+}
+
+static int verify(SSL_CTX *ctx, X509 *cert, X509_STORE *trust)
+{
+	STACK_OF(X509) *chain = NULL;
+	X509_STORE_CTX *v = X509_STORE_CTX_new();
+	int r = X509_V_ERR_OUT_OF_MEM;
+
+	SSL_CTX_get0_chain_certs(ctx, &chain);
+	if (v && X509_STORE_CTX_init(v, trust, cert, chain) == 1) {
+		X509_verify_cert(v);
+		r = X509_STORE_CTX_get_error(v);
+	}
+	X509_STORE_CTX_free(v);
+	return r;
+}
+
+int tls_own_check(SSL_CTX *ctx, X509_STORE *trust, const char *name, char *ret_error)
+{
+	X509 *cert = SSL_CTX_get0_certificate(ctx);
+	struct net_peer own = {0};
+	int r;
+
+	if (!cert) {
+		snprintf(ret_error, 256, "no certificate for %.200s", name);
+		return -EINVAL;
+	}
+	add_names(&own, cert);
+	if (!tls_peer_is(&own, name)) {
+		snprintf(ret_error, 256, "names %.60s, not the node %.60s",
+			 own.n ? own.names[0] : "nobody", name);
+		return -EINVAL;
+	}
+	r = verify(ctx, cert, trust);
+	if (r == X509_V_OK && use_is_fit(cert))
+		return 0;
+	snprintf(ret_error, 256, "other nodes would refuse it: %.150s",
+		 r == X509_V_OK ? "it is for another use" : X509_verify_cert_error_string(r));
+	return -EINVAL;
 }

@@ -123,6 +123,17 @@ def test_the_check_finds_what_a_start_would_and_changes_nothing(cluster, tmp_pat
 	told(e, f"trusted certificates {c.dir / 'none'}: No such file or directory")
 	with_(e, tls={"certificates": [merged(pem, {"key": str(secret)})]})
 	assert run(e, "--check-config")[1].startswith(f"{e.config_file}: key {secret}: ")
+	by_tls = [merged(x, {"transport": "tls", "mutual_tls": True} if x.get("policy") == "cluster" else {})
+		for x in e.config["listeners"]]
+	with_(e, listeners=by_tls, tls={"ca": str(ca.cert), "certificates": [pem]})
+	told(e, f"certificate {pem['certificate']} names e1.example, not the node e1")
+	(c.dir / "other").mkdir()
+	named, alien = ca.entry("e1"), Authority(c.dir / "other").entry("e1")
+	with_(e, listeners=by_tls, tls={"ca": str(ca.cert), "certificates": [alien]})
+	refused = f"{e.config_file}: certificate {alien['certificate']} other nodes would refuse it: "
+	assert run(e, "--check-config")[1].startswith(refused)
+	with_(e, listeners=by_tls, tls={"ca": str(ca.cert), "certificates": [named, pem]})
+	good(e)
 	with_(e, data_dir=str(secret))
 	assert "Not a directory" in run(e, "--check-config")[1]
 	with_(e, data_dir=str(c.dir / "no/dir"))
@@ -181,6 +192,12 @@ def test_wrong_arguments_give_the_usage(args):
 	r = subprocess.run([str(BIN / "eaves-combined"), *args], capture_output=True, text=True,
 		timeout=20)
 	assert r.returncode == 2 and "usage" in r.stderr
+
+
+def test_every_program_tells_its_version():
+	for program in ("eaves-combined", "eaves-edge", "eaves-home", "eavesctl"):
+		r = subprocess.run([str(BIN / program), "--version"], capture_output=True, text=True, timeout=20)
+		assert r.returncode == 0 and re.match(rf"{program} \S+", r.stdout), r.stdout
 
 
 def test_a_port_that_is_taken_is_said_and_ends_the_start(start, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from certs import Authority
 from cluster import registered
-from eaves import BIN, TIMEOUT
+from eaves import BIN, TIMEOUT, merged
 from phone import SDP, Dialog, hang_up, talk, transaction
 from sip import Message, param, reply_to
 from test_flows import Outbound, phone
@@ -115,6 +115,19 @@ def test_a_program_is_for_nodes_of_its_role(cluster):
 		assert f"cluster.nodes has {node.name} as" in r.stderr and f"start {node.program}" in r.stderr
 
 
+def test_a_node_that_was_never_heard_is_named_with_where_it_is_looked_for(cluster):
+	c = cluster(start=False)
+	e, h = c.edges[0], c.homes[0][0]
+	nodes = [merged(x, {"bus": x["bus"].rpartition(":")[0] + ":1"} if x["name"] == e.name else {})
+		for x in h.config["cluster"]["nodes"]]
+	h.write_config(merged(h.config, {"cluster": {"nodes": nodes}}))  # who opens the connection
+	bus, = (x["bus"] for x in nodes if x["name"] == e.name)
+	e.start()
+	h.start()
+	h.wait_log(rf"level=warn event=node-missing node={e.name} bus={bus}$")
+	assert f" dead equal=no version=0 queued=0 silent=never bus={bus}" in h.ctl("cluster status")
+
+
 def test_a_node_whose_sip_address_is_wrong_is_told_of(cluster):
 	"""The bus lives, and no message arrives: the log says so."""
 	def wrong(node):
@@ -129,7 +142,7 @@ def test_a_node_whose_sip_address_is_wrong_is_told_of(cluster):
 	c.wait_users(1)
 	alice = c.phone("alice")
 	alice.request("MESSAGE", "sip:alice@example.org", frm="<sip:carl@elsewhere.example>;tag=1", body="x")
-	c.edges[0].wait_log("level=warn event=link-failed node=h1")
+	c.edges[0].wait_log(r"level=warn event=link-failed node=h1\w* address=\S+:1$")
 
 
 def test_a_refused_call_is_repeated_until_it_is_acknowledged(cluster):

@@ -36,3 +36,12 @@ def test_a_server_that_is_stopped_or_gone_has_a_1_and_a_0_when_it_answers_again(
 	wait(health, "1")
 	server.start()
 	wait(health, "0")
+
+
+@pytest.mark.parametrize("at, said", [(("no/folder/health", "127.0.0.1", "5060"), "no/folder/health: No such file"),
+	(("health", "127.0.0.1", "sip"), "sip is no port"), (("health", "127.0.0.1", "0"), "0 is no port"),
+	(("health", "no.such.invalid", "5060"), "no.such.invalid: ")])
+def test_what_ails_it_is_said_in_a_line(tmp_path, at, said):
+	r = subprocess.run(["python3", str(ROOT / "deploy/health.py"), *at], cwd=tmp_path,
+		capture_output=True, text=True, timeout=20)
+	assert r.returncode == 1 and r.stderr.startswith(f"health.py: {said}") and r.stderr.count("\n") == 1

@@ -177,3 +177,17 @@ def test_a_password_file_that_others_can_read_is_refused(cluster, redis, tmp_pat
 	with pytest.raises(AssertionError, match="redis.sentinel_password .*chmod 600"):
 		e.start()
 	e.process = None
+
+
+def test_an_edge_says_that_redis_was_away_when_it_started_and_why(cluster, redis):
+	r = redis()
+	where = r.where()
+	r.kill9()
+	c = cluster(edges=2, start=False)
+	e = c.edges[0]
+	e.write_config(merged(e.config, {"redis": {"servers": where}}))
+	e.start()
+	e.wait_log(f'level=warn event=redis-down error="{where}: Connection refused"')
+	r.start()
+	e.wait_log(f"level=info event=redis-up address={where}", timeout=LONG)
+	assert e.log_count("event=redis-down") == 1

@@ -460,6 +460,17 @@ END_TEST
 	" key: \"" key "\"}\n"
 #define KEY "0000000000000000000000000000000000000001"
 
+START_TEST(no_two_nodes_have_the_same_address)
+{
+	parse_fails(NODES(KEY) "    - {name: h2, pair: h, role: home, bus: \"127.0.0.1:2\","
+			       " sip: \"127.0.0.1:5072\", key: \"" KEY "\"}\n",
+		    "t.yaml:", "cluster.nodes[2].bus: is another node's too");
+	parse_fails(NODES(KEY) "    - {name: h2, pair: h, role: home, bus: \"127.0.0.1:3\","
+			       " sip: \"127.0.0.1:5071\", key: \"" KEY "\"}\n",
+		    "t.yaml:", "cluster.nodes[2].sip: is another node's too");
+}
+END_TEST
+
 START_TEST(the_cluster_is_read_at_the_start_but_for_how_long_draining_takes)
 {
 	needs_restart(NODES(KEY), NODES("0000000000000000000000000000000000000002"), "cluster");
@@ -501,4 +512,5 @@ UNIT_MAIN("conf", domain_and_one_listener_are_enough,
 	  a_file_is_loaded_and_a_missing_one_named, the_example_in_deploy_is_sound,
 	  a_reload_tells_what_needs_a_restart, redis_is_read_at_the_start_alone,
 	  the_cluster_is_read_at_the_start_but_for_how_long_draining_takes,
+	  no_two_nodes_have_the_same_address,
 	  the_reference_names_every_section_with_unit_and_range)

@@ -145,7 +145,7 @@ START_TEST(a_stranger_s_authority_is_refused)
 	start("one", "two", false);
 	char error[256];
 	struct net_tls_cert cert = {NULL, path("one"), path("one")};
-	struct net_tls_conf c = {&cert, 1, other.file};
+	struct net_tls_conf c = {.certs = &cert, .ncerts = 1, .ca_file = other.file};
 	ck_assert_int_eq(net_tls_reload(tls_a, &c, error), 0);
 	f = to_b();
 	send_text(&a, &f, ping, NULL, 4);

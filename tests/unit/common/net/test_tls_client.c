@@ -130,7 +130,7 @@ START_TEST(a_reload_that_fails_changes_nothing)
 	prepare();
 	start("one", "two", false);
 	struct net_tls_cert cert = {NULL, path("one"), path("two")}; /* not its key */
-	struct net_tls_conf c = {&cert, 1, ca.file};
+	struct net_tls_conf c = {.certs = &cert, .ncerts = 1, .ca_file = ca.file};
 	ck_assert_int_eq(net_tls_reload(tls_b, &c, error), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(error, "two.pem"));
 	cert.cert_file = "/nowhere.pem";
@@ -142,6 +142,27 @@ START_TEST(a_reload_that_fails_changes_nothing)
 	ck_assert_ptr_null(net_tls_new(&c, error));
 	sees(NULL, "two.example");
 	stop();
+}
+END_TEST
+
+START_TEST(a_node_does_not_show_a_certificate_that_names_another)
+{
+	char error[256] = "";
+
+	prepare();
+	const struct net_tls_cert cert[] = {{"two.example", path("two"), path("two")},
+					    {"one.example", path("one"), path("one")}};
+	struct net_tls_conf c = {.certs = cert, .ncerts = 1, .ca_file = ca.file};
+	c.node_name = "one.example";
+	ck_assert_ptr_null(net_tls_new(&c, error));
+	ck_assert_ptr_nonnull(
+		strstr(error, "two.pem names two.example, not the node one.example"));
+	c.ncerts = 2; /* it connects with the first */
+	ck_assert_ptr_null(net_tls_new(&c, error));
+	c.node_name = "two.example";
+	struct net_tls *t = net_tls_new(&c, error);
+	ck_assert_msg(t != NULL, "%s", error);
+	net_tls_free(t);
 }
 END_TEST
 
@@ -290,8 +311,10 @@ END_TEST
 
 UNIT_MAIN("tls_client", the_certificate_is_chosen_by_sni,
 	  reload_serves_new_connections_and_keeps_those_that_are_up,
-	  a_reload_that_fails_changes_nothing, tls_1_1_is_refused_and_1_2_is_not,
-	  renegotiation_is_refused, a_session_is_resumed_and_still_tells_its_peer,
+	  a_reload_that_fails_changes_nothing,
+	  a_node_does_not_show_a_certificate_that_names_another,
+	  tls_1_1_is_refused_and_1_2_is_not, renegotiation_is_refused,
+	  a_session_is_resumed_and_still_tells_its_peer,
 	  a_session_without_a_certificate_is_not_resumed_where_one_is_required,
 	  a_client_without_a_certificate_is_refused_where_one_is_required,
 	  a_handshake_that_takes_too_long_is_closed, plain_text_at_a_tls_listener_is_closed)

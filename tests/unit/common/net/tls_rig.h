@@ -34,7 +34,7 @@ static struct net_tls_conf settings(struct net_tls_cert *c, unsigned n,
 		c[i] = (struct net_tls_cert){domains[i][0] ? domains[i] : NULL, file[i],
 					     file[i]};
 	}
-	return (struct net_tls_conf){c, n, ca.file};
+	return (struct net_tls_conf){.certs = c, .ncerts = n, .ca_file = ca.file};
 }
 
 static struct net_tls *tls_of(const char *name)
