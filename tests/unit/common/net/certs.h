@@ -19,6 +19,7 @@ struct authority {
 	char dir[64];
 	char file[96];
 	long serial;
+	long lasts_s; /* 0: a day */
 };
 
 static void add_extension(X509 *c, X509 *issuer, int nid, const char *value)
@@ -41,7 +42,7 @@ static X509 *make_cert(struct authority *a, EVP_PKEY *key, const char *cn)
 	X509_set_version(c, 2);
 	ASN1_INTEGER_set(X509_get_serialNumber(c), ++a->serial);
 	X509_gmtime_adj(X509_getm_notBefore(c), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(c), 86400);
+	X509_gmtime_adj(X509_getm_notAfter(c), a->lasts_s ? a->lasts_s : 86400);
 	X509_set_pubkey(c, key);
 	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1,
 				   0);

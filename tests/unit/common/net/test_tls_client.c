@@ -166,6 +166,23 @@ START_TEST(a_node_does_not_show_a_certificate_that_names_another)
 }
 END_TEST
 
+/* It is told of in the log: the phones that the node can serve are to have it. */
+START_TEST(a_node_serves_with_a_certificate_that_is_out_of_its_time)
+{
+	char error[256] = "";
+
+	prepare();
+	ca.lasts_s = -60;
+	leaf(&ca, "old", "old.example", "DNS:old.example", NULL);
+	const struct net_tls_cert cert = {"old.example", path("old"), path("old")};
+	struct net_tls_conf c = {
+		.certs = &cert, .ncerts = 1, .ca_file = ca.file, .node_name = "old.example"};
+	struct net_tls *t = net_tls_new(&c, error);
+	ck_assert_msg(t != NULL, "%s", error);
+	net_tls_free(t);
+}
+END_TEST
+
 START_TEST(tls_1_1_is_refused_and_1_2_is_not)
 {
 	struct client c;
@@ -313,6 +330,7 @@ UNIT_MAIN("tls_client", the_certificate_is_chosen_by_sni,
 	  reload_serves_new_connections_and_keeps_those_that_are_up,
 	  a_reload_that_fails_changes_nothing,
 	  a_node_does_not_show_a_certificate_that_names_another,
+	  a_node_serves_with_a_certificate_that_is_out_of_its_time,
 	  tls_1_1_is_refused_and_1_2_is_not, renegotiation_is_refused,
 	  a_session_is_resumed_and_still_tells_its_peer,
 	  a_session_without_a_certificate_is_not_resumed_where_one_is_required,
