@@ -376,6 +376,20 @@ START_TEST(an_address_that_has_just_come_back_is_not_away_any_more)
 }
 END_TEST
 
+/* Between two looks of the main thread, to which it was here all the time. */
+START_TEST(an_address_that_was_away_for_a_moment_is_not_away_any_more)
+{
+	machine_has(service, own, NULL);
+	begin(true);
+	machine_has(own, NULL, NULL);
+	app_addresses_look(&app);
+	ck_assert(app_address_away(&app, TCP));
+	machine_has(service, own, NULL);
+	ck_assert(!app_address_away(&app, TCP) && !app_address_left(&app, TCP));
+	end();
+}
+END_TEST
+
 START_TEST(what_the_system_tells_is_not_waited_for)
 {
 	machine_has(service, own, NULL);
@@ -486,6 +500,7 @@ UNIT_MAIN("common/app address", connections_to_an_address_that_has_gone_are_ende
 	  who_gets_the_address_knocks_at_the_phones_of_others_little_by_little,
 	  a_worker_sees_that_an_address_is_gone_before_the_main_thread_does,
 	  an_address_that_has_just_come_back_is_not_away_any_more,
+	  an_address_that_was_away_for_a_moment_is_not_away_any_more,
 	  what_the_system_tells_is_not_waited_for, a_look_that_fails_says_nothing,
 	  a_server_alone_looks_at_no_address,
 	  who_has_the_address_knocks_and_who_has_not_asks_the_other_member,
