@@ -136,12 +136,14 @@ static bool comes_now(const struct app *a, unsigned listener)
 	       machine_has(a, listener);
 }
 
+/* To ask takes as long as several requests do, and each phone may have left one. */
 bool app_address_away(struct app *a, unsigned listener)
 {
 	struct app_addresses *s = &a->addresses;
+	msec now = time_now();
 	if (!app_address_left(a, listener))
 		return false;
-	if (!machine_has(a, listener))
+	if (atomic_exchange(&s->asked[listener], now) == now || !machine_has(a, listener))
 		return true;
 	atomic_store(&s->left[listener], false);
 	atomic_store(&s->gone[listener], false);
