@@ -132,7 +132,8 @@ enum reg_elsewhere home_elsewhere(void *arg, const struct sip_flow *f, uint64_t 
 struct proxy_target home_way_to(const struct home *h, const struct app_worker *w,
 				const struct reg_target *t);
 /* proxy_hooks.find; arg: struct home_journal. */
-void home_find_phone(void *arg, uint64_t tag, struct sip_flow *f);
+void home_find_phone(void *arg, uint64_t tag, bool late, struct sip_flow *f,
+		     struct span *record_user);
 /* The user part of the Record-Route that faces it; may be empty. */
 struct span home_phone_token(const struct app_worker *w, const struct reg_target *t);
 /* What our pair has made for a phone and this member is to send it.  False: it is something

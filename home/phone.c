@@ -116,27 +116,31 @@ struct proxy_target home_way_to(const struct home *h, const struct app_worker *w
 }
 
 /* f: the flow of a phone that is straight at our pair, as it was when the binding was looked
- * up; as it is.  False: it is gone, or is reached in another way by now. */
+ * up; ret: the binding, and its flow, as they are.  False: it is gone, or is reached in another
+ * way by now.  What is asked for by a sips URI has targets by TLS alone (RFC 5630 5.4). */
 static bool reach(const struct home *h, const struct app_worker *w, uint64_t tag,
-		  struct sip_flow *f)
+		  const struct sip_flow *f, struct reg_target *ret, struct sip_flow *ret_flow)
 {
-	struct reg_target t;
-	if (!tag || !reg_target_of(h->reg, tag, time_wall_ms(), &t))
+	if (!tag || !reg_target_of(h->reg, tag, time_wall_ms(), ret))
 		return false;
-	struct proxy_target to = home_way_to(h, w, &t);
-	if (!to.has_flow || to.route.n)
+	struct proxy_target to = home_way_to(h, w, ret);
+	if (!to.has_flow || to.route.n ||
+	    (f->transport == SIP_TRANSPORT_TLS && to.flow.transport != SIP_TRANSPORT_TLS))
 		return false;
-	*f = to.flow;
+	*ret_flow = to.flow;
 	return true;
 }
 
-void home_find_phone(void *arg, uint64_t tag, struct sip_flow *f)
+void home_find_phone(void *arg, uint64_t tag, bool late, struct sip_flow *f,
+		     struct span *record_user)
 {
 	const struct home_journal *j = arg;
-	struct arena_scope scope = arena_enter(sip_arena());
-	if (sip_flow_reliable(f))
-		reach(j->home, j->worker, tag, f);
-	arena_leave(sip_arena(), scope);
+	struct reg_target t;
+	if (!sip_flow_reliable(f) || (!late && !f->node && app_flow_alive(j->home->app, f)) ||
+	    !reach(j->home, j->worker, tag, f, &t, f))
+		return;
+	if (record_user->n)
+		*record_user = home_phone_token(j->worker, &t);
 }
 
 /* What is for it waits with this member. */
@@ -165,11 +169,12 @@ static int find_caller(struct app_worker *w, struct proxy_fork *f)
 int home_find_phones(struct home *h, struct app_worker *w, struct proxy_fork *f)
 {
 	struct arena_scope scope = arena_enter(sip_arena());
+	struct reg_target t;
 	int r = find_caller(w, f);
 	for (unsigned i = 0; i < f->n; i++)
 		if (f->v[i].has_flow && !f->v[i].route.n &&
 		    sip_transport_reliable(f->v[i].flow.transport) &&
-		    !reach(h, w, f->v[i].tag, &f->v[i].flow))
+		    !reach(h, w, f->v[i].tag, &f->v[i].flow, &t, &f->v[i].flow))
 			await(h, &f->v[i].flow);
 	arena_leave(sip_arena(), scope);
 	return r;

@@ -119,24 +119,31 @@ bool app_address_left(const struct app *a, unsigned listener)
 		atomic_load_explicit(&s->gone[listener], memory_order_relaxed));
 }
 
-/* The main thread has not looked since. */
-static bool comes_now(const struct app *a, unsigned listener)
+static bool machine_has(const struct app *a, unsigned listener)
 {
 	struct ifaddrs *all;
-	if (listener >= a->fixed->conf->listeners_count ||
-	    atomic_load(&a->addresses.here[listener]) || getifaddrs(&all) < 0)
+	if (listener >= a->fixed->conf->listeners_count || getifaddrs(&all) < 0)
 		return false;
 	bool here = is_here(all, &a->fixed->conf->listeners[listener].addr);
 	freeifaddrs(all);
 	return here;
 }
 
+/* The main thread has not looked since. */
+static bool comes_now(const struct app *a, unsigned listener)
+{
+	return listener < NET_LISTENERS_MAX && !atomic_load(&a->addresses.here[listener]) &&
+	       machine_has(a, listener);
+}
+
+/* To ask takes as long as several requests do, and each phone may have left one. */
 bool app_address_away(struct app *a, unsigned listener)
 {
 	struct app_addresses *s = &a->addresses;
+	msec now = time_now();
 	if (!app_address_left(a, listener))
 		return false;
-	if (!comes_now(a, listener))
+	if (atomic_exchange(&s->asked[listener], now) == now || !machine_has(a, listener))
 		return true;
 	atomic_store(&s->left[listener], false);
 	atomic_store(&s->gone[listener], false);

@@ -28,6 +28,8 @@ struct app_addresses {
 	_Atomic msec came[NET_LISTENERS_MAX]; /* when it was last seen to; 0: never */
 	/* The same without the first look: it was another machine's before. */
 	_Atomic msec taken[NET_LISTENERS_MAX];
+	/* When the system was asked last whether one that has left is back. */
+	_Atomic msec asked[NET_LISTENERS_MAX];
 	bool looked;
 	struct net_watch *watch;	      /* NULL: none, it looks now and then alone */
 	_Atomic uint64_t knocked[APP_KNOCKS]; /* whom and when, in short */

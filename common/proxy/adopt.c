@@ -119,6 +119,7 @@ static int restore(struct proxy_call *c, const struct proxy_fork *f)
 	c->partial = f->partial;
 	c->stop = f->cancelled || f->partial || f->final;
 	c->plan.uri_parsed = c->plan.route_parsed = NULL;
+	c->turns = 1; /* whoever adopts has just looked for all of them */
 	c->best_status = f->best_status;
 	if (f->best.n) {
 		if (proxy_index_own(&m, hdr, f->best) || m.status != f->best_status)

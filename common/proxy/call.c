@@ -61,6 +61,7 @@ void proxy_call_next_group(struct proxy_call *c, msec now)
 	uint32_t left = c->plan.breadth > used ? c->plan.breadth - used : 0;
 	if (!first || left == 0)
 		return;
+	c->turns++;
 	uint32_t share = left / (waiting > group ? waiting : group);
 	uint32_t over = waiting == group ? left % group : 0;
 	uint16_t q = first->q;
@@ -145,6 +146,7 @@ void proxy_call_free(struct proxy_call *c)
 		proxy_branch_set_state(b, BRANCH_DONE);
 		bytes_unref(b->challenge);
 		bytes_unref(b->branch);
+		bytes_unref(b->found);
 		sip_kept_unref(b->held);
 		free(b->alt);
 		if (b->own_alloc)

@@ -37,6 +37,7 @@ struct branch {
 	struct locate_target target; /* in use, unless has_flow */
 	struct bytes *branch;	     /* as a response brought it back; NULL: it is derived */
 	struct bytes *challenge;     /* 401 or 407, kept while others may add theirs */
+	struct bytes *found;	     /* record_user, where that is not the target's any more */
 	struct sip_kept *held;	     /* a final response that waits for the write `need` */
 	msec noted_c;		     /* timer C as written */
 	msec over_at; /* cancelled: when it is over without an answer; 0: not written */
@@ -83,6 +84,7 @@ struct proxy_call {
 	unsigned best_status;
 	unsigned final; /* sent, 0 before */
 	unsigned nbranches;
+	unsigned turns; /* groups and spares that were begun */
 	bool invite;
 	bool cancelled; /* by the caller */
 	bool stop;	/* no new branches: 6xx, 2xx, CANCEL */

@@ -163,9 +163,11 @@ struct proxy_hooks {
 	 * flow).  route: of its target. */
 	void (*flow_failed)(void *arg, uint64_t tag, const struct sip_flow *f,
 			    struct span route);
-	/* f: the flow of a target, which may have connected anew while others had their turn:
-	 * its flow by now, else left as it is.  May be NULL. */
-	void (*find)(void *arg, uint64_t tag, struct sip_flow *f);
+	/* A target, which may have connected anew since the role looked it up: its flow and, if
+	 * it has one, its record_user (in the arena) by now; else left as they are.  late:
+	 * others have had their turn since, not only a write its time.  May be NULL. */
+	void (*find)(void *arg, uint64_t tag, bool late, struct sip_flow *f,
+		     struct span *record_user);
 	/* May a 3xx be followed there (16.5)?  The role authorises a target that a device named
 	 * as it would one that the caller named.  NULL: nowhere. */
 	bool (*may_follow)(void *arg, const struct sip_uri *target);

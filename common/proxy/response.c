@@ -157,6 +157,7 @@ static bool use_spare(struct branch *b, msec now)
 	if (!s || s->state != BRANCH_SPARE || c->stop || b->cancelled)
 		return false;
 	s->breadth = b->breadth;
+	c->turns++;
 	proxy_branch_set_state(b, BRANCH_DONE);
 	proxy_branch_go(s, now);
 	return true;

@@ -172,11 +172,22 @@ static void on_located(void *arg, int error, const struct locate_result *r)
 	proxy_turn_end(&turn);
 }
 
-static void find_flow(struct branch *b)
+static void find(struct branch *b)
 {
-	const struct proxy_hooks *h = b->call->hooks;
-	if (b->tag && h && h->find)
-		h->find(b->call->hooks_arg, b->tag, &b->flow);
+	const struct proxy_call *c = b->call;
+	bool late = c->turns > 1, is_phone = b->has_flow && b->tag && !b->route.n;
+	struct span user = b->record_user;
+	if (!is_phone || b->resume || !(late || c->note) || !c->hooks || !c->hooks->find)
+		return;
+	struct arena_scope scope = arena_enter(sip_arena());
+	c->hooks->find(c->hooks_arg, b->tag, late, &b->flow, &user);
+	struct bytes *found = user.n && user.p != b->record_user.p ? bytes_dup(user) : NULL;
+	if (found) {
+		bytes_unref(b->found);
+		b->found = found;
+		b->record_user = bytes_span(found);
+	}
+	arena_leave(sip_arena(), scope);
 }
 
 void proxy_branch_start(struct branch *b, msec now)
@@ -187,8 +198,7 @@ void proxy_branch_start(struct branch *b, msec now)
 	struct locate_result r;
 	struct sip_uri hop;
 	proxy_branch_set_state(b, BRANCH_LOCATING);
-	if (b->has_flow && !b->route.n && !b->resume && c->nbranches > 1)
-		find_flow(b);
+	find(b);
 	if (b->has_flow && !b->route.n && !c->plan.has_route) {
 		if (proxy_branch_send(b, now))
 			proxy_branch_end(b, 503);

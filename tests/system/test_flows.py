@@ -33,10 +33,10 @@ class Behind(Phone):
 class Outbound(Behind):
 	ob = ";ob"
 
-	def sign_up(self, reg_id=1, **kw):
+	def sign_up(self, reg_id=1, q="1.0", **kw):
 		instance = f"<urn:uuid:00000000-0000-4000-8000-{sum(self.user.encode()):012x}>"
 		return self.register(headers=OUTBOUND, contact=self.contact
-			+ f';+sip.instance="{instance}";reg-id={reg_id}', **kw)
+			+ f';+sip.instance="{instance}";reg-id={reg_id};q={q}', **kw)
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +286,41 @@ def test_another_flow_of_the_instance_rings_when_the_newest_fails(server_n):
 		second.sock.close()
 		a, b = talk(alice, first)
 		hang_up(a, b)
+
+
+def test_a_device_that_connected_anew_before_its_turn_is_reached_in_the_dialog(server_n):
+	alice, first = server_n.phone("alice"), server_n.phone("bob")
+	first.register()
+	bob = phone(server_n, "bob", "tcp", Outbound)
+	bob.sign_up(q="0.5")
+	m = alice.invite("bob")
+	busy = first.expect("INVITE")
+	drop(server_n, bob)
+	bob.connect()
+	bob.sign_up(q="0.5")
+	first.reply(busy, 486)
+	got = bob.expect("INVITE")
+	answer = bob.reply(got, 200)
+	a, b = Dialog(alice, m, alice.expect(200), True), Dialog(bob, got, answer, False)
+	a.ack()
+	bob.expect("ACK")
+	hang_up(a, b)
+
+
+def test_sips_does_not_leave_tls_for_a_device_that_connected_anew(tls_server, ca):
+	alice = tls_server.phone("alice", transport="tls", tls=ca.client(), sni="example.org")
+	first, bob = (phone(tls_server, "bob", "tls", k, tls=ca.client(), sni="example.org") for k in (Behind, Outbound))
+	first.register()
+	bob.sign_up(q="0.5")
+	m = alice.request("INVITE", "sips:bob@example.org",
+		contact=alice.contact.replace("sip:", "sips:"))
+	alice.again(m, alice.expect(407))
+	busy = first.expect("INVITE")
+	plain = phone(tls_server, "bob", "tcp", Outbound)
+	plain.call_id, plain.cseq = bob.call_id, bob.cseq
+	plain.sign_up(q="0.5")
+	first.reply(busy, 486)
+	plain.expect_nothing(0.3)
 
 
 # ---- tokens of nobody ----

@@ -13,7 +13,7 @@ enum { LOOK_MS = 250, KNOCK_MS = 500, HERE_MAX = 8, UDP = 0, TCP, TLS6, ANY, OTH
 
 static struct {
 	const char *host[HERE_MAX];
-	unsigned n;
+	unsigned n, asked;
 	bool fails;
 } machine;
 
@@ -28,6 +28,7 @@ int getifaddrs(struct ifaddrs **ret)
 {
 	struct ifaddrs **at = ret;
 	*ret = NULL;
+	machine.asked++;
 	if (machine.fails) {
 		errno = ENFILE;
 		return -1;
@@ -358,6 +359,7 @@ START_TEST(an_address_that_has_just_come_back_is_not_away_any_more)
 	run(LOOK_MS);
 	ck_assert(app_address_left(&app, TCP) && app_address_away(&app, TCP));
 	machine_has(service, own, NULL);
+	run(1);
 	ck_assert(app_address_left(&app, TCP) && !app_address_away(&app, TCP));
 	ck_assert(!app_address_left(&app, TCP) && app_address_left(&app, UDP));
 	run(LOOK_MS);
@@ -368,10 +370,44 @@ START_TEST(an_address_that_has_just_come_back_is_not_away_any_more)
 	ck_assert(app_address_away(&app, TCP) && abandoned[TCP] == 2);
 	machine_has(service, own, NULL);
 	machine.fails = true;
+	run(1);
 	ck_assert(app_address_away(&app, TCP));
 	machine.fails = false;
+	run(1);
 	ck_assert(!app_address_away(&app, TCP) && !app_address_left(&app, TCP));
 	ck_assert(!app_address_away(&app, NET_LISTENERS_MAX));
+	end();
+}
+END_TEST
+
+/* Between two looks of the main thread, to which it was here all the time. */
+START_TEST(an_address_that_was_away_for_a_moment_is_not_away_any_more)
+{
+	machine_has(service, own, NULL);
+	begin(true);
+	machine_has(own, NULL, NULL);
+	app_addresses_look(&app);
+	ck_assert(app_address_away(&app, TCP));
+	machine_has(service, own, NULL);
+	run(1);
+	ck_assert(!app_address_away(&app, TCP) && !app_address_left(&app, TCP));
+	end();
+}
+END_TEST
+
+START_TEST(a_thousand_requests_for_an_address_that_is_away_ask_for_it_once_in_a_millisecond)
+{
+	machine_has(service, own, NULL);
+	begin(true);
+	machine_has(own, NULL, NULL);
+	run(LOOK_MS);
+	machine.asked = 0;
+	for (unsigned i = 0; i < 2000; i++) {
+		ck_assert(app_address_away(&app, TCP));
+		if (i % 1000 == 999)
+			run(1);
+	}
+	ck_assert_uint_eq(machine.asked, 2);
 	end();
 }
 END_TEST
@@ -486,6 +522,8 @@ UNIT_MAIN("common/app address", connections_to_an_address_that_has_gone_are_ende
 	  who_gets_the_address_knocks_at_the_phones_of_others_little_by_little,
 	  a_worker_sees_that_an_address_is_gone_before_the_main_thread_does,
 	  an_address_that_has_just_come_back_is_not_away_any_more,
+	  an_address_that_was_away_for_a_moment_is_not_away_any_more,
+	  a_thousand_requests_for_an_address_that_is_away_ask_for_it_once_in_a_millisecond,
 	  what_the_system_tells_is_not_waited_for, a_look_that_fails_says_nothing,
 	  a_server_alone_looks_at_no_address,
 	  who_has_the_address_knocks_and_who_has_not_asks_the_other_member,

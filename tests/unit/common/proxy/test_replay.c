@@ -422,6 +422,8 @@ static void cmd_check(struct replay *r, char *args)
 		got = w->done;
 	else if (strcmp(name, "flow_failed") == 0)
 		got = w->flow_failed ? w->failed_tag : 0;
+	else if (strcmp(name, "looked") == 0)
+		got = w->looked;
 	else if (strcmp(name, "target_failed") == 0)
 		got = w->target_failed;
 	else if (strcmp(name, "transactions") == 0)

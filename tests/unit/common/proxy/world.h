@@ -73,6 +73,7 @@ struct world {
 	bool no_follow;	   /* the role lets no 3xx be followed */
 	size_t txn_limit;
 	unsigned target_failed, flow_failed, done;
+	unsigned looked;    /* for a target, when it was its turn */
 	uint64_t moved_tag; /* its phone has connected anew; 0: none has */
 	struct sip_flow moved_to;
 	uint64_t failed_tag;
@@ -235,11 +236,16 @@ static inline void world_flow_failed(void *arg, uint64_t tag, const struct sip_f
 	w->failed_tag = tag;
 }
 
-static inline void world_find(void *arg, uint64_t tag, struct sip_flow *f)
+static inline void world_find(void *arg, uint64_t tag, bool late, struct sip_flow *f,
+			      struct span *record_user)
 {
-	const struct world *w = arg;
-	if (tag == w->moved_tag)
-		*f = w->moved_to;
+	struct world *w = arg;
+	w->looked += late;
+	if (tag != w->moved_tag)
+		return;
+	*f = w->moved_to;
+	if (record_user->n)
+		*record_user = arena_dup(sip_arena(), SPAN("moved"));
 }
 
 static inline void world_done(void *arg, unsigned status)
