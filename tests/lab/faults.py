@@ -174,12 +174,13 @@ def partition(cluster, crowd, seconds):
         crowd.rate(0, 0, REGISTERS)
         time.sleep(seconds)
         epoch = no_more(crowd, name)
+        apart = len(cluster.bindings(a) ^ cluster.bindings(b))
     finally:
         net.heal()
     healed = time.monotonic()
     crowd.say("sides")
     out = {"seconds": seconds, "registers": epoch["registers"], "failed": epoch["register_failed"],
-           "equal_after_s": None}
+           "apart": apart, "equal_after_s": None}
     while time.monotonic() - healed < GIVE_UP_S:
         x, y = cluster.bindings(a), cluster.bindings(b)
         if x == y:
