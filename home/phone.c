@@ -8,6 +8,7 @@
 #include "home/home_priv.h"
 
 #include "common/app/address.h"
+#include "common/proxy/journal.h"
 
 #include <errno.h>
 
@@ -245,6 +246,8 @@ bool home_to_phone(struct home *h, struct app_worker *w, const struct app_reques
 	uint64_t tag = proxy_target_named(stack_proxy(w->stack), &q->r->top);
 	if (!tag)
 		return app_to_phone(w, q, &h->dialog, now);
-	over_binding(h, w, q, tag);
+	bool was_ours = q->r->src.node == cluster_self(h->cluster) + 1;
+	if (!was_ours || !proxy_is_past(stack_proxy(w->stack), q->r->msg, &q->r->top))
+		over_binding(h, w, q, tag);
 	return true;
 }

@@ -172,11 +172,14 @@ static void on_located(void *arg, int error, const struct locate_result *r)
 	proxy_turn_end(&turn);
 }
 
-static void find_flow(struct branch *b)
+bool proxy_branch_find(struct branch *b)
 {
 	const struct proxy_hooks *h = b->call->hooks;
-	if (b->tag && h && h->find)
-		h->find(b->call->hooks_arg, b->tag, &b->flow);
+	const struct sip_flow before = b->flow;
+	if (!b->has_flow || b->route.n || !b->tag || !h || !h->find)
+		return false;
+	h->find(b->call->hooks_arg, b->tag, &b->flow);
+	return !sip_flow_equal(&b->flow, &before);
 }
 
 void proxy_branch_start(struct branch *b, msec now)
@@ -187,8 +190,8 @@ void proxy_branch_start(struct branch *b, msec now)
 	struct locate_result r;
 	struct sip_uri hop;
 	proxy_branch_set_state(b, BRANCH_LOCATING);
-	if (b->has_flow && !b->route.n && !b->resume && c->nbranches > 1)
-		find_flow(b);
+	if (!b->resume && c->nbranches > 1)
+		proxy_branch_find(b);
 	if (b->has_flow && !b->route.n && !c->plan.has_route) {
 		if (proxy_branch_send(b, now))
 			proxy_branch_end(b, 503);
