@@ -150,9 +150,10 @@ def at_random(cluster, crowd, rounds, seed):
     dice = random.Random(seed)
     row = Row("random", f"any (seed {seed})")
     names = [f"random-{n}" for n in range(rounds)]
+    possible = [f for f in HOLD_S if any(suits(cluster, f, t) for t in TARGETS)]
     crowd.rate(CALLS, MESSAGES, REGISTERS)
     for name in names:
-        fault = dice.choice(list(HOLD_S))
+        fault = dice.choice(possible)
         target = dice.choice([t for t in TARGETS if suits(cluster, fault, t)])
         one_round(cluster, crowd, name, fault, target, dice.randrange(2))
     no_more(crowd, names[-1])
