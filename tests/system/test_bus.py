@@ -1,8 +1,11 @@
 """The bus of real nodes, as somebody sees it who is no node."""
 import socket
+import subprocess
+
+import pytest
 
 from cluster import registered
-from eaves import TIMEOUT
+from eaves import BIN, TIMEOUT, merged
 from phone import hang_up, talk
 
 
@@ -33,6 +36,36 @@ def test_who_knocks_without_end_fills_no_log(cluster):
 		return e.log_count(r"event=bus-refused address=127\.0\.0\.1:")
 	c.wait(told, "nobody is told of by address")
 	hang_up(*talk(alice, bob))
+
+
+def with_another_key(c, n):
+	"""The others have the one that it had."""
+	file = c.dir / "another.key"
+	key = subprocess.run([str(BIN / "eaves-home"), "--make-key", str(file)], check=True,
+		capture_output=True, text=True, timeout=4 * TIMEOUT).stdout.strip()
+	rows = [merged(m.row(), {"key": key} if m is n else {}) for m in c.nodes]
+	return {"cluster": {"bus_key": str(file), "nodes": rows}}
+
+
+def of_another_domain(_, __):
+	return {"domain": "example.net"}
+
+
+@pytest.mark.parametrize("config, there, here", (
+	(with_another_key, "its key is none of the cluster's", "refuses our key"),
+	(of_another_domain, "a node of another domain", None)))
+def test_who_is_no_node_of_the_cluster_is_refused_and_told_of(cluster, config, there, here):
+	c = cluster(start=False)
+	e, (a, b) = c.edges[0], c.homes[0]
+	b.write_config(merged(b.config, config(c, b)))
+	for n in c.nodes:
+		n.start()
+	c.wait(lambda: e.alive() == {"h1a"} and a.alive() == {"e1"}, "the others do not see each other")
+	for n in (e, a):
+		assert n.wait_log(f"event=bus-refused .*why=\".*{there}"), n.tail()
+	if here:
+		b.wait_log(f"event=bus-refused .*why=\".*{here}")
+	assert b.alive() == set() and e.metric("cluster_bus_refused_total") > 0
 
 
 def test_who_sends_to_a_link_without_end_fills_no_log(cluster):
