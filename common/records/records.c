@@ -462,57 +462,6 @@ unsigned records_each_tag(struct records *r, uint8_t kind, uint64_t tag, uint64_
 	return shown;
 }
 
-/* False: `each` wants no more. */
-static bool scan_stripe(struct stripe *s, bool (*each)(void *arg, const struct record *rec),
-			void *arg)
-{
-	bool more = true;
-
-	pthread_mutex_lock(&s->lock);
-	for (uint32_t b = 0; more && b <= s->mask; b++) {
-		for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
-			const struct record v = rec_show(c);
-			more = each(arg, &v);
-		}
-	}
-	pthread_mutex_unlock(&s->lock);
-	return more;
-}
-
-void records_scan_all(struct records *r, bool (*each)(void *arg, const struct record *rec),
-		      void *arg)
-{
-	for (unsigned i = 0; i < STRIPES; i++)
-		if (!scan_stripe(&r->stripe[i], each, arg))
-			return;
-}
-
-void records_scan_part(struct records *r, unsigned part,
-		       bool (*each)(void *arg, const struct record *rec), void *arg)
-{
-	if (part < RECORDS_PARTS)
-		scan_stripe(&r->stripe[part], each, arg);
-}
-
-void records_scan(struct records *r, uint8_t kind, uint64_t wall_ms,
-		  bool (*each)(void *arg, const struct record *rec), void *arg)
-{
-	bool more = true;
-	for (unsigned i = 0; more && i < STRIPES; i++) {
-		struct stripe *s = &r->stripe[i];
-		pthread_mutex_lock(&s->lock);
-		for (uint32_t b = 0; more && b <= s->mask; b++) {
-			for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
-				if (c->kind != kind || !rec_live(c, wall_ms))
-					continue;
-				const struct record v = rec_show(c);
-				more = each(arg, &v);
-			}
-		}
-		pthread_mutex_unlock(&s->lock);
-	}
-}
-
 size_t records_count(const struct records *r, uint8_t kind)
 {
 	size_t n = 0;
