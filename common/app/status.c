@@ -323,6 +323,9 @@ static void write_metrics(void *arg, struct metrics_out *o)
 	metrics_gauge(o, "bindings", "Registered contacts",
 		      records_count(a->records, RECORD_BINDING));
 	metrics_gauge(o, "records", "Records held, traces of deleted ones too", rc.records);
+	metrics_counter(o, "records_buried_total",
+			"Records of other nodes that had been deleted here long before",
+			rc.buried);
 	metrics_counter(o, "records_full_total", "Records refused because the table was full",
 			rc.full);
 	metrics_gauge(o, "poison_known",

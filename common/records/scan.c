@@ -14,7 +14,7 @@ static bool scan_stripe(struct stripe *s, bool (*each)(void *arg, const struct r
 	for (uint32_t b = 0; more && b <= s->mask; b++) {
 		for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
 			const struct record v = rec_show(c);
-			more = each(arg, &v);
+			more = c->kind == KIND_FLOOR || each(arg, &v);
 		}
 	}
 	pthread_mutex_unlock(&s->lock);
