@@ -149,6 +149,10 @@ static const struct row stack_rows[] = {
 	    "Messages received for another worker"),
 	ROW(stack_counters, handover_full, "handover_full_total", METRICS_COUNTER,
 	    "Messages lost because their worker was too far behind"),
+	ROW(stack_counters, handover_send_full, "handover_send_full_total", METRICS_COUNTER,
+	    "Messages not sent because the worker of their connection was too far behind"),
+	ROW(stack_counters, handover_error_full, "handover_error_full_total", METRICS_COUNTER,
+	    "ICMP errors that another worker was not told of: it was too far behind"),
 	ROW(stack_counters, replies, "stateless_replies_total", METRICS_COUNTER,
 	    "Answers given without a transaction"),
 	ROW(stack_counters, send_failed, "send_failed_total", METRICS_COUNTER,
@@ -323,6 +327,9 @@ static void write_metrics(void *arg, struct metrics_out *o)
 	metrics_gauge(o, "bindings", "Registered contacts",
 		      records_count(a->records, RECORD_BINDING));
 	metrics_gauge(o, "records", "Records held, traces of deleted ones too", rc.records);
+	metrics_counter(o, "records_buried_total",
+			"Records of other nodes that had been deleted here long before",
+			rc.buried);
 	metrics_counter(o, "records_full_total", "Records refused because the table was full",
 			rc.full);
 	metrics_gauge(o, "poison_known",

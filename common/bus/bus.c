@@ -12,6 +12,7 @@ enum {
 	ERROR_BYTES = 256,
 	QUEUE_MESSAGES = 10000,
 	QUEUE_BYTES = 64 << 20,
+	QUEUE_EVENTS = 16384,
 	HEARTBEAT_MS = 250,
 	DEAD_MS = 750,
 	TIME_MAX_MS = 3600 * 1000,
@@ -203,9 +204,10 @@ static int take_conf(struct bus *b, const struct bus_conf *c, char *ret_error)
 {
 	b->queue_messages = c->queue_messages ? c->queue_messages : QUEUE_MESSAGES;
 	b->queue_bytes = c->queue_bytes ? c->queue_bytes : QUEUE_BYTES;
+	b->queue_events = c->queue_events ? c->queue_events : QUEUE_EVENTS;
 	b->heartbeat_ms = c->heartbeat_ms ? c->heartbeat_ms : HEARTBEAT_MS;
 	b->dead_ms = c->dead_ms ? c->dead_ms : DEAD_MS;
-	if (b->queue_messages > QUEUE_MESSAGES_MAX)
+	if (b->queue_messages > QUEUE_MESSAGES_MAX || b->queue_events > QUEUE_MESSAGES_MAX)
 		return error(ret_error, "a queue of too many messages", NULL);
 	if (b->dead_ms <= b->heartbeat_ms || b->dead_ms > TIME_MAX_MS)
 		return error(ret_error, "dead_ms: more than heartbeat_ms, at most an hour",
@@ -276,12 +278,25 @@ struct bus *bus_new(struct loop *l, const struct bus_conf *c, const struct bus_o
 	return b;
 }
 
+/* ZeroMQ's thread, should it wait for the listening socket's monitor to be read (monitor.c): to
+ * end that would wait for it.  After this the socket takes no other linger. */
+static void let_go(struct bus *b)
+{
+	if (!b->in.monitor.sock.zmq)
+		return;
+	sock_set(&b->in.sock, ZMQ_LINGER, BUS_LINGER_MS);
+	sock_set(&b->in.monitor.sock, ZMQ_LINGER, 0);
+	sock_set(&b->zap, ZMQ_LINGER, 0);
+	zmq_ctx_shutdown(b->ctx);
+}
+
 struct bus *bus_free(struct bus *b)
 {
 	if (!b)
 		return NULL;
 	for (unsigned i = 0; i < b->n; i++)
 		dial_close(&b->node[i], BUS_LINGER_MS);
+	let_go(b);
 	listen_close(b);
 	sock_close(&b->zap, 0);
 	sock_round_stop(b);

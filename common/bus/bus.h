@@ -37,8 +37,11 @@ struct bus_conf {
 	/* 0 is the default. */
 	uint32_t queue_messages; /* waiting for one node at most; default 10000 */
 	size_t queue_bytes;	 /* the same in bytes; default 64 MiB */
-	uint32_t heartbeat_ms;	 /* of the connections (ZMTP); default 250 */
-	uint32_t dead_ms;	 /* silent for so long: broken; default 750 */
+	/* Of connections made and ended that the loop has not looked at yet; then none is made
+	 * until it does. Default 16384, and ZeroMQ's own 1000. */
+	uint32_t queue_events;
+	uint32_t heartbeat_ms; /* of the connections (ZMTP); default 250 */
+	uint32_t dead_ms;      /* silent for so long: broken; default 750 */
 };
 
 /* Called in the loop's thread, never out of bus_send() or bus_free(); they may send, but not

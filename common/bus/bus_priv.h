@@ -132,7 +132,7 @@ struct bus {
 	unsigned self, n;
 	char domain[BUS_DOMAIN_MAX + 1];
 	char public_key[BUS_KEY_CHARS + 1], secret_key[BUS_KEY_CHARS + 1];
-	uint32_t queue_messages, heartbeat_ms, dead_ms;
+	uint32_t queue_messages, queue_events, heartbeat_ms, dead_ms;
 	size_t queue_bytes;
 	uint64_t monitors; /* numbers their addresses */
 	struct list touched;

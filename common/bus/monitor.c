@@ -1,7 +1,9 @@
 /*
- * What becomes of the connections of a socket, as ZeroMQ tells it: events through a PAIR.  The
- * sender is ZeroMQ's own thread, which would wait, holding a lock that closing needs, if the
- * PAIR were full: so it has no limit.  What an event means: listen.c and dial.c.
+ * What becomes of the connections of a socket, as ZeroMQ tells it: events through a PAIR.  No
+ * event is lost: when the PAIR is full its sender, ZeroMQ's own thread, waits until it is read.
+ * It holds a lock then that ending the monitor needs: a dialling socket has one connection and
+ * never so many events, and the listening one is ended when the thread has been let go
+ * (bus_free).  What an event means: listen.c and dial.c.
  */
 #include "common/bus/bus_priv.h"
 
@@ -50,7 +52,7 @@ int monitor_open(struct monitor *m, struct bus *b, void *zmq,
 		return -errno;
 	r = sock_open(&m->sock, b, ZMQ_PAIR, take);
 	if (r == 0)
-		r = sock_set(&m->sock, ZMQ_RCVHWM, 0);
+		r = sock_set(&m->sock, ZMQ_RCVHWM, (int)b->queue_events);
 	if (r == 0 && zmq_connect(m->sock.zmq, address) < 0)
 		r = -errno;
 	m->event = event;

@@ -183,6 +183,8 @@ bool send_acked(struct peer *p, const Eaves__Ack *a);
 void receive_init(struct cluster *c);
 void receive_end(struct cluster *c);
 void receive_restart(struct peer *p);
+/* It has said something else since its last batch. */
+void receive_quiet(struct peer *p);
 bool receive_ack(const struct peer *p, Eaves__Ack *ret);
 /* How many were new, or -errno (not all were taken). */
 int receive_rows(struct peer *p, size_t n, const ProtobufCBinaryData *row);

@@ -340,6 +340,7 @@ void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h)
 	atomic_store(&p->serving_ms, h->serving_ms);
 	note_draining(p, h->draining);
 	compare_theirs(p, h->unsure);
+	receive_quiet(p);
 }
 
 void cluster_live_init(struct cluster *c)

@@ -70,6 +70,8 @@ struct inbound {
 	bool ack_due;
 	struct list persist; /* batches that the store below has not confirmed, in order */
 	uint64_t persist_lost;
+	struct record_version newest; /* of its own that came with nothing missing before it */
+	msec newest_at;
 };
 
 /* Comparison with the node: a bit, or a place, for each group of parts. */

@@ -137,6 +137,7 @@ struct run {
 	uint64_t wall_ms;
 	unsigned n, taken, refused;
 	int error;
+	struct record_version newest; /* of what is not deleted */
 	struct record v[RECORDS_BATCH_MAX];
 };
 
@@ -209,6 +210,8 @@ static void take_row(struct run *t, ProtobufCBinaryData data)
 		return; /* it would be forgotten at once */
 	if (run_ends(t, &r))
 		run_merge(t);
+	if (!r.deleted && r.hlc > t->newest.hlc)
+		t->newest = (struct record_version){r.hlc, r.node};
 	t->v[t->n++] = (struct record){
 		.kind = r.kind,
 		.deleted = r.deleted,
@@ -279,6 +282,36 @@ static void new_stream(struct peer *p, uint64_t stream)
 	list_init(&in->persist);
 }
 
+/* Its threads write side by side: what is so much older has come before. */
+enum { SIDE_BY_SIDE_MS = 100 };
+
+static bool is_whole(const struct peer *p)
+{
+	return !p->sweep.unsure && !p->in.ahead;
+}
+
+/* A live record in a stream is the sender's own.  With nothing missing before it all that it
+ * wrote earlier has come. */
+static void note_heard(struct peer *p, const struct run *t)
+{
+	const uint64_t back = (uint64_t)SIDE_BY_SIDE_MS << 16;
+	struct record_version v = t->newest;
+
+	if (t->refused || !is_whole(p) || v.hlc <= back)
+		return;
+	p->in.newest = v;
+	p->in.newest_at = loop_now(p->c->loop);
+	v.hlc -= back;
+	records_heard(p->c->records, v);
+}
+
+void receive_quiet(struct peer *p)
+{
+	if (p->in.newest.hlc && is_whole(p) &&
+	    loop_now(p->c->loop) - p->in.newest_at >= SIDE_BY_SIDE_MS)
+		records_heard(p->c->records, p->in.newest);
+}
+
 static void merge_batch(struct peer *p, const Eaves__Batch *b)
 {
 	struct cluster *c = p->c;
@@ -294,6 +327,8 @@ static void merge_batch(struct peer *p, const Eaves__Batch *b)
 	if (t.error == 0) {
 		counter_inc(&c->counters.batches_received);
 		counter_add(&c->counters.records_received, b->n_row);
+		if (b->seq == p->in.next)
+			note_heard(p, &t);
 		took(&p->in, b->seq, t.refused > 0);
 		owe_ack(p);
 	} else if (t.persist) {

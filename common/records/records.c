@@ -24,7 +24,9 @@ struct records {
 	uint32_t node;
 	size_t limit;
 	atomic_size_t n;
-	_Atomic uint64_t clock; /* the highest version given or seen */
+	_Atomic uint64_t clock;			       /* the highest version given or seen */
+	_Atomic uint64_t first;			       /* given; 0: none yet */
+	_Atomic uint64_t heard[RECORDS_NODES_MAX + 1]; /* by node: records_heard() */
 	atomic_uint sweep_next;
 	unsigned nwatch;
 	struct watch watch[WATCHES_MAX];
@@ -66,6 +68,8 @@ static uint64_t clock_next(struct records *r, uint64_t wall_ms)
 	do {
 		next = wall_ms << 16 > last ? wall_ms << 16 : last + 1;
 	} while (!atomic_compare_exchange_weak(&r->clock, &last, next));
+	if (atomic_load_explicit(&r->first, memory_order_relaxed) == 0)
+		atomic_compare_exchange_strong(&r->first, &(uint64_t){0}, next);
 	return next;
 }
 
@@ -74,6 +78,25 @@ static void clock_saw(struct records *r, uint64_t hlc)
 	uint64_t last = atomic_load_explicit(&r->clock, memory_order_relaxed);
 	while (hlc > last && !atomic_compare_exchange_weak(&r->clock, &last, hlc))
 		;
+}
+
+void records_heard(struct records *r, struct record_version v)
+{
+	if (v.node > RECORDS_NODES_MAX)
+		return;
+	uint64_t last = atomic_load_explicit(&r->heard[v.node], memory_order_relaxed);
+	while (v.hlc > last && !atomic_compare_exchange_weak(&r->heard[v.node], &last, v.hlc))
+		;
+}
+
+/* It, or a newer one in its place. */
+static bool was_here(const struct records *r, struct record_version v)
+{
+	if (v.node == r->node) {
+		uint64_t first = atomic_load(&r->first);
+		return first && v.hlc >= first;
+	}
+	return v.node <= RECORDS_NODES_MAX && v.hlc <= atomic_load(&r->heard[v.node]);
 }
 
 /* ---- life ---- */
@@ -182,7 +205,8 @@ struct batch {
 	struct records *r;
 	struct stripe *s;
 	uint32_t hash;
-	bool merged; /* from another node */
+	/* From another node: a bit for each record of it that is deleted here.  Else NULL. */
+	uint64_t *buried;
 	const struct record_version *expect;
 	unsigned n;
 	size_t added;
@@ -217,8 +241,18 @@ static uint64_t remember_until(const struct record *v, const struct rec *old)
 	return end > until ? end : until;
 }
 
+/* Not here, and so old that its deletion may be one of those that are forgotten; it is if the
+ * record was here. */
+static bool is_buried(const struct batch *b, const struct record *v, uint64_t wall_ms)
+{
+	if (v->deleted || (v->expires_ms && v->expires_ms <= wall_ms) ||
+	    v->version.hlc > stripe_floor(b->s, b->hash, v->kind, v->group))
+		return false;
+	return was_here(b->r, v->version);
+}
+
 /* Takes one record into the batch unless what is there is as new.  0 or -ENOMEM. */
-static int batch_add(struct batch *b, const struct record *v, uint64_t wall_ms)
+static int batch_add(struct batch *b, const struct record *v, unsigned at, uint64_t wall_ms)
 {
 	struct record *w = &b->v[b->n];
 	*w = *v;
@@ -227,10 +261,14 @@ static int batch_add(struct batch *b, const struct record *v, uint64_t wall_ms)
 	else
 		clock_saw(b->r, w->version.hlc);
 	struct rec *old = *stripe_find(b->s, b->hash, w->kind, w->group, w->name);
+	if (!old && b->buried && is_buried(b, w, wall_ms)) {
+		b->buried[at / 64] |= UINT64_C(1) << at % 64;
+		return 0;
+	}
 	if (w->deleted) {
 		w->body.n = 0;
 		if (w->expires_ms == 0)
-			w->expires_ms = remember_until(w, b->merged ? NULL : old);
+			w->expires_ms = remember_until(w, b->buried ? NULL : old);
 	}
 	if (old && record_version_cmp(rec_version(old), w->version) >= 0) {
 		count(&b->r->c.passed_over, 1);
@@ -295,7 +333,7 @@ static int batch_write(struct batch *b, void (*done)(void *arg, int error), void
 	if (b->added && atomic_fetch_add(&r->n, b->added) + b->added > r->limit)
 		rc = -ENOSPC;
 	if (rc == 0 && r->store)
-		rc = (b->merged && r->store->ops->merge
+		rc = (b->buried && r->store->ops->merge
 			      ? r->store->ops->merge
 			      : r->store->ops->put)(r->store, b->row, b->n, done, arg);
 	if (rc < 0) {
@@ -333,7 +371,7 @@ static void tell_batch(const struct batch *b)
 }
 
 /* How many records were taken, or -errno. */
-static int apply(struct records *r, const struct record *v, unsigned n, bool merged,
+static int apply(struct records *r, const struct record *v, unsigned n, uint64_t *buried,
 		 const struct record_version *expect, uint64_t wall_ms,
 		 void (*done)(void *arg, int error), void *arg)
 {
@@ -345,7 +383,7 @@ static int apply(struct records *r, const struct record *v, unsigned n, bool mer
 	b.r = r;
 	b.hash = hash_of(r, v[0].group);
 	b.s = stripe_of(r, b.hash);
-	b.merged = merged;
+	b.buried = buried;
 	b.expect = expect;
 	b.n = 0;
 	b.added = 0;
@@ -357,7 +395,7 @@ static int apply(struct records *r, const struct record *v, unsigned n, bool mer
 		rc = -EAGAIN;
 	}
 	for (unsigned i = 0; rc == 0 && i < n; i++)
-		rc = batch_add(&b, &v[i], wall_ms);
+		rc = batch_add(&b, &v[i], i, wall_ms);
 	if (rc == 0)
 		rc = batch_write(&b, done, arg);
 	if (rc < 0)
@@ -376,11 +414,32 @@ int records_put(struct records *r, const struct record *v, unsigned n,
 		const struct record_version *expect, uint64_t wall_ms,
 		void (*done)(void *arg, int error), void *arg)
 {
-	int rc = apply(r, v, n, false, expect, wall_ms, done, arg);
+	int rc = apply(r, v, n, NULL, expect, wall_ms, done, arg);
 	if (rc < 0)
 		return rc;
 	count(&r->c.puts, 1);
 	return 0;
+}
+
+/* Tells all who have them, with a version just above theirs: a registration that we have not
+ * heard of stands. */
+static void bury(struct records *r, const struct record *v, unsigned n, const uint64_t *buried,
+		 uint64_t wall_ms)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct record grave = v[i];
+
+		if (!(buried[i / 64] & UINT64_C(1) << i % 64))
+			continue;
+		grave.deleted = true;
+		grave.body.n = 0;
+		grave.version.hlc++;
+		grave.expires_ms =
+			v[i].expires_ms ? v[i].expires_ms + RECORDS_TOMBSTONE_MS
+					: wall_ms + RECORDS_TOMBSTONE_DAYS * UINT64_C(86400000);
+		if (apply(r, &grave, 1, NULL, NULL, wall_ms, NULL, NULL) >= 0)
+			count(&r->c.buried, 1);
+	}
 }
 
 int records_merge(struct records *r, const struct record *v, unsigned n, uint64_t wall_ms,
@@ -393,9 +452,12 @@ int records_merge(struct records *r, const struct record *v, unsigned n, uint64_
 			return -EBADMSG;
 		}
 	}
-	int rc = apply(r, v, n, true, NULL, wall_ms, done, arg);
+	uint64_t buried[RECORDS_BATCH_MAX / 64] = {0};
+	int rc = apply(r, v, n, buried, NULL, wall_ms, done, arg);
 	if (rc > 0)
 		count(&r->c.merged, (unsigned)rc);
+	if (rc >= 0)
+		bury(r, v, n, buried, wall_ms);
 	return rc;
 }
 
@@ -460,57 +522,6 @@ unsigned records_each_tag(struct records *r, uint8_t kind, uint64_t tag, uint64_
 	}
 	pthread_mutex_unlock(&s->lock);
 	return shown;
-}
-
-/* False: `each` wants no more. */
-static bool scan_stripe(struct stripe *s, bool (*each)(void *arg, const struct record *rec),
-			void *arg)
-{
-	bool more = true;
-
-	pthread_mutex_lock(&s->lock);
-	for (uint32_t b = 0; more && b <= s->mask; b++) {
-		for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
-			const struct record v = rec_show(c);
-			more = each(arg, &v);
-		}
-	}
-	pthread_mutex_unlock(&s->lock);
-	return more;
-}
-
-void records_scan_all(struct records *r, bool (*each)(void *arg, const struct record *rec),
-		      void *arg)
-{
-	for (unsigned i = 0; i < STRIPES; i++)
-		if (!scan_stripe(&r->stripe[i], each, arg))
-			return;
-}
-
-void records_scan_part(struct records *r, unsigned part,
-		       bool (*each)(void *arg, const struct record *rec), void *arg)
-{
-	if (part < RECORDS_PARTS)
-		scan_stripe(&r->stripe[part], each, arg);
-}
-
-void records_scan(struct records *r, uint8_t kind, uint64_t wall_ms,
-		  bool (*each)(void *arg, const struct record *rec), void *arg)
-{
-	bool more = true;
-	for (unsigned i = 0; more && i < STRIPES; i++) {
-		struct stripe *s = &r->stripe[i];
-		pthread_mutex_lock(&s->lock);
-		for (uint32_t b = 0; more && b <= s->mask; b++) {
-			for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
-				if (c->kind != kind || !rec_live(c, wall_ms))
-					continue;
-				const struct record v = rec_show(c);
-				more = each(arg, &v);
-			}
-		}
-		pthread_mutex_unlock(&s->lock);
-	}
 }
 
 size_t records_count(const struct records *r, uint8_t kind)

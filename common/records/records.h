@@ -28,11 +28,13 @@ enum {
 	RECORDS_TOMBSTONE_MS = 3600 * 1000,
 	/* The same where what is deleted would never have expired. */
 	RECORDS_TOMBSTONE_DAYS = 30,
-	/* Deletions remembered in one group: of more the oldest goes early. */
+	/* Deletions remembered one by one in one group: of more the oldest goes early, and the
+	 * group remembers how new the newest of those was; see records_heard(). */
 	RECORDS_TOMBSTONES_PER_GROUP = 32,
 	/* A version further ahead of our clock than this is refused by records_merge. */
 	RECORDS_DRIFT_MAX_MS = 3600 * 1000,
-	RECORDS_PARTS = 64, /* of the table, see records_scan_part */
+	RECORDS_PARTS = 64,	/* of the table, see records_scan_part */
+	RECORDS_NODES_MAX = 64, /* whose versions records_heard() is told of */
 };
 
 struct record_version {
@@ -81,6 +83,12 @@ int records_put(struct records *r, const struct record *v, unsigned n,
 int records_merge(struct records *r, const struct record *v, unsigned n, uint64_t wall_ms,
 		  void (*done)(void *arg, int error), void *arg);
 
+/* All that v.node has written for this node up to v was here once.  So what comes of it later,
+ * is not here and is older than the newest deletion that its group has forgotten, was deleted:
+ * records_merge then says so to whoever has it, by a deletion with a version just above its
+ * own. */
+void records_heard(struct records *r, struct record_version v);
+
 /* Live (not deleted, not expired) records of a group and kind, in order of first insertion,
  * under the stripe's lock: `each` copies what it needs and calls nothing here; it returns false
  * to stop (NULL: they are counted only). *ret_version (may be NULL): highest version of that
@@ -127,7 +135,7 @@ void records_watch(struct records *r, uint8_t kind,
 
 struct records_counters {
 	uint64_t records; /* now, tombstones included */
-	uint64_t puts, merged, passed_over, conflicts, full, far_ahead, expired;
+	uint64_t puts, merged, passed_over, conflicts, full, far_ahead, expired, buried;
 };
 /* A copy, read relaxed. */
 struct records_counters records_counters(const struct records *r);

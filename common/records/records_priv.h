@@ -14,6 +14,10 @@
 enum { STRIPE_BITS = 6, STRIPES = 1 << STRIPE_BITS, SWEEP_STRIPES = STRIPES / 16 };
 _Static_assert((int)STRIPES == (int)RECORDS_PARTS, "a part of the table is a stripe");
 
+/* Not a record, and shown to nobody: what is left of a group's forgotten deletions of one kind
+ * (the name: its number), the newest version among them and the latest end. */
+enum { KIND_FLOOR = 0 };
+
 /* One record in one allocation: group, name and body follow. */
 struct rec {
 	struct rec *next;
@@ -86,7 +90,10 @@ void stripe_replace(struct stripe *s, struct rec **at, struct rec *c);
 void stripe_overwrite(struct stripe *s, struct rec **at, const struct record *v);
 /* Takes *at out, does not free it. */
 struct rec *stripe_remove(struct stripe *s, struct rec **at);
-/* Frees the oldest deletions of a group beyond RECORDS_TOMBSTONES_PER_GROUP; how many. */
+/* The newest deletion of that kind that the group has forgotten before its time; 0: none. */
+uint64_t stripe_floor(const struct stripe *s, uint32_t hash, uint8_t kind, struct span group);
+/* Frees the oldest deletions of a group beyond RECORDS_TOMBSTONES_PER_GROUP, which its floor
+ * then stands for; by how many there are fewer records. */
 unsigned stripe_trim(struct stripe *s, uint32_t hash, struct span group);
 /* Tombstones that are old, or too many of a group, are freed (*ret_freed), expired records
  * become tombstones and are returned as they were, linked by next, for the watchers; the caller

@@ -169,6 +169,41 @@ struct rec *stripe_remove(struct stripe *s, struct rec **at)
 	return c;
 }
 
+static struct rec **find_floor(const struct stripe *s, uint32_t hash, uint8_t kind,
+			       struct span group)
+{
+	return stripe_find(s, hash, KIND_FLOOR, group, span_of((const char *)&kind, 1));
+}
+
+uint64_t stripe_floor(const struct stripe *s, uint32_t hash, uint8_t kind, struct span group)
+{
+	const struct rec *floor = *find_floor(s, hash, kind, group);
+
+	return floor ? floor->hlc : 0;
+}
+
+/* Without memory what is forgotten is forgotten.  How many records more. */
+static unsigned raise_floor(struct stripe *s, const struct rec *c)
+{
+	struct rec *floor = *find_floor(s, c->hash, c->kind, rec_group(c));
+	struct record v = rec_show(c);
+
+	if (floor) {
+		if (c->hlc > floor->hlc)
+			floor->hlc = c->hlc;
+		if (c->expires_ms > floor->expires_ms)
+			floor->expires_ms = c->expires_ms;
+		return 0;
+	}
+	v.kind = KIND_FLOOR;
+	v.name = span_of((const char *)&c->kind, 1);
+	floor = rec_new(&v, c->hash);
+	if (!floor)
+		return 0;
+	stripe_insert(s, floor);
+	return 1;
+}
+
 unsigned stripe_trim(struct stripe *s, uint32_t hash, struct span group)
 {
 	unsigned freed = 0;
@@ -176,7 +211,8 @@ unsigned stripe_trim(struct stripe *s, uint32_t hash, struct span group)
 		struct rec **oldest = NULL;
 		unsigned n = 0;
 		for (struct rec **at = stripe_chain(s, hash); *at; at = &(*at)->next) {
-			if (!(*at)->deleted || !rec_in_group(*at, hash, group))
+			if (!(*at)->deleted || (*at)->kind == KIND_FLOOR ||
+			    !rec_in_group(*at, hash, group))
 				continue;
 			n++;
 			if (!oldest ||
@@ -185,8 +221,9 @@ unsigned stripe_trim(struct stripe *s, uint32_t hash, struct span group)
 		}
 		if (n <= RECORDS_TOMBSTONES_PER_GROUP)
 			return freed;
-		free(stripe_remove(s, oldest));
-		freed++;
+		struct rec *gone = stripe_remove(s, oldest);
+		freed += 1 - raise_floor(s, gone);
+		free(gone);
 	}
 }
 

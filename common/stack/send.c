@@ -20,10 +20,24 @@ struct handed_message {
 	char buf[];
 };
 
+/* One more, of max at most. */
+static bool wait_begin(atomic_uint *n, uint32_t max)
+{
+	if (atomic_fetch_add_explicit(n, 1, memory_order_relaxed) < max)
+		return true;
+	atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
+	return false;
+}
+
+static void wait_end(atomic_uint *n)
+{
+	atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
+}
+
 static void run_message(struct loop_work *w)
 {
 	struct handed_message *h = container_of(w, struct handed_message, work);
-	atomic_fetch_sub_explicit(&h->to->waiting, 1, memory_order_relaxed);
+	wait_end(&h->to->waiting);
 	stack_deliver(h->to, &h->flow, h->buf, h->n, h->cap, h->marks, false);
 	free(h);
 }
@@ -32,10 +46,11 @@ void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, con
 		     size_t n, uint32_t marks)
 {
 	struct stack *owner = s->group->worker[to];
-	struct handed_message *h;
-	if (atomic_load_explicit(&owner->waiting, memory_order_relaxed) >=
-		    s->group->conf.handover_max ||
-	    !(h = malloc(sizeof(*h) + n + SIP_STAMP_ROOM))) {
+	struct handed_message *h = NULL;
+	if (wait_begin(&owner->waiting, s->group->conf.handover_max) &&
+	    !(h = malloc(sizeof(*h) + n + SIP_STAMP_ROOM)))
+		wait_end(&owner->waiting);
+	if (!h) {
 		counter_inc(&s->counters.handover_full);
 		return;
 	}
@@ -47,7 +62,6 @@ void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, con
 				     .cap = (uint32_t)n + SIP_STAMP_ROOM};
 	memcpy(h->buf, buf, n);
 	counter_inc(&s->counters.handed_over);
-	atomic_fetch_add_explicit(&owner->waiting, 1, memory_order_relaxed);
 	loop_post(owner->loop, &h->work);
 }
 
@@ -125,22 +139,30 @@ struct handed_error {
 static void run_error(struct loop_work *w)
 {
 	struct handed_error *h = container_of(w, struct handed_error, work);
+	wait_end(&h->to->errors_waiting);
 	net_unreachable(h->to->net, &h->addr, h->error);
 	free(h);
 }
 
+static void hand_error(struct stack *s, struct stack *owner, const struct addr *to, int error)
+{
+	struct handed_error *h = NULL;
+	if (wait_begin(&owner->errors_waiting, STACK_ERRORS_MAX) && !(h = malloc(sizeof(*h))))
+		wait_end(&owner->errors_waiting);
+	if (!h) { /* the transactions' own timers end them */
+		counter_inc(&s->counters.handover_error_full);
+		return;
+	}
+	*h = (struct handed_error){
+		.work.run = run_error, .to = owner, .addr = *to, .error = error};
+	loop_post(owner->loop, &h->work);
+}
+
 void stack_unreachable(struct stack *s, const struct addr *to, int error)
 {
-	for (unsigned i = 0; i < s->group->n; i++) {
-		struct handed_error *h = i == s->index ? NULL : malloc(sizeof(*h));
-		if (!h)
-			continue;
-		*h = (struct handed_error){.work.run = run_error,
-					   .to = s->group->worker[i],
-					   .addr = *to,
-					   .error = error};
-		loop_post(h->to->loop, &h->work);
-	}
+	for (unsigned i = 0; i < s->group->n; i++)
+		if (i != s->index)
+			hand_error(s, s->group->worker[i], to, error);
 }
 
 bool stack_is_response(const struct iovec *iov)
@@ -168,8 +190,36 @@ static void run_send(struct loop_work *w)
 {
 	struct handed_send *h = container_of(w, struct handed_send, work);
 	struct iovec iov = {h->buf, h->n};
+	wait_end(&h->to->sends_waiting);
 	send_here(h->to, &h->flow, &iov, 1, h->wire_id);
 	free(h);
+}
+
+/* False: it was not. */
+static bool hand_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov,
+		      int n, uint64_t wire_id)
+{
+	struct stack *owner = s->group->worker[to->worker];
+	struct handed_send *h = NULL;
+	size_t len = 0;
+	for (int i = 0; i < n; i++)
+		len += iov[i].iov_len;
+	if (wait_begin(&owner->sends_waiting, s->group->conf.handover_max) &&
+	    !(h = malloc(sizeof(*h) + len)))
+		wait_end(&owner->sends_waiting);
+	if (!h) {
+		counter_inc(&s->counters.handover_send_full);
+		return false;
+	}
+	*h = (struct handed_send){.work.run = run_send,
+				  .to = owner,
+				  .flow = *to,
+				  .wire_id = wire_id,
+				  .n = (uint32_t)len};
+	for (int i = 0, at = 0; i < n; at += (int)iov[i].iov_len, i++)
+		memcpy(h->buf + at, iov[i].iov_base, iov[i].iov_len);
+	loop_post(owner->loop, &h->work);
+	return true;
 }
 
 /* The peer's own connection from the very address that is meant, or under its alias. */
@@ -200,22 +250,8 @@ void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *
 		send_here(s, to, iov, n, wire_id);
 		return;
 	}
-	size_t len = 0;
-	for (int i = 0; i < n; i++)
-		len += iov[i].iov_len;
-	struct handed_send *h = to->worker < s->group->n ? malloc(sizeof(*h) + len) : NULL;
-	if (!h) {
+	if (to->worker >= s->group->n || !hand_send(s, to, iov, n, wire_id))
 		stack_send_failed(s, wire_id);
-		return;
-	}
-	*h = (struct handed_send){.work.run = run_send,
-				  .to = s->group->worker[to->worker],
-				  .flow = *to,
-				  .wire_id = wire_id,
-				  .n = (uint32_t)len};
-	for (int i = 0, at = 0; i < n; at += (int)iov[i].iov_len, i++)
-		memcpy(h->buf + at, iov[i].iov_base, iov[i].iov_len);
-	loop_post(h->to->loop, &h->work);
 }
 
 int stack_pass(struct stack *s, const struct sip_flow *to, const struct sip_msg *m,

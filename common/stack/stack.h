@@ -102,9 +102,11 @@ struct stack_conf {
 	size_t transactions_max; /* of one worker */
 	struct proxy_conf proxy;
 	struct dns_conf dns;
-	struct span secret;    /* of the cluster: all derived keys */
-	uint32_t alias_marks;  /* any of them: who is believed ";alias" without a certificate */
-	uint32_t handover_max; /* messages waiting for one worker; default 65536 */
+	struct span secret;   /* of the cluster: all derived keys */
+	uint32_t alias_marks; /* any of them: who is believed ";alias" without a certificate */
+	/* Messages waiting for one worker, and as many that it is to send for others; default
+	 * 65536. */
+	uint32_t handover_max;
 	/* Of a cluster, by index; they live with the group. */
 	const struct stack_node *node;
 	unsigned nnodes, self;
@@ -116,10 +118,11 @@ struct stack_conf {
 };
 
 struct stack_counters {
-	uint64_t received, refused, dropped, handed_over, handover_full, replies,
-		answered_stateless, acks_absorbed, send_failed, link_sent, link_down,
-		link_failed, link_full, link_kept, link_kept_full, link_late, link_resent,
-		deferred, deferred_full, poison, trying_full, trying_told;
+	uint64_t received, refused, dropped, handed_over, handover_full, handover_send_full,
+		handover_error_full, replies, answered_stateless, acks_absorbed, send_failed,
+		link_sent, link_down, link_failed, link_full, link_kept, link_kept_full,
+		link_late, link_resent, deferred, deferred_full, poison, trying_full,
+		trying_told;
 	uint64_t deferring, deferring_bytes, trying; /* now */
 };
 
@@ -195,7 +198,8 @@ bool stack_has_waited(const struct stack *s);
 bool stack_take_again(struct stack *s, const struct proxy_request *r, msec now);
 /* Would a call with that Call-ID be this worker's? */
 bool stack_owns(const struct stack *s, struct span call_id);
-/* Sends over a flow from any worker: it is handed to the worker that owns the connection. */
+/* Sends over a flow from any worker: it is handed to the worker that owns the connection.
+ * When too much waits for that one, it has failed. */
 void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
 		uint64_t txn_id);
 

@@ -23,7 +23,7 @@ struct stack_links;
 struct stack_trying;
 struct deferred;
 
-enum { STACK_DEFERRED_BUCKETS = 256 };
+enum { STACK_DEFERRED_BUCKETS = 256, STACK_ERRORS_MAX = 4096 };
 
 struct stack {
 	struct stack_group *group;
@@ -44,6 +44,8 @@ struct stack {
 	struct log_limit poison_logged;
 	struct poison_stack *signals; /* of the worker's thread */
 	atomic_uint waiting;	      /* messages handed over, not dealt with yet */
+	atomic_uint sends_waiting;    /* the same of what it is to send for others */
+	atomic_uint errors_waiting;   /* and of ICMP errors */
 	bool hung_up;		      /* on all but nodes */
 	struct proxy_local local[NET_LISTENERS_MAX];
 	struct addr bound[NET_LISTENERS_MAX];

@@ -5,6 +5,7 @@
 #include "tests/unit/common/bus/rig.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
 
 /* ---- keys ---- */
@@ -395,6 +396,60 @@ START_TEST(a_crowd_at_the_door_does_not_keep_a_node_out)
 }
 END_TEST
 
+/* ZeroMQ greets who has been let in. */
+static bool greeted(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 1000) == 1;
+}
+
+/* They come and go until nobody is let in any more; how many came. */
+static unsigned crowd_until_full(void)
+{
+	enum { CROWD = 3000 };
+	unsigned n = 0;
+
+	for (bool in = true; in && n < CROWD; n++) {
+		int fd = knock();
+
+		in = greeted(fd);
+		close(fd);
+	}
+	ck_assert_uint_lt(n, CROWD);
+	return n;
+}
+
+START_TEST(who_comes_and_goes_while_the_loop_stands_still_waits_and_none_is_missed)
+{
+	unsigned n;
+
+	rig_conf("127.0.0.1");
+	side[0].conf.queue_events = 8;
+	rig_pair();
+	n = crowd_until_full();
+	RIG_AWAIT(side[0].refusals >= n);
+	ck_assert(side[0].up[1] && side[1].up[0]);
+	ck_assert_int_eq(rig_send(1, 0, "still here"), 0);
+	RIG_AWAIT(side[0].got[1] == 1);
+	ck_assert_uint_eq(side[0].refusals, n);
+	rig_end();
+}
+END_TEST
+
+START_TEST(a_bus_ends_while_zeromq_waits_for_it_and_what_was_sent_leaves)
+{
+	rig_conf("127.0.0.1");
+	side[0].conf.queue_events = 8;
+	rig_pair();
+	crowd_until_full();
+	ck_assert_int_eq(rig_send(0, 1, "farewell"), 0);
+	rig_stop(0);
+	RIG_AWAIT(side[1].got[0] == 1 && !side[1].up[0]);
+	rig_end();
+}
+END_TEST
+
 /* ---- configurations ---- */
 
 static void expect_error(const struct bus_conf *c, const char *text)
@@ -439,6 +494,9 @@ START_TEST(a_configuration_that_cannot_work_is_told)
 	c = side[0].conf;
 	c.queue_messages = UINT32_MAX;
 	expect_error(&c, "too many messages");
+	c = side[0].conf;
+	c.queue_events = UINT32_MAX;
+	expect_error(&c, "too many messages");
 	rig_end();
 }
 END_TEST
@@ -455,4 +513,6 @@ UNIT_MAIN("common/bus/hostile", a_pair_of_keys_belongs_together, what_is_no_key_
 	  who_was_replaced_by_another_with_its_key_is_told_of_as_long_as_it_speaks,
 	  garbage_is_refused_and_nobody_else_suffers, who_says_nothing_is_shown_out,
 	  a_crowd_at_the_door_does_not_keep_a_node_out,
+	  who_comes_and_goes_while_the_loop_stands_still_waits_and_none_is_missed,
+	  a_bus_ends_while_zeromq_waits_for_it_and_what_was_sent_leaves,
 	  a_configuration_that_cannot_work_is_told)

@@ -474,7 +474,78 @@ START_TEST(a_hundred_thousand_records_are_there_in_seconds_and_starve_nobody)
 }
 END_TEST
 
-UNIT_MAIN("common/cluster compare", a_partition_of_any_length_heals_within_five_seconds,
+static int put_named(unsigned node, const char *user, const char *name, bool deleted)
+{
+	struct record v = {.kind = RECORD_BINDING,
+			   .deleted = deleted,
+			   .group = span_str(user),
+			   .name = span_str(name),
+			   .body = deleted ? SPAN("") : SPAN("sip:x"),
+			   .expires_ms = deleted ? 0 : net_wall_ms + HOUR_MS};
+	return write_record(node, &v, NULL);
+}
+
+static bool find_old(void *arg, const struct record *rec)
+{
+	*(bool *)arg |= span_eq(rec->name, SPAN("old")) && !rec->deleted;
+	return true;
+}
+
+static unsigned bindings(unsigned node, const char *user)
+{
+	return records_each(rig[node].r, RECORD_BINDING, span_str(user), net_wall_ms, NULL,
+			    NULL, NULL);
+}
+
+static bool has_old(unsigned node)
+{
+	bool found = false;
+	records_each(rig[node].r, RECORD_BINDING, SPAN("alice"), net_wall_ms, find_old, &found,
+		     NULL);
+	return found;
+}
+
+/* Written by one member, removed by A1 in the cut. */
+static void delete_many_in_a_cut(unsigned writer)
+{
+	const unsigned left = 1 << A1 | 1 << E1, right = 1 << A2 | 1 << E2;
+	char name[16];
+	rig_begin(77);
+	rig_meet(4);
+	rig_run(3000);
+	ck_assert_int_eq(put_named(writer, "alice", "old", false), 0);
+	rig_run(600);
+	ck_assert(has_old(A1) && has_old(A2));
+	rig_cut(left, right, true, true);
+	rig_run(1000);
+	ck_assert_int_eq(put_named(A1, "alice", "old", true), 0);
+	for (unsigned i = 0; i < 3 * RECORDS_TOMBSTONES_PER_GROUP; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		ck_assert_int_eq(put_named(A1, "alice", name, false), 0);
+		if (i == 10) /* older than what A1 will have forgotten, and not of A1's time */
+			ck_assert_int_eq(put_named(A2, "alice", "new", false), 0);
+		rig_run(10);
+		ck_assert_int_eq(put_named(A1, "alice", name, true), 0);
+		rig_run(10);
+	}
+	rig_cut(left, right, false, true);
+	RIG_UNTIL(all_equal() && all_same(), HEALED_MS);
+	ck_assert(!has_old(A1) && !has_old(A2));
+	ck_assert_uint_eq(bindings(A1, "alice"), 1);
+	ck_assert_uint_eq(bindings(A2, "alice"), 1);
+	rig_end();
+}
+
+START_TEST(more_deletions_in_a_cut_than_a_group_remembers_bring_nothing_back)
+{
+	delete_many_in_a_cut(A1);
+	delete_many_in_a_cut(A2);
+}
+END_TEST
+
+UNIT_MAIN("common/cluster compare",
+	  more_deletions_in_a_cut_than_a_group_remembers_bring_nothing_back,
+	  a_partition_of_any_length_heals_within_five_seconds,
 	  a_deletion_does_not_come_back_after_a_day, small_tables_are_compared_at_one_go,
 	  what_expires_and_is_swept_at_different_times_does_not_differ,
 	  what_was_lost_without_a_trace_is_found_by_the_slow_comparison,

@@ -216,7 +216,11 @@ START_TEST(deletions_remembered_in_a_group_are_bounded)
 		ck_assert_int_eq(del(r, "alice", name), 0);
 	}
 	ck_assert_uint_eq(records_count(r, RECORD_BINDING), 0);
-	ck_assert_uint_eq(records_counters(r).records, RECORDS_TOMBSTONES_PER_GROUP);
+	ck_assert_uint_eq(records_counters(r).records, RECORDS_TOMBSTONES_PER_GROUP + 1);
+	for (int i = 0; i < 16; i++)
+		records_sweep(r, T0 + RECORDS_TOMBSTONE_DAYS * UINT64_C(86400000) +
+					 2 * RECORDS_TOMBSTONE_MS);
+	ck_assert_uint_eq(records_counters(r).records, 0);
 	records_free(r);
 }
 END_TEST
@@ -233,10 +237,90 @@ START_TEST(expired_records_remembered_in_a_group_are_bounded_too)
 	}
 	for (int i = 0; i < 16; i++)
 		records_sweep(r, T0 + 5);
-	ck_assert_uint_eq(records_counters(r).records, RECORDS_TOMBSTONES_PER_GROUP);
+	ck_assert_uint_eq(records_counters(r).records, RECORDS_TOMBSTONES_PER_GROUP + 1);
 	records_scan_all(r, join, &t);
 	ck_assert_ptr_null(strstr(t.s, "n07="));
 	ck_assert_ptr_nonnull(strstr(t.s, "n08="));
+	records_free(r);
+}
+END_TEST
+
+/* "old", and then more deletions than are remembered.  The version of "old". */
+static struct record_version delete_many(struct records *r, uint32_t node)
+{
+	struct record v = rec("alice", "old", "x");
+	struct record_version old = {0, 0};
+	char name[16];
+
+	v.version = (struct record_version){(uint64_t)T0 << 16, node};
+	if (node == 1)
+		v.version = old;
+	ck_assert_int_ge(node == 1 ? records_put(r, &v, 1, NULL, T0, NULL, NULL)
+				   : records_merge(r, &v, 1, T0, NULL, NULL),
+			 0);
+	records_each(r, RECORD_BINDING, SPAN("alice"), T0, NULL, NULL, &old);
+	ck_assert_int_eq(del(r, "alice", "old"), 0);
+	for (int i = 0; i < RECORDS_TOMBSTONES_PER_GROUP; i++) {
+		snprintf(name, sizeof(name), "n%d", i);
+		ck_assert_int_eq(put(r, "alice", name, "x", 0), 0);
+		ck_assert_int_eq(del(r, "alice", name), 0);
+	}
+	return old;
+}
+
+static int merge_old(struct records *r, struct record_version version)
+{
+	struct record v = rec("alice", "old", "x");
+
+	v.version = version;
+	return records_merge(r, &v, 1, T0, NULL, NULL);
+}
+
+START_TEST(what_was_deleted_does_not_come_back_when_its_deletion_is_forgotten)
+{
+	for (uint32_t node = 1; node <= 2; node++) {
+		struct records *r = records_new(NULL, 1, 1000, NULL);
+		struct record_version old = delete_many(r, node);
+
+		ck_assert_uint_eq(old.node, node);
+		if (node == 2)
+			records_heard(r, old);
+		ck_assert_int_eq(merge_old(r, old), 0);
+		ck_assert_str_eq(show(r, "alice", T0), "");
+		ck_assert_uint_eq(records_counters(r).buried, 1);
+		records_free(r);
+	}
+}
+END_TEST
+
+START_TEST(what_was_never_here_is_taken_however_much_is_forgotten)
+{
+	struct records *r = records_new(NULL, 1, 1000, NULL);
+	struct record_version old = delete_many(r, 2);
+
+	/* Its writer went on with it while we did not hear of it. */
+	records_heard(r, (struct record_version){old.hlc - 1, 2});
+	ck_assert_int_eq(merge_old(r, old), 1);
+	ck_assert_str_eq(show(r, "alice", T0), "old=x ");
+	ck_assert_uint_eq(records_counters(r).buried, 0);
+	records_free(r);
+}
+END_TEST
+
+START_TEST(of_another_group_or_newer_than_what_is_forgotten_nothing_is_taken_for_deleted)
+{
+	struct records *r = records_new(NULL, 1, 1000, NULL);
+	struct record_version old = delete_many(r, 2);
+	struct record v = rec("bob", "old", "x");
+
+	records_heard(r, (struct record_version){UINT64_MAX, 2});
+	v.version = old;
+	ck_assert_int_eq(records_merge(r, &v, 1, T0, NULL, NULL), 1);
+	v.group = SPAN("alice");
+	v.kind = RECORD_USER;
+	ck_assert_int_eq(records_merge(r, &v, 1, T0, NULL, NULL), 1);
+	ck_assert_int_eq(merge_old(r, (struct record_version){(T0 + 1ull) << 16, 2}), 1);
+	ck_assert_uint_eq(records_counters(r).buried, 0);
 	records_free(r);
 }
 END_TEST
@@ -429,6 +513,9 @@ UNIT_MAIN("common/records", records_of_a_group_come_in_order_of_first_insertion,
 	  a_late_update_does_not_bring_back_what_was_deleted_or_expired,
 	  the_table_refuses_more_than_its_limit, deletions_remembered_in_a_group_are_bounded,
 	  expired_records_remembered_in_a_group_are_bounded_too,
+	  what_was_deleted_does_not_come_back_when_its_deletion_is_forgotten,
+	  what_was_never_here_is_taken_however_much_is_forgotten,
+	  of_another_group_or_newer_than_what_is_forgotten_nothing_is_taken_for_deleted,
 	  a_deletion_is_remembered_for_longer_than_its_record_would_have_lived,
 	  parts_are_the_whole_table_and_a_group_is_in_one,
 	  a_version_far_in_the_future_is_refused,

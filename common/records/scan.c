@@ -1,8 +1,61 @@
 /*
- * A walk through a large table in slices, so that neither who walks nor who waits for a lock is
- * held up.
+ * Walks through the table: stripe by stripe, and, where it may be large, in slices, so that
+ * neither who walks nor who waits for a lock is held up.
  */
 #include "common/records/records_priv.h"
+
+/* False: `each` wants no more. */
+static bool scan_stripe(struct stripe *s, bool (*each)(void *arg, const struct record *rec),
+			void *arg)
+{
+	bool more = true;
+
+	pthread_mutex_lock(&s->lock);
+	for (uint32_t b = 0; more && b <= s->mask; b++) {
+		for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
+			const struct record v = rec_show(c);
+			more = c->kind == KIND_FLOOR || each(arg, &v);
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	return more;
+}
+
+void records_scan_all(struct records *r, bool (*each)(void *arg, const struct record *rec),
+		      void *arg)
+{
+	for (unsigned i = 0; i < STRIPES; i++)
+		if (!scan_stripe(records_stripe(r, i), each, arg))
+			return;
+}
+
+void records_scan_part(struct records *r, unsigned part,
+		       bool (*each)(void *arg, const struct record *rec), void *arg)
+{
+	if (part < RECORDS_PARTS)
+		scan_stripe(records_stripe(r, part), each, arg);
+}
+
+void records_scan(struct records *r, uint8_t kind, uint64_t wall_ms,
+		  bool (*each)(void *arg, const struct record *rec), void *arg)
+{
+	bool more = true;
+	for (unsigned i = 0; more && i < STRIPES; i++) {
+		struct stripe *s = records_stripe(r, i);
+		pthread_mutex_lock(&s->lock);
+		for (uint32_t b = 0; more && b <= s->mask; b++) {
+			for (const struct rec *c = s->bucket[b]; more && c; c = c->next) {
+				if (c->kind != kind || !rec_live(c, wall_ms))
+					continue;
+				const struct record v = rec_show(c);
+				more = each(arg, &v);
+			}
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+/* ---- in slices ---- */
 
 /* Where it ended.  What has grown meanwhile is begun anew: its chains are others. */
 static void resume(const struct stripe *s, struct records_place *at)
