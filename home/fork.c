@@ -217,6 +217,14 @@ bool home_adopt_for(struct home *h, struct app_worker *w, uint64_t key,
 	return r == 0;
 }
 
+bool home_fork_is_over(const struct home *h, uint64_t key)
+{
+	struct record_version last = {0};
+	return records_each(h->records, RECORD_FORK, key_span(&key), time_wall_ms(), NULL, NULL,
+			    &last) == 0 &&
+	       last.hlc > 0;
+}
+
 /* ---- in each worker, for what another thread has seen ---- */
 
 struct task {

@@ -150,6 +150,8 @@ const struct proxy_journal *home_journal(struct home *h, struct app_worker *w);
  * (proxy_request_key); true: it is here now. */
 bool home_adopt_for(struct home *h, struct app_worker *w, uint64_t key,
 		    const struct sip_msg *why, msec now);
+/* It had a record, and has ended: its caller has a 2xx, or has ACKed another answer. */
+bool home_fork_is_over(const struct home *h, uint64_t key);
 /* With all calls of a node that is dead.  From any thread. */
 void home_adopt_all(struct home *h, unsigned node);
 /* Before any thread, and after all: what the workers wait with (home_journal.again) has ended

@@ -8,6 +8,7 @@
 #include "home/home_priv.h"
 
 #include "common/app/address.h"
+#include "common/proxy/journal.h"
 
 #include <errno.h>
 
@@ -238,16 +239,6 @@ static void over_binding(struct home *h, struct app_worker *w, const struct app_
 		home_count(&h->dialog.to_phone);
 }
 
-/* We have sent it to ourselves, and the other member has gone on with its call since: the phone
- * is not to ring for both. */
-static bool is_let_go(const struct home *h, const struct app_worker *w,
-		      const struct app_request *q)
-{
-	return q->r->src.node == cluster_self(h->cluster) + 1 &&
-	       q->r->msg->method == SIP_INVITE &&
-	       !stack_has_sent(w->stack, q->r->msg, &q->r->top);
-}
-
 bool home_to_phone(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
 {
 	if (!h->cluster || !home_of_our_pair(h, q->r->src.node))
@@ -256,7 +247,8 @@ bool home_to_phone(struct home *h, struct app_worker *w, const struct app_reques
 	uint64_t tag = proxy_target_named(stack_proxy(w->stack), &q->r->top);
 	if (!tag)
 		return app_to_phone(w, q, &h->dialog, now);
-	if (!is_let_go(h, w, q))
+	bool was_ours = q->r->src.node == cluster_self(h->cluster) + 1;
+	if (!was_ours || !proxy_is_past(stack_proxy(w->stack), q->r->msg, &q->r->top))
 		over_binding(h, w, q, tag);
 	return true;
 }

@@ -181,21 +181,6 @@ static void fork_opts(struct home *h, struct app_worker *w, const struct app_req
 	opts->hooks_arg = home_journal_of(h, w);
 }
 
-/* Its sender repeats it, and the other member has begun with it: what that one has done by then
- * is not done anew. */
-static bool goes_on(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
-{
-	int other = h->cluster ? cluster_partner(h->cluster, cluster_self(h->cluster)) : -1;
-	if (other < 0 || q->r->msg->method != SIP_INVITE)
-		return false;
-	msec left = cluster_left_at(h->cluster, (unsigned)other);
-	msec within = w->conf->timers.timer_c_s * (msec)1000;
-	if (cluster_serving(h->cluster, (unsigned)other) && (!left || now >= left + within))
-		return false;
-	return home_adopt_for(h, w, proxy_request_key(stack_proxy(w->stack), q->r), q->r->msg,
-			      now);
-}
-
 static void fork_to(struct home *h, struct app_worker *w, const struct app_request *q,
 		    const struct callee *c, msec now)
 {
@@ -207,6 +192,27 @@ static void fork_to(struct home *h, struct app_worker *w, const struct app_reque
 		  LOG_S("user", c->user), LOG_N("devices", c->n),
 		  LOG_S("call-id", q->r->msg->call_id));
 	proxy_forward(stack_proxy(w->stack), q->r, t, (unsigned)c->n, &opts, now);
+}
+
+/* A caller who comes over from the other member is here before all its calls are: who has
+ * refused one by a stream would ring anew.  So it is with what comes again by an edge when that
+ * member has not been here for a while: what it has done by then is not done anew. */
+static bool is_left_to_us(struct home *h, struct app_worker *w, const struct app_request *q,
+			  msec now)
+{
+	const struct sip_flow *src = &q->r->src;
+	int other = h->cluster ? cluster_partner(h->cluster, cluster_self(h->cluster)) : -1;
+	if (q->r->msg->method != SIP_INVITE || other < 0)
+		return false;
+	msec left = cluster_left_at(h->cluster, (unsigned)other);
+	msec within = w->conf->timers.timer_c_s * (msec)1000;
+	bool may_be = (!src->node && sip_transport_reliable(src->transport)) ||
+		      !cluster_serving(h->cluster, (unsigned)other) ||
+		      (left && now < left + within);
+	return may_be &&
+	       home_adopt_for(h, w, proxy_request_key(stack_proxy(w->stack), q->r), q->r->msg,
+			      now) &&
+	       stack_take_again(w->stack, q->r, now);
 }
 
 void home_route(struct home *h, struct app_worker *w, const struct app_request *q, msec now)
@@ -222,7 +228,7 @@ void home_route(struct home *h, struct app_worker *w, const struct app_request *
 		app_reply(w, q, status, NULL, c.lines);
 	} else if (wants_redirect(w, q, &c)) {
 		redirect(h, w, q, &c);
-	} else if (!goes_on(h, w, q, now)) {
+	} else if (!is_left_to_us(h, w, q, now)) {
 		fork_to(h, w, q, &c, now);
 	}
 }
@@ -301,13 +307,24 @@ static bool hand_over(struct home *h, struct app_worker *w, const struct sip_msg
 		return false;
 	/* It lay here while we stood still.  Callers, too, are where our address is now. */
 	bool missed = app_may_live(h->app, (unsigned)other);
-	if (!missed && !cluster_serving(h->cluster, (unsigned)other))
+	/* One that drains has still the transactions that need nothing but their answer. */
+	bool has_it = m->method == SIP_INVITE ? cluster_serving(h->cluster, (unsigned)other)
+					      : cluster_alive(h->cluster, (unsigned)other);
+	if (!missed && !has_it)
 		return false;
 	if (!(missed && app_address_left(h->app, src->listener)) && caller_is_ours(w, token))
 		return false;
 	app_hand_to_node(w, m, src, (unsigned)other);
 	home_count(&h->counters.handed);
 	return true;
+}
+
+/* A refusal that its edge had kept, for the other member had not said that it got it. */
+static bool is_late(const struct home *h, const struct sip_msg *m, uint64_t key,
+		    const struct proxy_target *device)
+{
+	return m->status >= 300 && device &&
+	       sip_transport_reliable(app_leg_of(&device->flow)) && home_fork_is_over(h, key);
 }
 
 /* To no device (tag 0): it was forwarded without a transaction. */
@@ -332,6 +349,8 @@ enum stack_found home_response(void *state, struct app_worker *w, const struct s
 	bool known = reg_target_of(h->reg, origin.tag, time_wall_ms(), &found);
 	if (known)
 		target = home_way_to(h, w, &found);
+	if (is_late(h, m, origin.key, known ? &target : NULL))
+		return STACK_DONE;
 	if (proxy_rebuild_from_response(p, m, top, src, known ? &target : NULL, &opts, now) < 0)
 		return STACK_UNKNOWN;
 	home_tell_rebuilt(h, origin.key);

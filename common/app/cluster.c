@@ -124,7 +124,7 @@ static void on_gap(void *arg, msec gap)
 	struct app_nodes *n = arg;
 	(void)gap;
 	atomic_store(&n->stopped_ms, loop_now(n->loop));
-	cluster_stand_back(n->cluster);
+	cluster_was_away(n->cluster);
 	wheel_arm(loop_wheel(n->loop), &n->doubt, loop_now(n->loop) + n->conf.dead_ms);
 }
 

@@ -177,6 +177,9 @@ int cluster_member(struct cluster *c, struct span pair, int prefer);
 void cluster_set_draining(struct cluster *c, bool draining);
 /* It has been away, and its other member was chosen: it serves from now on. */
 void cluster_stand_back(struct cluster *c);
+/* The same for who was stopped, in the loop's thread.  What others have written meanwhile is
+ * not here: none of them is settled before it has been compared with. */
+void cluster_was_away(struct cluster *c);
 /* What goes with heartbeats: calls under way, CPU use in thousandths of one processor. */
 void cluster_set_load(struct cluster *c, uint32_t calls, uint32_t cpu_permille);
 

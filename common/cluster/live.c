@@ -158,6 +158,14 @@ static void set_open(struct peer *p, bool open)
 		gate_post(p->c, WORK_SPEAK);
 }
 
+void cluster_was_away(struct cluster *c)
+{
+	cluster_stand_back(c);
+	for (unsigned i = 0; i < c->conf.n; i++)
+		if (c->peer[i].open)
+			compare_begin(&c->peer[i]);
+}
+
 /* Its stream, and all that waits for it, ends. */
 static void close_peer(struct peer *p)
 {

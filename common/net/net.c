@@ -256,8 +256,10 @@ void net_hang_up(struct net *n, unsigned stays)
 			stream_stop_listening(&n->listener[i]);
 	list_for_each_safe (it, &n->all) {
 		struct conn *c = container_of(it, struct conn, all);
-		if (c->flow.listener != stays)
-			conn_close(c);
+		if (c->flow.listener == stays)
+			continue;
+		c->hears = true;
+		conn_close(c);
 	}
 }
 

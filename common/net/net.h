@@ -146,7 +146,8 @@ bool net_opened(const struct net *n, const struct sip_flow *f);
  * must be able to end. */
 void net_stop_listening(struct net *n);
 /* The same, but for the listener with that index, whose connections (those opened from its
- * address too) live on: all others are closed, as by net_close(). */
+ * address too) live on: all others are closed, as by net_close(); but what their peers have
+ * sent before they heard of that comes still. */
 void net_hang_up(struct net *n, unsigned stays);
 /* Resets the connections that we opened to this address: what has not arrived there by now will
  * not. ops->failed tells of what was not written yet. */

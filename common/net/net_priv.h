@@ -141,12 +141,12 @@ struct conn {
 	struct net *net;
 	enum conn_state state;
 	bool ours, was_open, asked; /* opened by us; was up; a link: pinged since last_rx */
+	bool is_known, hears;	    /* in by_addr; reads in CONN_LINGER */
 	int fd, error;
 	struct event ev_read, ev_write;
 	struct sip_flow flow;
 	struct hash_node by_addr;
-	struct addr known_as; /* in by_addr under this */
-	bool is_known;
+	struct addr known_as;	       /* in by_addr under this */
 	struct list all, dirty, fresh; /* fresh: see struct net */
 	struct source *source;
 	struct wheel_timer timer;
@@ -181,8 +181,8 @@ bool conn_is_link(const struct conn *c); /* ours, of net_conf.link_listener */
 void conn_kill(struct conn *c, int error);
 void conn_close(struct conn *c); /* after what is queued */
 void conn_reset(struct conn *c); /* without what is queued, here and in the system */
-/* (Re)arms the deadline that the state asks for. */
-void conn_deadline(struct conn *c);
+bool conn_reads(const struct conn *c);
+void conn_deadline(struct conn *c); /* (re)arms the one that the state asks for */
 void conn_set_state(struct conn *c, enum conn_state state);
 /* All that was queued in CONN_CLOSING is written. */
 void conn_linger(struct conn *c);

@@ -124,6 +124,11 @@ static void discard(struct conn *c)
 		conn_kill(c, 0);
 }
 
+bool conn_reads(const struct conn *c)
+{
+	return c->state == CONN_OPEN || (c->state == CONN_LINGER && c->hears);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *c = arg;
@@ -133,7 +138,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	loop_now(c->net->loop); /* may end it */
 	if (c->state == CONN_HANDSHAKE)
 		conn_tls_handshake_fairly(c);
-	else if (c->state == CONN_OPEN)
+	else if (conn_reads(c))
 		conn_readable(c);
 	else if (c->state == CONN_LINGER)
 		discard(c);

@@ -55,6 +55,7 @@ static void broken(struct conn *c, struct span head)
 
 	counter_inc(&n->count.closed_broken);
 	n->ops.broken(n->ops.arg, &c->flow, head, &c->framer.fault);
+	c->hears = false;
 	conn_close(c);
 }
 
@@ -83,7 +84,7 @@ static size_t take_messages(struct conn *c, char *buf, size_t n)
 {
 	size_t off = 0;
 
-	while (off < n && c->state == CONN_OPEN) {
+	while (off < n && conn_reads(c)) {
 		struct span rest = span_of(buf + off, n - off);
 		ssize_t skip = unread(c, rest);
 
@@ -103,7 +104,8 @@ static size_t take_messages(struct conn *c, char *buf, size_t n)
 			deliver(c, buf + off, len, n - off - len);
 			break;
 		case SIP_FRAME_KEEPALIVE:
-			pong(c);
+			if (c->state == CONN_OPEN)
+				pong(c);
 			break;
 		case SIP_FRAME_SKIP:
 			break;
@@ -113,7 +115,7 @@ static size_t take_messages(struct conn *c, char *buf, size_t n)
 		}
 		off += len;
 	}
-	return c->state == CONN_OPEN ? off : n;
+	return conn_reads(c) ? off : n;
 }
 
 static void in_free(struct conn *c)
@@ -200,7 +202,7 @@ static bool read_once(struct conn *c)
 	c->asked = false;
 	c->in_n += (size_t)r;
 	used = take_messages(c, buf, c->in_n);
-	if (c->state != CONN_OPEN)
+	if (!conn_reads(c))
 		return false;
 	e = keep_rest(c, buf + used, c->in_n - used, used > 0);
 	if (e < 0)

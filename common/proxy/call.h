@@ -143,6 +143,9 @@ size_t proxy_keys_longest(const struct proxy_keys *k);
 
 /* ---- target.c: 16.6 steps 7 to 11, RFC 3263 4.3 ---- */
 void proxy_branch_start(struct branch *b, msec now);
+/* A device that may have connected anew meanwhile (late: as for proxy_hooks.find): true when
+ * its flow is another one now. */
+bool proxy_branch_find(struct branch *b, bool late);
 /* Sends over b->flow, or (b->resume) takes it for sent.  0, or -errno with nothing done. */
 int proxy_branch_send(struct branch *b, msec now);
 /* What names the branch's transaction, or will. */

@@ -23,6 +23,8 @@ void proxy_branch_cancel(struct branch *b, struct span lines, msec now)
 		wheel_arm(c->p->w, &b->timer_c, b->over_at); /* that of the first CANCEL */
 	else /* the transaction ends 64*T1 after its CANCEL */
 		wheel_stop(c->p->w, &b->timer_c);
+	if (proxy_branch_find(b, false))
+		txn_client_move(b->client, &b->flow);
 	txn_cancel(b->client, lines, now);
 }
 

@@ -172,13 +172,13 @@ static void on_located(void *arg, int error, const struct locate_result *r)
 	proxy_turn_end(&turn);
 }
 
-static void find(struct branch *b)
+bool proxy_branch_find(struct branch *b, bool late)
 {
 	const struct proxy_call *c = b->call;
-	bool late = c->turns > 1, is_phone = b->has_flow && b->tag && !b->route.n;
+	const struct sip_flow before = b->flow;
 	struct span user = b->record_user;
-	if (!is_phone || b->resume || !(late || c->note) || !c->hooks || !c->hooks->find)
-		return;
+	if (!b->has_flow || !b->tag || b->route.n || !c->hooks || !c->hooks->find)
+		return false;
 	struct arena_scope scope = arena_enter(sip_arena());
 	c->hooks->find(c->hooks_arg, b->tag, late, &b->flow, &user);
 	struct bytes *found = user.n && user.p != b->record_user.p ? bytes_dup(user) : NULL;
@@ -188,6 +188,7 @@ static void find(struct branch *b)
 		b->record_user = bytes_span(found);
 	}
 	arena_leave(sip_arena(), scope);
+	return !sip_flow_equal(&b->flow, &before);
 }
 
 void proxy_branch_start(struct branch *b, msec now)
@@ -198,7 +199,9 @@ void proxy_branch_start(struct branch *b, msec now)
 	struct locate_result r;
 	struct sip_uri hop;
 	proxy_branch_set_state(b, BRANCH_LOCATING);
-	find(b);
+	bool late = c->turns > 1;
+	if (!b->resume && (late || c->note))
+		proxy_branch_find(b, late);
 	if (b->has_flow && !b->route.n && !c->plan.has_route) {
 		if (proxy_branch_send(b, now))
 			proxy_branch_end(b, 503);

@@ -13,6 +13,7 @@
 #include "common/sip/stamp.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* BEHIND_MAX: with those that wait for others, which are not to overtake them for want of room;
  * of the bytes a quarter is theirs.
@@ -63,6 +64,18 @@ static bool is_behind(struct stack *s, uint64_t key, uint64_t number)
 	list_for_each (it, bucket_of(s, key)) {
 		const struct deferred *d = container_of(it, struct deferred, bucket);
 		if (d->key == key && d->number < number)
+			return true;
+	}
+	return false;
+}
+
+/* Once more by another way, or repeated by its sender: its first one does. */
+static bool waits_already(struct stack *s, uint64_t key, const struct sip_msg *m)
+{
+	list_for_each (it, bucket_of(s, key)) {
+		const struct deferred *d = container_of(it, struct deferred, bucket);
+		if (key && d->key == key && d->n == m->len &&
+		    memcmp(d->buf, m->base, m->len) == 0)
 			return true;
 	}
 	return false;
@@ -154,6 +167,8 @@ static bool defer(struct stack *s, const struct sip_flow *f, const struct sip_ms
 	struct deferred *d = s->redelivered;
 	if (d && loop_now(s->loop) >= d->since + WAIT_MS)
 		return false;
+	if (!d && waits_already(s, key_of(s, m), m))
+		return true;
 	if (!same(d, m)) {
 		size_t size = sizeof(*d) + m->len + SIP_STAMP_ROOM;
 		if (!has_room(s, size, behind) || !(d = copy(s, m))) {

@@ -313,7 +313,8 @@ static void run_drain(struct loop_work *w)
 {
 	struct drain_work *d = container_of(w, struct drain_work, work);
 	const struct stack_conf *c = &d->s->group->conf;
-	if (c->nnodes)
+	d->s->hung_up = c->nnodes > 0;
+	if (d->s->hung_up)
 		net_hang_up(d->s->net, c->link_listener);
 	else
 		net_stop_listening(d->s->net);

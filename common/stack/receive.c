@@ -30,11 +30,6 @@ bool stack_owns(const struct stack *s, struct span call_id)
 	return owner_of(s, call_id) == s->index;
 }
 
-bool stack_has_sent(struct stack *s, const struct sip_msg *m, const struct sip_via *top)
-{
-	return txn_has_sent(s->txns, m, top);
-}
-
 /* RFC 3261 8.2.6.2: derived, so that every answer to the same request has the same tag. */
 void stack_reply_tag(const struct stack *s, const struct sip_msg *m, const struct sip_via *top,
 		     char ret_tag[16])
@@ -111,11 +106,15 @@ static void cancel(struct stack *s, const struct proxy_request *r, uint32_t mark
 	const struct stack_user *u = &s->group->user;
 	enum stack_found found =
 		u->cancel ? u->cancel(s->user_arg, s, r, marks, now) : STACK_UNKNOWN;
-	if (found == STACK_AGAIN &&
-	    txn_recv_request(s->txns, &s->msg, &r->top, &r->src, now) == TXN_REQUEST_ABSORBED)
+	if (found == STACK_AGAIN && stack_take_again(s, r, now))
 		found = STACK_DONE;
 	if (found != STACK_DONE)
 		stack_reply(s, &s->msg, &r->top, &r->src, 481, NULL, SPAN(""));
+}
+
+bool stack_take_again(struct stack *s, const struct proxy_request *r, msec now)
+{
+	return txn_recv_request(s->txns, r->msg, &r->top, &r->src, now) == TXN_REQUEST_ABSORBED;
 }
 
 static void request(struct stack *s, const struct sip_flow *f, const struct sip_via *top,
@@ -285,6 +284,14 @@ static ssize_t on_unread(void *arg, const struct sip_flow *from, struct span byt
 	return refused(s, &own, span_of(bytes.p, (size_t)n), peer) ? n : 0;
 }
 
+/* Whoever we have hung up on sends his requests again to the other member, as whose address is
+ * there by now; what he has answered already he does not. */
+static bool is_sent_anew(const struct stack *s, const struct sip_flow *f)
+{
+	const struct stack_user *u = &s->group->user;
+	return s->hung_up || (u->moved_away && u->moved_away(s->user_arg, f->listener));
+}
+
 static void take(struct stack *s, struct sip_flow *f, char *buf, size_t n, size_t cap,
 		 const struct net_peer *peer)
 {
@@ -297,8 +304,7 @@ static void take(struct stack *s, struct sip_flow *f, char *buf, size_t n, size_
 	uint32_t marks =
 		s->group->user.classify(s->user_arg, f, stream && net_opened(s->net, f), peer);
 	if (stream && !f->node) {
-		if (s->msg.is_request && s->group->user.moved_away &&
-		    s->group->user.moved_away(s->user_arg, f->listener)) {
+		if (s->msg.is_request && is_sent_anew(s, f)) {
 			counter_inc(&s->counters.dropped);
 			return;
 		}

@@ -190,8 +190,9 @@ bool stack_defer(struct stack *s, const struct sip_flow *f, const struct sip_msg
 		 uint32_t marks);
 /* Has the message at work waited in stack_defer()? */
 bool stack_has_waited(const struct stack *s);
-/* Has a transaction of this worker's that lives sent the request? */
-bool stack_has_sent(struct stack *s, const struct sip_msg *m, const struct sip_via *top);
+/* The request at work, for whose INVITE there may be a transaction by now.  False: there is
+ * none. */
+bool stack_take_again(struct stack *s, const struct proxy_request *r, msec now);
 /* Would a call with that Call-ID be this worker's? */
 bool stack_owns(const struct stack *s, struct span call_id);
 /* Sends over a flow from any worker: it is handed to the worker that owns the connection. */

@@ -44,6 +44,7 @@ struct stack {
 	struct log_limit poison_logged;
 	struct poison_stack *signals; /* of the worker's thread */
 	atomic_uint waiting;	      /* messages handed over, not dealt with yet */
+	bool hung_up;		      /* on all but nodes */
 	struct proxy_local local[NET_LISTENERS_MAX];
 	struct addr bound[NET_LISTENERS_MAX];
 	unsigned supported;	     /* bit a transport */

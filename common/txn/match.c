@@ -6,6 +6,8 @@
  */
 #include "common/txn/txn_priv.h"
 
+#include <errno.h>
+
 enum { COOKIE_LEN = 7 };
 /* One key serves several purposes: each hash begins with its own number. */
 enum purpose { FOR_BRANCH = 1, FOR_2543, FOR_MERGE, FOR_TAG, FOR_CLIENT };
@@ -291,6 +293,12 @@ bool txn_find_merged(struct txn_table *tt, const struct sip_msg *m, const struct
 
 /* ---- client transactions ---- */
 
+int txn_client_status(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top)
+{
+	const struct txn *t = txn_find_client(tt, m, top);
+	return t ? t->status : -ENOENT;
+}
+
 uint64_t txn_client_hash(const struct txn_table *tt, enum sip_method method,
 			 struct span method_text, struct span branch)
 {
@@ -298,11 +306,6 @@ uint64_t txn_client_hash(const struct txn_table *tt, enum sip_method method,
 	begin(&mac, tt, FOR_CLIENT);
 	mac_add(&mac, txn_branch_id(branch));
 	return with_method(tt, mac_final(&mac), method, method_text);
-}
-
-bool txn_has_sent(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top)
-{
-	return txn_find_client(tt, m, top) != NULL;
 }
 
 struct txn *txn_find_client(struct txn_table *tt, const struct sip_msg *m,

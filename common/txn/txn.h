@@ -148,6 +148,8 @@ struct txn *txn_client_new(struct txn_table *tt, enum sip_method method,
  * of its own, and if no final response has come 64*T1 after it, the INVITE ends as a time-out.
  * `lines`: more header lines (Reason), may be empty. */
 void txn_cancel(struct txn *t, struct span lines, msec now);
+/* Its target is reached by another flow by now, for all that is still sent to it. */
+void txn_client_move(struct txn *t, const struct sip_flow *to);
 /* The final response that was held.  The user is called from inside.  Nothing happens where the
  * transaction has had another one, or is over. */
 void txn_take(struct txn *t, const struct sip_msg *m, msec now);
@@ -188,6 +190,9 @@ void txn_abandon(struct txn *t);
  * it.  NULL without one. */
 struct txn *txn_find_invite(struct txn_table *tt, const struct sip_msg *m,
 			    const struct sip_via *via);
+/* The latest status that the client transaction of m, which we have sent, has received, 0: none
+ * yet; -ENOENT without one. */
+int txn_client_status(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top);
 /* Is `tag` the To tag that this server, or another member, gives in its own responses to the
  * INVITE that m, an ACK, has the branch of? */
 bool txn_is_own_tag(const struct txn_table *tt, const struct sip_msg *m,
@@ -201,8 +206,6 @@ uint64_t txn_id(const struct txn *t);
 struct txn *txn_by_id(struct txn_table *tt, uint64_t id);
 /* From the rim: what transaction `id` sent cannot be delivered. */
 void txn_transport_error(struct txn_table *tt, uint64_t id, msec now);
-/* Has a client transaction that lives sent the request m (top: its top Via)? */
-bool txn_has_sent(struct txn_table *tt, const struct sip_msg *m, const struct sip_via *top);
 /* State's name as in the figures ("Calling", "Proceeding" ...), for logs and tests. */
 const char *txn_state_name(const struct txn *t);
 bool txn_is_terminated(const struct txn *t);

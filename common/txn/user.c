@@ -111,6 +111,11 @@ void txn_take(struct txn *t, const struct sip_msg *m, msec now)
 	table_leave_user(tt, now);
 }
 
+void txn_client_move(struct txn *t, const struct sip_flow *to)
+{
+	t->to = *to;
+}
+
 void txn_cancel(struct txn *t, struct span lines, msec now)
 {
 	struct txn_table *tt = t->tt;

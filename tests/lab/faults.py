@@ -150,9 +150,10 @@ def at_random(cluster, crowd, rounds, seed):
     dice = random.Random(seed)
     row = Row("random", f"any (seed {seed})")
     names = [f"random-{n}" for n in range(rounds)]
+    possible = [f for f in HOLD_S if any(suits(cluster, f, t) for t in TARGETS)]
     crowd.rate(CALLS, MESSAGES, REGISTERS)
     for name in names:
-        fault = dice.choice(list(HOLD_S))
+        fault = dice.choice(possible)
         target = dice.choice([t for t in TARGETS if suits(cluster, fault, t)])
         one_round(cluster, crowd, name, fault, target, dice.randrange(2))
     no_more(crowd, names[-1])
@@ -174,12 +175,13 @@ def partition(cluster, crowd, seconds):
         crowd.rate(0, 0, REGISTERS)
         time.sleep(seconds)
         epoch = no_more(crowd, name)
+        apart = len(cluster.bindings(a) ^ cluster.bindings(b))
     finally:
         net.heal()
     healed = time.monotonic()
     crowd.say("sides")
     out = {"seconds": seconds, "registers": epoch["registers"], "failed": epoch["register_failed"],
-           "equal_after_s": None}
+           "apart": apart, "equal_after_s": None}
     while time.monotonic() - healed < GIVE_UP_S:
         x, y = cluster.bindings(a), cluster.bindings(b)
         if x == y:

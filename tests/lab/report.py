@@ -85,8 +85,8 @@ def partition_rows(results):
         for p in r["partition"]:
             equal = ("never (30 s)" if p["equal_after_s"] is None
                      else f"{p['equal_after_s']} s")
-            yield [NAMES[r["name"]], p["seconds"], p["registers"], p["failed"], equal,
-                   p["differ"], f"{p['lost_a']} / {p['lost_b']}",
+            yield [NAMES[r["name"]], p["seconds"], p["registers"], p["failed"],
+                   p.get("apart", "-"), equal, p["differ"], f"{p['lost_a']} / {p['lost_b']}",
                    f"{p['back_a']} / {p['back_b']}"]
 
 
@@ -123,8 +123,8 @@ def markdown(results):
                        stream_rows(results))
     if any(r["partition"] for r in results):
         lines += ["**Partition of a home pair, registrations on both sides.**", ""]
-        lines += table(["", "seconds", "REGISTERs", "failed", "equal after healing",
-                        "bindings that differ", "lost (a / b)", "back again (a / b)"],
+        lines += table(["", "seconds", "REGISTERs", "failed", "bindings that differed before",
+                        "equal after healing", "that differ then", "lost (a / b)", "back again (a / b)"],
                        partition_rows(results))
     return "\n".join(lines)
 

@@ -18,8 +18,8 @@ enum {
 	CUT_MS = 3000,
 	STOP_MS = 5000,
 	BLINK_MS = 450,
-	BLINK_MORE_MS = 500, /* at most */
-	NOTICED_MS = 550,    /* deploy/health.py has had no answer */
+	BLINK_MORE_MS = 1600, /* at most */
+	NOTICED_MS = 550,     /* deploy/health.py has had no answer */
 	TOLD_MS = 10,
 };
 

@@ -15,9 +15,9 @@ enum flow_phones {
 	 * ping.
 	 */
 	FLOW_STREAMS,
-	/* And phones are straight at a home, and others who take part are not: what that home
-	 * takes while no other node reaches it, and it does not know so yet, is not promised
-	 * (docs/cluster.md, "Known gaps"). */
+	/* And phones are straight at a home, and others who take part are not, or several
+	 * devices are called: what that home takes while no other node reaches it, and it does
+	 * not know so yet, is not promised (docs/cluster.md, "Known gaps"). */
 	FLOW_STRAIGHT,
 	/* A phone connects anew while it is called.  An edge that says no more just then has a
 	 * connection that nobody else knows of, who could tell the phone (docs/cluster.md,

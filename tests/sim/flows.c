@@ -9,7 +9,7 @@
 #include "tests/sim/operator.h"
 #include "tests/sim/scene.h"
 
-enum { RING_MS = 200, ANSWER_MS = 1500, HANGUP_MS = 1500, CANCEL_MS = 1000 };
+enum { SOON_MS = 150, RING_MS = 200, ANSWER_MS = 1500, HANGUP_MS = 1500, CANCEL_MS = 1000 };
 
 static struct ua *alice, *bob, *far;
 
@@ -24,6 +24,10 @@ static const struct ua_policy reliable = {
 	.ring_ms = RING_MS, .answer_ms = ANSWER_MS, .reliable = true};
 static const struct ua_policy busy = {
 	.ring_ms = RING_MS, .reject_ms = ANSWER_MS, .reject = 486};
+/* While nobody knows yet that a node stands still; and before a 100 is due. */
+static const struct ua_policy refuses_soon = {
+	.ring_ms = RING_MS, .reject_ms = SOON_MS, .reject = 486};
+static const struct ua_policy answers_soon = {.ring_ms = RING_MS, .answer_ms = SOON_MS};
 
 /* How a phone's messages travel: by datagrams, also from behind a NAT, or by a stream. */
 struct way {
@@ -31,7 +35,8 @@ struct way {
 	const char *where;
 };
 static const struct way udp = {SIP_TRANSPORT_UDP, NULL}, nat = {SIP_TRANSPORT_UDP, "nat"},
-			tcp = {SIP_TRANSPORT_TCP, NULL};
+			tcp = {SIP_TRANSPORT_TCP, NULL}, at_h1 = {SIP_TRANSPORT_TCP, "h1"},
+			at_h2 = {SIP_TRANSPORT_TCP, "h2"};
 
 static struct ua *device(const char *name, const char *user, const struct ua_policy *p,
 			 const struct way *w, const char *q)
@@ -381,13 +386,55 @@ static void setup_home_forked(void)
 }
 static void setup_home_serial(void)
 {
-	/* It answers while nobody knows yet that the home stands still. */
-	static const struct ua_policy soon = {
-		.ring_ms = RING_MS, .reject_ms = 150, .reject = 486};
-	static const struct way straight = {SIP_TRANSPORT_TCP, "h1"};
 	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, NULL);
-	device("dave1", "dave", &soon, &straight, "1.0");
-	device("dave2", "dave", &answers, &straight, "0.5");
+	device("dave1", "dave", &refuses_soon, &at_h1, "1.0");
+	device("dave2", "dave", &answers, &at_h1, "0.5");
+}
+static void setup_home_serial_refused(void)
+{
+	alice = device("alice1", "alice", &caller, &at_h1, NULL);
+	device("dave1", "dave", &refuses_soon, &at_h1, "1.0");
+	device("dave2", "dave", &refuses_soon, &at_h1, "0.5");
+}
+static void setup_home_serial_mixed(void)
+{
+	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, NULL);
+	device("dave1", "dave", &refuses_soon, &tcp, "1.0");
+	ua_use_gruu(device("dave2", "dave", &answers_soon, &at_h1, "0.5"));
+}
+static void homes_of_both(const struct ua_policy *a, const struct ua_policy *b)
+{
+	alice = device("alice1", "alice", a, &at_h1, NULL);
+	device("hank1", "hank", b, &at_h2, NULL);
+}
+static void setup_home_other_cancelled(void)
+{
+	homes_of_both(&gives_up, &rings);
+}
+static void setup_home_other_refused(void)
+{
+	homes_of_both(&caller, &refuses_soon);
+}
+static void edge_to_home(const struct ua_policy *a, const struct ua_policy *b)
+{
+	alice = device("alice1", "alice", a, &tcp, NULL);
+	bob = device("bob1", "bob", b, &at_h1, NULL);
+}
+static void setup_edge_home_refused(void)
+{
+	edge_to_home(&caller, &refuses_soon);
+}
+static void setup_edge_home_cancelled(void)
+{
+	edge_to_home(&gives_up, &rings);
+}
+static void setup_edge_home_forked(void)
+{
+	alice = device("alice1", "alice", &caller, &tcp, NULL);
+	ua_use_gruu(alice);
+	device("carol1", "carol", &rings, &at_h1, NULL);
+	ua_use_gruu(device("carol2", "carol", &answers_soon, &at_h1, NULL));
+	device("carol3", "carol", &rings, &tcp, NULL);
 }
 static void setup_nat(void)
 {
@@ -502,6 +549,19 @@ const struct flow flows[] = {
 	{"unanswered-tcp-waited", setup_tcp_unanswered, go_edge_has_died, FLOW_EDGE_LOST,
 	 FIRST},
 	{"home-tcp-serial", setup_home_serial, go_dave, FLOW_STRAIGHT, FIRST},
+	{"home-tcp-serial-refused", setup_home_serial_refused, go_dave, FLOW_STRAIGHT,
+	 FIRST | AGAIN},
+	{"home-tcp-serial-mixed", setup_home_serial_mixed, go_dave, FLOW_STRAIGHT,
+	 SECOND | AGAIN},
+	{"home-tcp-other-cancelled", setup_home_other_cancelled, go_other_home, FLOW_STRAIGHT,
+	 SECOND | AGAIN},
+	{"home-tcp-other-refused", setup_home_other_refused, go_other_home, FLOW_STRAIGHT,
+	 FIRST | AGAIN},
+	{"edge-to-home-refused", setup_edge_home_refused, call_bob, FLOW_STRAIGHT,
+	 SECOND | AGAIN},
+	{"edge-to-home-cancelled", setup_edge_home_cancelled, call_bob, FLOW_STRAIGHT,
+	 FIRST | AGAIN},
+	{"edge-to-home-forked", setup_edge_home_forked, go_carol, FLOW_STRAIGHT, FIRST | AGAIN},
 };
 const unsigned nflows = sizeof(flows) / sizeof(flows[0]);
 

@@ -137,7 +137,7 @@ static void on_bytes(struct conn *c, struct span bytes)
 {
 	static const struct iovec crlf = {(void *)"\r\n", 2};
 	struct net *n = c->net;
-	if (c->state != CONN_OPEN || c->closing)
+	if (c->state != CONN_OPEN || (c->closing && !c->hears))
 		return;
 	c->last_rx = loop_now(n->loop);
 	if (span_eq(bytes, SPAN("\r\n\r\n"))) {
@@ -325,7 +325,9 @@ void conn_flush(struct conn *c)
 			stream_write(c->end, span_of(m->bytes, m->n));
 		free(m);
 	}
-	if (c->closing)
+	if (c->closing && c->hears && c->end)
+		stream_shut(c->end);
+	else if (c->closing)
 		conn_kill(c, 0);
 }
 
@@ -377,17 +379,20 @@ void conns_kill_all(struct net *n, bool silent)
 
 bool net_flow_alive(const struct net *n, const struct sip_flow *f)
 {
-	return f->conn && f->worker == n->worker && conn_find(n, f->conn);
+	const struct conn *c = f->conn && f->worker == n->worker ? conn_find(n, f->conn) : NULL;
+	return c && !c->closing;
 }
 
 void net_close(struct net *n, const struct sip_flow *f)
 {
 	struct conn *c = f->conn && f->worker == n->worker ? conn_find(n, f->conn) : NULL;
-	if (!c)
+	if (!c || c->closing)
 		return;
 	c->closing = true;
-	list_remove(&c->all); /* nobody finds it any more */
-	list_init(&c->all);
+	if (!c->hears) {
+		list_remove(&c->all); /* nobody finds it any more */
+		list_init(&c->all);
+	}
 	if (list_empty(&c->dirty))
 		list_append(&n->dirty, &c->dirty);
 	if (c->state != CONN_OPEN)

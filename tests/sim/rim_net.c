@@ -362,8 +362,10 @@ void net_hang_up(struct net *n, unsigned stays)
 	stop_listening(n, stays);
 	list_for_each_safe (it, &n->all) {
 		struct conn *c = container_of(it, struct conn, all);
-		if (c->flow.listener != stays)
-			net_close(n, &c->flow);
+		if (c->flow.listener == stays)
+			continue;
+		c->hears = true;
+		net_close(n, &c->flow);
 	}
 }
 

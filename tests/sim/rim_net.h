@@ -65,7 +65,7 @@ struct message {
 struct conn {
 	struct net *net;
 	enum conn_state state;
-	bool ours, was_open, closing;
+	bool ours, was_open, closing, hears;
 	int error;
 	struct sip_flow flow;
 	struct addr known_as;

@@ -31,7 +31,7 @@ struct stream_end {
 	struct addr remote;
 	const struct stream_ops *ops;
 	void *arg;
-	bool alive, up, quiet;
+	bool alive, up, quiet, shut;
 	struct segment *pending;
 	uint64_t next_seq, expected;
 	usec unacked_since, last_arrival;
@@ -111,6 +111,22 @@ static void end_gone(struct stream_end *e)
 	unref(e->s);
 }
 
+/* Never at once: nobody is called from within what he called. */
+static void doom(struct stream_end *e, int error, usec delay)
+{
+	if (!e->alive || event_armed(&e->fate))
+		return;
+	e->error = error;
+	event_after(&e->fate, delay);
+}
+
+/* After what it has sent. */
+static void closes_too(const struct stream_end *e, struct stream_end *to)
+{
+	usec at = sim_now() + path_delay(e->host, to->host);
+	doom(to, 0, (at > e->last_arrival ? at : e->last_arrival + 1) - sim_now());
+}
+
 static void on_fate(struct event *ev)
 {
 	struct stream_end *e = container_of(ev, struct stream_end, fate);
@@ -119,17 +135,10 @@ static void on_fate(struct event *ev)
 	int error = e->error;
 	if (!e->host->powered)
 		return;
+	if (other(e)->alive && other(e)->shut)
+		closes_too(e, other(e));
 	end_gone(e);
 	ops->closed(arg, error);
-}
-
-/* Never at once: nobody is called from within what he called. */
-static void doom(struct stream_end *e, int error, usec delay)
-{
-	if (!e->alive || event_armed(&e->fate))
-		return;
-	e->error = error;
-	event_after(&e->fate, delay);
 }
 
 struct host *stream_peer(const struct stream_end *e)
@@ -280,19 +289,34 @@ void stream_write(struct stream_end *e, struct span bytes)
 			      e->pending ? TRACE_LOST : TRACE_SENT);
 }
 
+static void send_fin(struct stream_end *e)
+{
+	struct segment *g = segment(e, 0);
+	while (e->pending) { /* the system sends what it has */
+		struct segment *next = e->pending->next;
+		launch(e, e->pending);
+		e->pending = next;
+	}
+	g->fin = true;
+	launch(e, g);
+}
+
 void stream_close(struct stream_end *e)
 {
-	if (stream_reaches(e)) {
-		struct segment *g = segment(e, 0);
-		while (e->pending) { /* the system sends what it has */
-			struct segment *next = e->pending->next;
-			launch(e, e->pending);
-			e->pending = next;
-		}
-		g->fin = true;
-		launch(e, g);
-	}
+	if (!e->shut && stream_reaches(e))
+		send_fin(e);
 	end_gone(e);
+}
+
+void stream_shut(struct stream_end *e)
+{
+	if (e->shut)
+		return;
+	e->shut = true;
+	if (stream_reaches(e))
+		send_fin(e);
+	else
+		doom(e, -ECONNRESET, 0);
 }
 
 void stream_reset(struct stream_end *e)

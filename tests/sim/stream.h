@@ -36,6 +36,8 @@ void stream_accept(struct stream_end *e, const struct stream_ops *ops, void *arg
 void stream_write(struct stream_end *e, struct span bytes);
 /* After what was written; no callback comes any more. */
 void stream_close(struct stream_end *e);
+/* Half of it: what the far end sends until it hears of that still comes. */
+void stream_shut(struct stream_end *e);
 /* At once: what the system has not got rid of by now is lost. */
 void stream_reset(struct stream_end *e);
 /* The same without a word to the far end: the machine is gone. */

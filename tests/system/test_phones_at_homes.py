@@ -13,6 +13,7 @@ class Device:
 
 	def __init__(self, user, home, number=1, **kw):
 		self.phone = home.phone(user, transport="tcp", **kw)
+		self.phone.repeats = True
 		self.instance = f'"<urn:uuid:{user}-{number}>"'
 		self.register()
 

@@ -344,6 +344,22 @@ START_TEST(who_was_away_stands_back_for_the_other_member)
 }
 END_TEST
 
+/* What the others wrote while it was stopped may be on its way, and was before it was. */
+START_TEST(who_was_away_is_not_settled_before_it_has_compared)
+{
+	struct cluster_node_state s;
+	rig_begin(15);
+	rig_meet(NODES);
+	RIG_UNTIL((cluster_node_state(rig[A1].c, A2, &s), s.settled), 3000);
+	cluster_was_away(rig[A1].c);
+	cluster_node_state(rig[A1].c, A2, &s);
+	ck_assert(s.alive && !s.settled);
+	RIG_UNTIL((cluster_node_state(rig[A1].c, A2, &s), s.settled), 3000);
+	RIG_UNTIL(cluster_member(rig[E1].c, SPAN("a"), -1) == A2, 300);
+	rig_end();
+}
+END_TEST
+
 START_TEST(names_and_partners_are_known)
 {
 	const struct cluster_node *nodes;
@@ -437,5 +453,6 @@ UNIT_MAIN("common/cluster live", nodes_that_are_connected_are_alive_after_their_
 	  when_a_node_ceased_to_serve_is_remembered,
 	  the_member_of_a_pair_stays_until_it_no_longer_serves,
 	  who_starts_later_takes_the_same_member_as_the_others,
-	  who_was_away_stands_back_for_the_other_member, names_and_partners_are_known,
+	  who_was_away_stands_back_for_the_other_member,
+	  who_was_away_is_not_settled_before_it_has_compared, names_and_partners_are_known,
 	  a_bad_configuration_is_none, a_node_of_another_domain_key_or_name_stays_a_stranger)

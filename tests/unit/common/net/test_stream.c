@@ -407,6 +407,28 @@ START_TEST(draining_keeps_connections_and_refuses_new_ones)
 }
 END_TEST
 
+START_TEST(what_was_sent_to_who_hangs_up_still_comes)
+{
+	char buf[sizeof(ping)];
+	int fd;
+
+	start();
+	fd = dial_b();
+	put(fd, ping, strlen(ping));
+	rig_until(l, b.nheard == 1);
+	net_hang_up(b.net, NET_LISTENERS_MAX);
+	ck_assert(!net_flow_alive(b.net, &b.heard[0].flow));
+	ck_assert_int_eq(get(l, fd, buf, sizeof(buf)), 0);
+	put(fd, ping, strlen(ping));
+	rig_until(l, b.nheard == 2);
+	heard_ping(&b, 1);
+	ck_assert_uint_eq(b.nclosed, 0);
+	close(fd);
+	rig_until(l, b.nclosed == 1);
+	stop();
+}
+END_TEST
+
 START_TEST(what_is_severed_is_reset_with_all_that_has_not_arrived)
 {
 	enum { MANY = 200000, SMALL = 4096 };
@@ -569,6 +591,7 @@ UNIT_MAIN("stream", a_message_and_its_answer_over_ipv4, a_message_and_its_answer
 	  identities_of_connections_never_come_again,
 	  close_writes_what_is_queued_and_reads_no_more,
 	  draining_keeps_connections_and_refuses_new_ones,
+	  what_was_sent_to_who_hangs_up_still_comes,
 	  what_is_severed_is_reset_with_all_that_has_not_arrived,
 	  connections_of_a_listener_whose_address_is_gone_are_ended,
 	  what_waits_of_a_peer_that_has_hung_up_is_passed_over,

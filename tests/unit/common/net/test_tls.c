@@ -29,6 +29,25 @@ START_TEST(messages_go_both_ways)
 }
 END_TEST
 
+START_TEST(what_was_sent_to_who_hangs_up_still_comes_by_tls)
+{
+	struct sip_flow f;
+
+	prepare();
+	start("one", "two", false);
+	f = to_b();
+	ck_assert_int_eq(send_text(&a, &f, ping, "two.example", 1), 0);
+	rig_until(l, b.nheard == 1);
+	rig_settle(l);
+	ck_assert_int_eq(send_text(&a, &f, ping, "two.example", 2), 0);
+	net_hang_up(b.net, NET_LISTENERS_MAX);
+	rig_until(l, b.nheard == 2 && b.nclosed == 1 && a.nclosed == 1);
+	ck_assert_mem_eq(b.heard[1].text, ping, strlen(ping));
+	ck_assert_uint_eq(a.nfailed + b.nfailed, 0);
+	stop();
+}
+END_TEST
+
 START_TEST(a_large_burst_arrives_whole)
 {
 	struct sip_flow f;
@@ -273,9 +292,9 @@ START_TEST(names_match_exactly_and_without_case)
 }
 END_TEST
 
-UNIT_MAIN("tls", messages_go_both_ways, a_large_burst_arrives_whole,
-	  a_server_with_another_name_gets_nothing, a_wildcard_is_no_identity,
-	  a_user_or_another_scheme_is_no_identity_of_a_domain,
+UNIT_MAIN("tls", messages_go_both_ways, what_was_sent_to_who_hangs_up_still_comes_by_tls,
+	  a_large_burst_arrives_whole, a_server_with_another_name_gets_nothing,
+	  a_wildcard_is_no_identity, a_user_or_another_scheme_is_no_identity_of_a_domain,
 	  the_common_name_does_not_count_beside_alternative_names,
 	  a_certificate_for_mail_is_none_for_sip,
 	  a_dns_name_is_an_identity_without_regard_to_case, a_sip_uri_is_an_identity,

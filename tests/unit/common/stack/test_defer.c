@@ -102,6 +102,22 @@ START_TEST(what_waits_is_taken_in_when_the_phone_is_there)
 }
 END_TEST
 
+START_TEST(what_is_sent_again_meanwhile_waits_once)
+{
+	begin();
+	comes("INVITE sip:x@y SIP/2.0", "1");
+	comes("INVITE sip:x@y SIP/2.0", "1");
+	comes("INVITE sip:x@y SIP/2.0", "2");
+	run_ms(150);
+	comes("INVITE sip:x@y SIP/2.0", "1");
+	ck_assert_uint_eq(stack.counters.deferring, 2);
+	away = false;
+	run_until_all_are_there();
+	ck_assert_str_eq(order, "INV INV ");
+	end();
+}
+END_TEST
+
 START_TEST(a_cancel_does_not_overtake_its_invite)
 {
 	begin();
@@ -224,7 +240,7 @@ START_TEST(what_waits_again_is_not_copied)
 END_TEST
 
 UNIT_MAIN("common/stack defer", what_waits_is_taken_in_when_the_phone_is_there,
-	  a_cancel_does_not_overtake_its_invite,
+	  what_is_sent_again_meanwhile_waits_once, a_cancel_does_not_overtake_its_invite,
 	  a_cancel_by_a_new_registration_does_not_overtake_its_invite,
 	  another_call_or_another_device_does_not_wait,
 	  what_waits_is_bounded_by_bytes_and_what_is_refused_is_counted,
