@@ -52,10 +52,12 @@ static bool is_heard(const struct home *h, unsigned node)
 	return state.alive || state.suspected;
 }
 
-/* Who hears of an edge after it has lost the other member is not the one that is cut off: the
- * calls are its. */
-static bool an_edge_was_heard(const struct home *h, msec since, msec now)
+/* Who hears of an edge after it has lost the other member is not the one that is cut off; but
+ * where an edge hears that one, it is the two alone that do not hear each other, and each keeps
+ * its calls.  An edge of an older version is no witness of that. */
+static bool is_lost_to_edges(const struct home *h, unsigned partner, msec since, msec now)
 {
+	bool lost = false;
 	const struct cluster_node *v;
 	struct cluster_node_state state;
 	unsigned n = cluster_nodes(h->cluster, &v);
@@ -63,10 +65,20 @@ static bool an_edge_was_heard(const struct home *h, msec since, msec now)
 		if (v[i].role != CLUSTER_EDGE)
 			continue;
 		cluster_node_state(h->cluster, i, &state);
-		if (state.alive && now > since && state.silent_ms < now - since)
-			return true;
+		if (!state.alive || now <= since || state.silent_ms >= now - since)
+			continue;
+		switch (cluster_word_of(h->cluster, i, partner)) {
+		case CLUSTER_HEARS:
+			return false;
+		case CLUSTER_HEARS_NOT:
+		case CLUSTER_NEVER_SAYS:
+			lost = true;
+			break;
+		case CLUSTER_SAID_NOTHING:
+			break;
+		}
 	}
-	return false;
+	return lost;
 }
 
 static void look(struct wheel_timer *t, msec now)
@@ -74,7 +86,8 @@ static void look(struct wheel_timer *t, msec now)
 	struct home *h = container_of(t, struct home, orphans.timer);
 	struct loop *l = stack_loop(app_worker_at(h->app, 0)->stack);
 	int partner = cluster_partner(h->cluster, cluster_self(h->cluster));
-	if (is_heard(h, (unsigned)partner) || !an_edge_was_heard(h, h->orphans.since, now)) {
+	if (is_heard(h, (unsigned)partner) ||
+	    !is_lost_to_edges(h, (unsigned)partner, h->orphans.since, now)) {
 		wheel_arm(loop_wheel(l), t, now + LOOK_MS);
 		return;
 	}

@@ -154,6 +154,14 @@ msec cluster_left_at(const struct cluster *c, unsigned node);
  * In the loop's thread.
  */
 bool cluster_heard_to_end(const struct cluster *c, unsigned node);
+/* Does an edge hear a node on the bus, as the edge's last heartbeat said? */
+enum cluster_word {
+	CLUSTER_SAID_NOTHING, /* no heartbeat came since the edge lives */
+	CLUSTER_NEVER_SAYS,   /* it is of an older version */
+	CLUSTER_HEARS,
+	CLUSTER_HEARS_NOT,
+};
+enum cluster_word cluster_word_of(const struct cluster *c, unsigned edge, unsigned node);
 /* By name: -1 without one. */
 int cluster_node_by_name(const struct cluster *c, struct span name);
 /* The node whose present start that is (cluster_conf.boot), as it said; -1: of none. */

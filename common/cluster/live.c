@@ -44,6 +44,23 @@ static void say_hello(struct peer *p)
 	wire_send(p, &e);
 }
 
+static bool is_witness(const struct cluster *c)
+{
+	return c->conf.node[c->conf.self].role == CLUSTER_EDGE;
+}
+
+/* Of an edge: whom its bus hears, a bit each, whatever has become of links.  Ourselves too: it
+ * is never 0. */
+static uint64_t whom_we_hear(const struct cluster *c)
+{
+	uint64_t hears = is_witness(c) ? bit(c->conf.self) : 0;
+
+	for (unsigned i = 0; i < c->conf.n && hears; i++)
+		if (c->peer[i].open)
+			hears |= bit(i);
+	return hears;
+}
+
 static void say_heartbeat(struct peer *p)
 {
 	struct cluster *c = p->c;
@@ -56,6 +73,7 @@ static void say_heartbeat(struct peer *p)
 	h.serving_ms = atomic_load(&c->serving_ms);
 	h.waiting = counter_get(&c->counters.waiting);
 	h.unsure = p->sweep.unsure;
+	h.hears = whom_we_hear(c);
 	e.body_case = EAVES__ENVELOPE__BODY_HEARTBEAT;
 	e.heartbeat = &h;
 	wire_send(p, &e);
@@ -132,6 +150,14 @@ static void tell(struct peer *p)
 		c->ops.changed(c->ops.arg, p->index);
 }
 
+/* Homes wait for the word of an edge before they take over another one's calls. */
+static void set_open(struct peer *p, bool open)
+{
+	p->open = open;
+	if (is_witness(p->c) && !p->c->ending)
+		gate_post(p->c, WORK_SPEAK);
+}
+
 void cluster_was_away(struct cluster *c)
 {
 	cluster_stand_back(c);
@@ -145,8 +171,9 @@ static void close_peer(struct peer *p)
 {
 	atomic_fetch_and(&p->bits, ~(unsigned)(PEER_ALIVE | PEER_SUSPECTED));
 	atomic_store(&p->serving_ms, 0);
+	atomic_store(&p->has_said, false);
 	if (p->open) {
-		p->open = false;
+		set_open(p, false);
 		wheel_stop(loop_wheel(p->c->loop), &p->silent);
 		send_end(p);
 		compare_end(p);
@@ -182,7 +209,7 @@ void live_heard(struct peer *p)
 	if (!p->up)
 		return;
 	if (!p->open) {
-		p->open = true;
+		set_open(p, true);
 		wheel_arm(loop_wheel(p->c->loop), &p->silent, now + p->c->conf.dead_ms);
 		send_restart(p);
 		compare_begin(p);
@@ -338,6 +365,8 @@ void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h)
 	atomic_store_explicit(&p->calls, h->calls, memory_order_relaxed);
 	atomic_store_explicit(&p->cpu_permille, h->cpu_permille, memory_order_relaxed);
 	atomic_store(&p->serving_ms, h->serving_ms);
+	atomic_store(&p->hears, h->hears);
+	atomic_store(&p->has_said, true);
 	note_draining(p, h->draining);
 	compare_theirs(p, h->unsure);
 	receive_quiet(p);

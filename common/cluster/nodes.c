@@ -35,6 +35,16 @@ bool cluster_serving(const struct cluster *c, unsigned node)
 	       (atomic_load(&c->peer[node].bits) & (PEER_ALIVE | PEER_DRAINING)) == PEER_ALIVE;
 }
 
+enum cluster_word cluster_word_of(const struct cluster *c, unsigned edge, unsigned node)
+{
+	if (edge >= c->conf.n || node >= c->conf.n || !atomic_load(&c->peer[edge].has_said))
+		return CLUSTER_SAID_NOTHING;
+	uint64_t hears = atomic_load(&c->peer[edge].hears);
+	if (!hears)
+		return CLUSTER_NEVER_SAYS;
+	return hears & bit(node) ? CLUSTER_HEARS : CLUSTER_HEARS_NOT;
+}
+
 int cluster_node_by_boot(const struct cluster *c, uint64_t boot)
 {
 	for (unsigned i = 0; i < c->conf.n && boot; i++)

@@ -117,6 +117,8 @@ struct peer {
 	_Atomic msec broke_at; /* it was heard until its connection broke; 0: it fell silent */
 	atomic_bool settled, equal;
 	_Atomic uint64_t heard, queued_bytes, unpersisted, withheld;
+	_Atomic uint64_t hears; /* an edge: a bit a node; 0: it does not say */
+	atomic_bool has_said;	/* whom it hears, or that it does not say, since it lives */
 
 	bool up;	       /* the bus has a connection */
 	bool open;	       /* heard of: its stream runs */

@@ -8,6 +8,8 @@
 #include "tests/sim/scene.h"
 #include "tests/sim/trace.h"
 
+#include <string.h>
+
 enum {
 	TAKE_OVER_MS = 300,
 	TAKE_OVER_SILENT_MS = 700,
@@ -21,9 +23,9 @@ enum {
 	TOLD_MS = 10,
 };
 
-static const char *const names[FAULT_KINDS] = {"none",	 "kill", "restart", "cut",  "off",
-					       "reboot", "stop", "peers",   "deaf", "dumb",
-					       "drain",	 "roll", "wipe",    "blink"};
+static const char *const names[FAULT_KINDS] = {
+	"none", "kill", "restart", "cut",  "off",  "reboot", "stop", "peers",
+	"deaf", "dumb", "drain",   "roll", "wipe", "blink",  "twin", "split"};
 
 struct cut;
 struct repair {
@@ -96,7 +98,9 @@ bool fault_fits(const struct host *h, enum fault_kind k, const struct flow *f)
 {
 	if (!runs(h))
 		return false;
-	return is_redis(h) ? k != FAULT_DRAIN && k != FAULT_ROLL : node_fits(node_on(h), k, f);
+	return is_redis(h) ? k != FAULT_DRAIN && k != FAULT_ROLL && k != FAULT_TWIN &&
+				     k != FAULT_SPLIT
+			   : node_fits(node_on(h), k, f);
 }
 
 static void kill_now(struct host *h, bool silent)
@@ -200,20 +204,51 @@ static void stop(struct event *e)
 
 /* What a cut stops: of which kinds of hosts, which way. */
 struct cut {
-	bool peers, others, in, out;
+	bool peers, others, in, out, twin, split;
 };
 static const struct cut cuts[FAULT_KINDS] = {
 	[FAULT_CUT] = {true, true, true, true},
 	[FAULT_PEERS] = {true, false, true, true},
 	[FAULT_DEAF] = {true, true, true, false},
 	[FAULT_DUMB] = {true, true, false, true},
+	[FAULT_TWIN] = {true, false, true, true, true},
+	[FAULT_SPLIT] = {true, false, true, true, false, true},
 };
+
+/* "h1a" and "e1" are of one side. */
+static unsigned side_of(const struct host *h)
+{
+	char last = h->name[strlen(h->name) - 1];
+	return last == 'b' || last == '2';
+}
+
+static void split(struct host *at, bool blocked)
+{
+	for (unsigned i = 0; i < hosts_count(); i++)
+		for (unsigned k = 0; k < hosts_count(); k++) {
+			struct host *a = host_of(i), *b = host_of(k);
+			if (a->kind == HOST_NODE && b->kind == HOST_NODE && !is_redis(a) &&
+			    !is_redis(b) && side_of(a) != side_of(b))
+				host_block(a, b, blocked);
+		}
+	(void)at;
+}
 
 static void cut(struct host *at, const struct cut *c, bool blocked)
 {
+	struct node *other = NULL;
+	if (c->twin)
+		scene_pair_of(node_on(at), &other);
+	if (c->split) {
+		trace_note(at, blocked ? "SPLIT" : "whole again");
+		split(at, blocked);
+		return;
+	}
 	trace_note(at, blocked ? "CUT OFF" : "connected again");
 	for (unsigned i = 0; i < hosts_count(); i++) {
 		struct host *h = host_of(i);
+		if (c->twin && (!other || h != other->host))
+			continue;
 		if (h == at || !(h->kind == HOST_NODE ? c->peers : c->others))
 			continue;
 		if (c->in)
@@ -271,6 +306,8 @@ void fault_apply(struct host *h, enum fault_kind k)
 	case FAULT_PEERS:
 	case FAULT_DEAF:
 	case FAULT_DUMB:
+	case FAULT_TWIN:
+	case FAULT_SPLIT:
 		cut_off(h, k);
 		return;
 	case FAULT_WIPE:

@@ -23,6 +23,8 @@ enum fault_kind {
 	FAULT_ROLL,    /* SIGTERM, and started again a second after its end */
 	FAULT_WIPE,    /* of Redis: kill -9, its files are lost, started again a second later */
 	FAULT_BLINK,   /* SIGSTOP for half a second to two: some take it for dead */
+	FAULT_TWIN,    /* cut off from the other member of its pair alone */
+	FAULT_SPLIT,   /* it and the members of its side, from those of the other side */
 	FAULT_KINDS
 };
 const char *fault_name(enum fault_kind k);

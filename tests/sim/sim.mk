@@ -28,6 +28,8 @@ SIM_FAR_FLOWS := answered-tcp-called home-tcp-reinvite
 SIM_ALL := kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll,wipe
 # A moment without a word, where somebody may miss it and somebody not.
 SIM_BLINK_FLOWS := forked serial cancelled answered-tcp-called home-tcp-forked home-tcp-serial
+# Two members of a pair that do not hear each other, where one could take over from the other.
+SIM_TWIN_FLOWS := forked serial serial-rejected forked-cancelled forked-rejected home-tcp-serial
 SIM_CLUSTER := $(B)/sim --topology cluster --dir $(B)/sim-failed
 sim: $(B)/sim
 	$(SIM_CLUSTER) --faults $(SIM_ALL),blink --seeds $(SEEDS) --seed $(SEED) $(SIM)
@@ -42,6 +44,7 @@ sim-check: $(B)/sim
 	$(SIM_CLUSTER) --faults $(SIM_FAULTS) $(SIM_BRIEF) $(SIM) || r=1; \
 	for f in $(SIM_FAR_FLOWS); do $(SIM_CLUSTER) $(SIM_FAR) --flow $$f $(SIM) || r=1; done; \
 	for f in $(SIM_BLINK_FLOWS); do $(SIM_CLUSTER) --faults blink --flow $$f $(SIM) || r=1; done; \
+	for f in $(SIM_TWIN_FLOWS); do $(SIM_CLUSTER) --faults twin --flow $$f $(SIM) || r=1; done; \
 	$(SIM_CLUSTER) --seeds 300 $(SIM) || r=1; \
 	$(SIM_CLUSTER) --faults $(SIM_ALL) --seeds 400 --seed 286 $(SIM) || r=1; \
 	tests/sim/must_fail.sh $(B)/sim $(B)/sim-must-fail || r=1; exit $$r

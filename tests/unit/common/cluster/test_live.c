@@ -188,6 +188,71 @@ START_TEST(draining_and_load_are_told)
 }
 END_TEST
 
+#define WORD(at, edge, of) cluster_word_of(rig[at].c, edge, of)
+
+START_TEST(an_edge_says_at_once_whom_it_hears_no_more)
+{
+	for (unsigned silent = 0; silent < 2; silent++) {
+		rig_begin(17);
+		rig_meet(NODES);
+		rig_run(300); /* a heartbeat of each */
+		for (unsigned i = E1; i < NODES; i++)
+			ck_assert_uint_eq(WORD(A1, E1, i), CLUSTER_HEARS);
+		rig_run(100);
+		if (silent) {
+			rig[A2].paused = true;
+			RIG_UNTIL(!ALIVE(E1, A2), 1000);
+			rig[A2].paused = false; /* it is not heard by then */
+		}
+		rig_kill(A2);
+		rig_run(2);
+		ck_assert_uint_eq(WORD(A1, E1, A2), CLUSTER_HEARS_NOT);
+		ck_assert_uint_eq(WORD(B1, E1, A2), CLUSTER_HEARS_NOT);
+		ck_assert_uint_eq(WORD(B1, E1, A1), CLUSTER_HEARS);
+		rig_start(A2);
+		RIG_UNTIL(ALIVE(E1, A2), 20);
+		rig_run(2);
+		ck_assert_uint_eq(WORD(A1, E1, A2), CLUSTER_HEARS);
+		rig_end();
+	}
+}
+END_TEST
+
+START_TEST(a_link_that_broke_has_an_edge_hear_no_less)
+{
+	rig_begin(18);
+	rig_meet(NODES);
+	rig_run(300);
+	for (unsigned i = 0; i < 40; i++) {
+		cluster_suspect(rig[E1].c, A2);
+		rig_run(10);
+		ck_assert_uint_eq(WORD(A1, E1, A2), CLUSTER_HEARS);
+	}
+	rig_end();
+}
+END_TEST
+
+START_TEST(what_an_edge_said_before_it_was_lost_is_not_its_word_when_it_is_back)
+{
+	rig_begin(19);
+	rig_meet(NODES);
+	rig_run(300);
+	ck_assert_uint_eq(WORD(E1, A1, A2), CLUSTER_NEVER_SAYS); /* homes do not */
+	ck_assert_uint_eq(WORD(A1, A1, A2), CLUSTER_SAID_NOTHING);
+	ck_assert_uint_eq(WORD(A1, NODES, A2), CLUSTER_SAID_NOTHING);
+	ck_assert_uint_eq(WORD(A1, E1, NODES), CLUSTER_SAID_NOTHING);
+	rig_kill(E1);
+	rig_run(1);
+	ck_assert_uint_eq(WORD(A1, E1, A2), CLUSTER_SAID_NOTHING);
+	rig_start(E1);
+	RIG_UNTIL(ALIVE(A1, E1), 300);
+	ck_assert_uint_eq(WORD(A1, E1, A2), CLUSTER_SAID_NOTHING);
+	rig_run(300);
+	ck_assert_uint_eq(WORD(A1, E1, A2), CLUSTER_HEARS);
+	rig_end();
+}
+END_TEST
+
 START_TEST(when_a_node_ceased_to_serve_is_remembered)
 {
 	rig_begin(16);
@@ -382,6 +447,9 @@ UNIT_MAIN("common/cluster live", nodes_that_are_connected_are_alive_after_their_
 	  a_broken_connection_is_a_death_at_once, a_suspect_is_dead_until_it_is_heard_anew,
 	  that_a_suspect_is_not_heard_of_either_is_told, a_restart_is_a_death_and_a_life,
 	  what_a_process_said_before_it_died_makes_nobody_alive, draining_and_load_are_told,
+	  an_edge_says_at_once_whom_it_hears_no_more,
+	  a_link_that_broke_has_an_edge_hear_no_less,
+	  what_an_edge_said_before_it_was_lost_is_not_its_word_when_it_is_back,
 	  when_a_node_ceased_to_serve_is_remembered,
 	  the_member_of_a_pair_stays_until_it_no_longer_serves,
 	  who_starts_later_takes_the_same_member_as_the_others,
