@@ -7,7 +7,9 @@
 #include "tests/sim/scene.h"
 #include "tests/sim/trace.h"
 
-enum { AGAIN_MS = 500, PATIENCE_MS = 3000, HEARD_MS = 3000 };
+/* HEARD_MS: the edge that has it may be cut off for three seconds, and then the other one needs
+ * a second or two to hear of it; until it has, the phone is told to try again (503). */
+enum { AGAIN_MS = 500, PATIENCE_MS = 3000, HEARD_MS = 5000 };
 
 static struct event next;
 static struct ua *phone;
