@@ -319,11 +319,12 @@ static bool hand_over(struct home *h, struct app_worker *w, const struct sip_msg
 	return true;
 }
 
-/* A refusal that its edge had kept, for the other member had not said that it got it. */
+/* A refusal, or that it rings, which its edge had kept, for the other member had not said that
+ * it got it: of a call that is over. */
 static bool is_late(const struct home *h, const struct sip_msg *m, uint64_t key,
 		    const struct proxy_target *device)
 {
-	return m->status >= 300 && device &&
+	return (m->status >= 300 || m->status < 200) && device &&
 	       sip_transport_reliable(app_leg_of(&device->flow)) && home_fork_is_over(h, key);
 }
 

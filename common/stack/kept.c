@@ -131,8 +131,7 @@ static bool is_twin(const struct stack *s, unsigned node)
 }
 
 /* A caller on a stream who has heard nothing gives up after timer B, while it rings: so 1xx,
- * too, of a home for an edge, which passes them on.  A home would make a call of them that may
- * be over. */
+ * too. */
 const struct sip_msg *stack_kept_msg(const struct stack *s, const struct sip_flow *to,
 				     const struct iovec *iov, int n, struct sip_msg *room)
 {
@@ -152,8 +151,7 @@ const struct sip_msg *stack_kept_msg(const struct stack *s, const struct sip_flo
 	}
 	if (m->is_request ? m->method != SIP_ACK : m->status >= 200)
 		return m;
-	return !m->is_request && !s->group->conf.is_edge && !is_twin(s, to->node - 1u) ? m
-										       : NULL;
+	return !m->is_request && !is_twin(s, to->node - 1u) ? m : NULL;
 }
 
 static void wait_in(struct stack_kept *l, struct kept *k, unsigned queue)

@@ -407,6 +407,10 @@ static void homes_of_both(const struct ua_policy *a, const struct ua_policy *b)
 	alice = device("alice1", "alice", a, &at_h1, NULL);
 	device("hank1", "hank", b, &at_h2, NULL);
 }
+static void setup_home_other_cancelled(void)
+{
+	homes_of_both(&gives_up, &rings);
+}
 static void setup_home_other_refused(void)
 {
 	homes_of_both(&caller, &refuses_soon);
@@ -548,6 +552,8 @@ const struct flow flows[] = {
 	{"home-tcp-serial-refused", setup_home_serial_refused, go_dave, FLOW_STRAIGHT,
 	 FIRST | AGAIN},
 	{"home-tcp-serial-mixed", setup_home_serial_mixed, go_dave, FLOW_STRAIGHT,
+	 SECOND | AGAIN},
+	{"home-tcp-other-cancelled", setup_home_other_cancelled, go_other_home, FLOW_STRAIGHT,
 	 SECOND | AGAIN},
 	{"home-tcp-other-refused", setup_home_other_refused, go_other_home, FLOW_STRAIGHT,
 	 FIRST | AGAIN},

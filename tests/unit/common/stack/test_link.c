@@ -309,22 +309,24 @@ START_TEST(all_that_was_kept_reaches_the_other_member)
 }
 END_TEST
 
-/* The other home would make a call of it, which may be over by then; what is over is not
- * answered. */
-START_TEST(that_it_rings_is_not_kept_for_a_home)
+/* Without any answer he gives up after timer B, while the device rings. */
+START_TEST(a_caller_on_a_stream_hears_that_it_rings_when_his_home_dies)
 {
 	static const char text[] =
 		"SIP/2.0 180 Ringing\r\nVia: SIP/2.0/TCP homes;branch=z9hG4bK1\r\n"
 		"From: <sip:a@example.org>;tag=f\r\nTo: <sip:bob@example.org>;tag=t\r\n"
 		"Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
 	struct iovec iov = {(char *)text, sizeof(text) - 1};
-	const struct sip_flow to = {.node = H1 + 1, .leg = SIP_TRANSPORT_TCP};
 	begin();
+	struct sip_flow to = {.node = H1 + 1, .leg = SIP_TRANSPORT_TCP};
 	stack_link_send(w, &to, &iov, 1);
-	UNTIL(messages_at(&home[H1]) == 1, 2000);
+	to.leg = SIP_TRANSPORT_UDP; /* repeats his INVITE himself */
+	stack_link_send(w, &to, &iov, 1);
+	UNTIL(messages_at(&home[H1]) == 2, 2000);
 	dies(H1);
-	run_ms(300);
-	ck_assert_uint_eq(messages_at(&home[H2]), 0);
+	UNTIL(messages_at(&home[H2]) == 1, 2000);
+	run_ms(100);
+	ck_assert_uint_eq(messages_at(&home[H2]), 1);
 	end();
 }
 END_TEST
@@ -489,7 +491,8 @@ START_TEST(a_call_is_told_of_when_the_100_has_left)
 END_TEST
 
 UNIT_MAIN("links", a_link_is_there_before_it_is_used_and_comes_back,
-	  all_that_was_kept_reaches_the_other_member, that_it_rings_is_not_kept_for_a_home,
+	  all_that_was_kept_reaches_the_other_member,
+	  a_caller_on_a_stream_hears_that_it_rings_when_his_home_dies,
 	  what_one_device_answers_was_not_for_the_others,
 	  what_is_new_comes_after_what_is_sent_again,
 	  a_full_link_is_no_dead_node_and_loses_nothing,
