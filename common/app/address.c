@@ -140,9 +140,9 @@ static bool comes_now(const struct app *a, unsigned listener)
 bool app_address_away(struct app *a, unsigned listener)
 {
 	struct app_addresses *s = &a->addresses;
-	msec now = time_now();
 	if (!app_address_left(a, listener))
 		return false;
+	msec now = time_now();
 	if (atomic_exchange(&s->asked[listener], now) == now || !machine_has(a, listener))
 		return true;
 	atomic_store(&s->left[listener], false);

@@ -74,8 +74,7 @@ static bool waits_already(struct stack *s, uint64_t key, const struct sip_msg *m
 {
 	list_for_each (it, bucket_of(s, key)) {
 		const struct deferred *d = container_of(it, struct deferred, bucket);
-		if (key && d->key == key && d->n == m->len &&
-		    memcmp(d->buf, m->base, m->len) == 0)
+		if (d->key == key && d->n == m->len && memcmp(d->buf, m->base, m->len) == 0)
 			return true;
 	}
 	return false;
@@ -167,7 +166,8 @@ static bool defer(struct stack *s, const struct sip_flow *f, const struct sip_ms
 	struct deferred *d = s->redelivered;
 	if (d && loop_now(s->loop) >= d->since + WAIT_MS)
 		return false;
-	if (!d && waits_already(s, key_of(s, m), m))
+	uint64_t key = key_of(s, m);
+	if (!d && key && waits_already(s, key, m))
 		return true;
 	if (!same(d, m)) {
 		size_t size = sizeof(*d) + m->len + SIP_STAMP_ROOM;
@@ -178,7 +178,7 @@ static bool defer(struct stack *s, const struct sip_flow *f, const struct sip_ms
 	}
 	d->flow = *f;
 	d->marks = marks;
-	d->key = key_of(s, m);
+	d->key = key;
 	d->n = m->len;
 	begin_to_wait(d);
 	return true;

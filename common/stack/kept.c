@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
 	BUCKETS = 1024,
@@ -123,15 +122,9 @@ static uint64_t key_of_top(const struct stack *s, const struct sip_msg *m)
 	return key_of(s, m, via);
 }
 
-/* A caller who comes over from there sends his INVITE again, and is answered by us. */
-static bool is_twin(const struct stack *s, unsigned node)
-{
-	const struct stack_conf *c = &s->group->conf;
-	return node < c->nnodes && strcmp(c->node[node].pair, c->node[c->self].pair) == 0;
-}
-
 /* A caller on a stream who has heard nothing gives up after timer B, while it rings: so 1xx,
- * too. */
+ * too; but not for our own pair: who comes over from there sends his INVITE again, and is
+ * answered by us. */
 const struct sip_msg *stack_kept_msg(const struct stack *s, const struct sip_flow *to,
 				     const struct iovec *iov, int n, struct sip_msg *room)
 {
@@ -151,7 +144,7 @@ const struct sip_msg *stack_kept_msg(const struct stack *s, const struct sip_flo
 	}
 	if (m->is_request ? m->method != SIP_ACK : m->status >= 200)
 		return m;
-	return !m->is_request && !is_twin(s, to->node - 1u) ? m : NULL;
+	return !m->is_request && !stack_is_of_our_pair(s, to->node - 1u) ? m : NULL;
 }
 
 static void wait_in(struct stack_kept *l, struct kept *k, unsigned queue)

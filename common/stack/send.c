@@ -20,18 +20,19 @@ struct handed_message {
 	char buf[];
 };
 
-/* One more, of max at most. */
-static bool wait_begin(atomic_uint *n, uint32_t max)
-{
-	if (atomic_fetch_add_explicit(n, 1, memory_order_relaxed) < max)
-		return true;
-	atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
-	return false;
-}
-
 static void wait_end(atomic_uint *n)
 {
 	atomic_fetch_sub_explicit(n, 1, memory_order_relaxed);
+}
+
+/* Room for one more that waits, of max at most.  NULL: they are too many, or no memory. */
+static void *wait_begin(atomic_uint *n, uint32_t max, size_t size)
+{
+	bool may = atomic_fetch_add_explicit(n, 1, memory_order_relaxed) < max;
+	void *p = may ? malloc(size) : NULL;
+	if (!p)
+		wait_end(n);
+	return p;
 }
 
 static void run_message(struct loop_work *w)
@@ -46,10 +47,8 @@ void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, con
 		     size_t n, uint32_t marks)
 {
 	struct stack *owner = s->group->worker[to];
-	struct handed_message *h = NULL;
-	if (wait_begin(&owner->waiting, s->group->conf.handover_max) &&
-	    !(h = malloc(sizeof(*h) + n + SIP_STAMP_ROOM)))
-		wait_end(&owner->waiting);
+	struct handed_message *h = wait_begin(&owner->waiting, s->group->conf.handover_max,
+					      sizeof(*h) + n + SIP_STAMP_ROOM);
 	if (!h) {
 		counter_inc(&s->counters.handover_full);
 		return;
@@ -146,9 +145,8 @@ static void run_error(struct loop_work *w)
 
 static void hand_error(struct stack *s, struct stack *owner, const struct addr *to, int error)
 {
-	struct handed_error *h = NULL;
-	if (wait_begin(&owner->errors_waiting, STACK_ERRORS_MAX) && !(h = malloc(sizeof(*h))))
-		wait_end(&owner->errors_waiting);
+	struct handed_error *h =
+		wait_begin(&owner->errors_waiting, STACK_ERRORS_MAX, sizeof(*h));
 	if (!h) { /* the transactions' own timers end them */
 		counter_inc(&s->counters.handover_error_full);
 		return;
@@ -200,13 +198,11 @@ static bool hand_send(struct stack *s, const struct sip_flow *to, const struct i
 		      int n, uint64_t wire_id)
 {
 	struct stack *owner = s->group->worker[to->worker];
-	struct handed_send *h = NULL;
 	size_t len = 0;
 	for (int i = 0; i < n; i++)
 		len += iov[i].iov_len;
-	if (wait_begin(&owner->sends_waiting, s->group->conf.handover_max) &&
-	    !(h = malloc(sizeof(*h) + len)))
-		wait_end(&owner->sends_waiting);
+	struct handed_send *h = wait_begin(&owner->sends_waiting, s->group->conf.handover_max,
+					   sizeof(*h) + len);
 	if (!h) {
 		counter_inc(&s->counters.handover_send_full);
 		return false;

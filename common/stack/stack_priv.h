@@ -10,6 +10,7 @@
 #include "common/stack/stack.h"
 
 #include <pthread.h>
+#include <string.h>
 
 enum {
 	STACK_ARENA_BYTES = 256 * 1024,
@@ -109,6 +110,12 @@ int stack_link_say(struct stack *s, uint16_t node, struct span message,
 		   struct net_queue *ret_queue);
 /* False: there is none. */
 bool stack_link_queue(struct stack *s, unsigned node, struct net_queue *ret);
+/* This node, or the other member of its pair. */
+static inline bool stack_is_of_our_pair(const struct stack *s, unsigned node)
+{
+	const struct stack_conf *c = &s->group->conf;
+	return node < c->nnodes && strcmp(c->node[node].pair, c->node[c->self].pair) == 0;
+}
 /* A connection has ended. */
 void stack_link_closed(struct stack *s, const struct sip_flow *f);
 

@@ -122,8 +122,7 @@ static msec noticed_after(const struct stack_trying *y)
 
 static bool is_other_edge(const struct stack *s, unsigned node)
 {
-	const struct stack_conf *c = &s->group->conf;
-	return node != c->self && strcmp(c->node[node].pair, c->node[c->self].pair) == 0;
+	return node != s->group->conf.self && stack_is_of_our_pair(s, node);
 }
 
 /* What comes now may ring for long: homes send once more what went by the other edge. */
