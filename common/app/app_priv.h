@@ -63,6 +63,7 @@ struct app_nodes {
 	struct cluster_conf conf;
 	struct stack_node node[CLUSTER_NODES_MAX];
 	uint16_t link_listener;
+	struct mac_key link_key; /* of introductions */
 	_Atomic uint64_t strangers, unmarked, refused, pair_down;
 	struct log_limit strangers_logged, unmarked_logged, refused_logged, link_logged,
 		full_logged, down_logged;
@@ -192,7 +193,10 @@ void app_nodes_asked(void *arg, unsigned node, uint64_t id, unsigned argc, char 
 int app_ask_admin(struct app *a);
 /* Makes a key for the bus in a new file of mode 0600 and prints the public one. */
 int app_make_key(const char *path);
-/* link.c: what the stack asks of us. */
+/* hop.c: what the stack asks of us. */
+size_t app_introduction(const struct app *a, unsigned node, char *buf);
+bool app_introduced(const struct app_worker *w, const struct sip_msg *m,
+		    const struct sip_flow *f, struct net_peer *ret);
 uint32_t app_classify(const struct app_worker *w, struct sip_flow *f, bool opened,
 		      const struct net_peer *peer);
 bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f,

@@ -170,6 +170,7 @@ static void cluster_from(struct app_nodes *n, const struct app *a)
 		n->conf.gather_ms = 0;
 	n->conf.boot = a->boot;
 	n->conf.digest_key = mac_derive_key(secret, "digest");
+	n->link_key = mac_derive_key(secret, "link");
 	n->conf.domain = mac_span(&n->conf.digest_key, span_str(c->domain));
 	for (unsigned i = 0; i < n->conf.n; i++) {
 		const struct conf_node *from = &c->cluster.nodes[i];

@@ -5,9 +5,12 @@
  * anywhere else.
  *
  *	Eaves-Link: m=MARKS;t=TRANSPORT;s=SOURCE;u=USER
+ *	Eaves-Link: n=NODE;p=PROOF
  *
  * MARKS are hexadecimal; TRANSPORT and SOURCE are the leg of the peer outside of the cluster,
- * as the first node saw it; USER, escaped, is who was authenticated.
+ * as the first node saw it; USER, escaped, is who was authenticated.  The second form is in the
+ * introduction, which a link by TCP begins with, and which ends where it arrives: PROOF is a
+ *MAC by the cluster's secret.
  */
 #include "common/app/app_priv.h"
 #include "common/app/flows.h"
@@ -23,6 +26,20 @@ enum {
 	MARKS_TOLD = APP_MARK_INSIDER | APP_MARK_CHALLENGE | APP_MARK_AUTHENTICATED |
 		     APP_MARK_IN_DIALOG | APP_MARK_ROUTED
 };
+
+/* The value of one key, empty without. */
+static struct span link_field(struct span v, char key)
+{
+	while (v.n) {
+		ptrdiff_t semi = span_chr(v, ';', 0);
+		size_t n = semi < 0 ? v.n : (size_t)semi;
+		if (n > 2 && v.p[0] == key && v.p[1] == '=')
+			return span_of(v.p + 2, n - 2);
+		n += semi >= 0;
+		v = span_of(v.p + n, v.n - n);
+	}
+	return SPAN("");
+}
 
 /* ---- who sends ---- */
 
@@ -45,23 +62,29 @@ static bool address_trusted(const struct conf *c, const struct addr *a)
 	return false;
 }
 
-/* By its certificate; without TLS by its address (a private network is the condition for that).
- */
+/* It speaks a version in which nodes did not introduce themselves yet: it was heard on the bus,
+ * where its key is looked at. */
+static bool never_introduces(const struct app_nodes *n, unsigned i)
+{
+	struct cluster_node_state s;
+	cluster_node_state(n->cluster, i, &s);
+	return s.version && s.version < CLUSTER_INTRODUCES;
+}
+
+/* By its certificate, or what it said when it connected.  During an upgrade, by its address. */
 static int node_of(const struct app_nodes *n, const struct sip_flow *f,
 		   const struct net_peer *peer)
 {
 	for (unsigned i = 0; i < n->conf.n; i++) {
 		if (i == n->conf.self)
 			continue;
-		if (f->transport != SIP_TRANSPORT_TLS) {
-			if (addr_host_equal(&n->node[i].addr, &f->remote))
-				return (int)i;
-			continue;
-		}
 		for (unsigned k = 0; peer && k < peer->n; k++)
 			if (net_tls_name_matches(span_str(peer->names[k]),
 						 span_str(n->node[i].name)))
 				return (int)i;
+		if (!peer && f->transport == SIP_TRANSPORT_TCP &&
+		    addr_host_equal(&n->node[i].addr, &f->remote) && never_introduces(n, i))
+			return (int)i;
 	}
 	return -1;
 }
@@ -87,21 +110,77 @@ uint32_t app_classify(const struct app_worker *w, struct sip_flow *f, bool opene
 	return policy == CONF_POLICY_CHALLENGE ? APP_MARK_CHALLENGE : 0;
 }
 
-/* ---- the field ---- */
+/* ---- introductions ---- */
 
-/* The value of one key, empty without. */
-static struct span field(struct span v, char key)
+/* Good for one connection after the other, from this node to the other one's present start. */
+static uint64_t proof_of(const struct app_nodes *n, const char *from, const char *to,
+			 uint64_t boot)
 {
-	while (v.n) {
-		ptrdiff_t semi = span_chr(v, ';', 0);
-		size_t n = semi < 0 ? v.n : (size_t)semi;
-		if (n > 2 && v.p[0] == key && v.p[1] == '=')
-			return span_of(v.p + 2, n - 2);
-		n += semi >= 0;
-		v = span_of(v.p + n, v.n - n);
-	}
-	return SPAN("");
+	struct mac m;
+	mac_init(&m, &n->link_key);
+	mac_add(&m, span_str(from));
+	mac_add(&m, span_str(to));
+	mac_add_u64(&m, boot);
+	return mac_final(&m);
 }
+
+size_t app_introduction(const struct app *a, unsigned node, char *buf)
+{
+	const struct app_nodes *n = a->nodes;
+	const char *self = app_node(n, n->conf.self)->name, *to = app_node(n, node)->name;
+	struct cluster_node_state s;
+	char proof[16];
+	cluster_node_state(n->cluster, node, &s);
+	if (s.version < CLUSTER_INTRODUCES)
+		return 0;
+	mac_hex(proof_of(n, self, to, s.boot), proof);
+	int len = snprintf(buf, NET_INTRODUCTION_MAX,
+			   "OPTIONS sip:%s SIP/2.0\r\n"
+			   "Via: SIP/2.0/TCP %s;branch=z9hG4bK%.16s\r\n"
+			   "Max-Forwards: 0\r\n"
+			   "From: <sip:%s>;tag=link\r\n"
+			   "To: <sip:%s>\r\n"
+			   "Call-ID: %.16s@%s\r\n"
+			   "CSeq: 1 OPTIONS\r\n"
+			   "Eaves-Link: n=%s;p=%.16s\r\n"
+			   "Content-Length: 0\r\n\r\n",
+			   to, self, proof, self, to, proof, self, self, proof);
+	return len > 0 && len < NET_INTRODUCTION_MAX ? (size_t)len : 0;
+}
+
+static void tell_unknown(const struct app_worker *w, const struct sip_flow *f)
+{
+	struct app_nodes *n = w->app->nodes;
+	uint64_t before = atomic_fetch_add_explicit(&n->strangers, 1, memory_order_relaxed);
+	char text[ADDR_TEXT_MAX];
+	addr_text(&f->remote, text);
+	if (log_may(&n->strangers_logged, loop_now(stack_loop(w->stack))))
+		log_event(LOG_WARN, "link-refused", LOG_STR("source", text),
+			  LOG_N("so_far", before + 1));
+}
+
+bool app_introduced(const struct app_worker *w, const struct sip_msg *m,
+		    const struct sip_flow *f, struct net_peer *ret)
+{
+	const struct app_nodes *n = w->app->nodes;
+	struct span v = sip_msg_value(m, SIP_HDR_EAVES_LINK);
+	struct span name = link_field(v, 'n');
+	int node = cluster_node_by_name(n->cluster, name);
+	uint64_t proof;
+	if (f->transport != SIP_TRANSPORT_TCP || node < 0 || (unsigned)node == n->conf.self ||
+	    !addr_host_equal(&n->node[node].addr, &f->remote) ||
+	    mac_unhex(link_field(v, 'p'), &proof) < 0 ||
+	    !mac_equal(proof, proof_of(n, app_node(n, (unsigned)node)->name,
+				       app_node(n, n->conf.self)->name, w->app->boot))) {
+		tell_unknown(w, f);
+		return false;
+	}
+	ret->n = 1;
+	snprintf(ret->names[0], sizeof(ret->names[0]), "%s", app_node(n, (unsigned)node)->name);
+	return true;
+}
+
+/* ---- the field ---- */
 
 static int unhex(char c)
 {
@@ -186,19 +265,19 @@ bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct s
 		f->leg = SIP_TRANSPORT_NONE;
 		return true;
 	}
-	if (sip_msg_next(m, h) || !read_marks(field(v, 'm'), &told) ||
-	    !read_source(field(v, 's'), &f->remote)) {
+	if (sip_msg_next(m, h) || !read_marks(link_field(v, 'm'), &told) ||
+	    !read_source(link_field(v, 's'), &f->remote)) {
 		tell_unmarked(w, f);
 		return false;
 	}
-	f->leg = sip_transport_parse(field(v, 't'));
+	f->leg = sip_transport_parse(link_field(v, 't'));
 	*marks |= told & MARKS_TOLD;
 	return true;
 }
 
 struct span app_node_user(const struct sip_msg *m)
 {
-	struct span u = field(sip_msg_value(m, SIP_HDR_EAVES_LINK), 'u');
+	struct span u = link_field(sip_msg_value(m, SIP_HDR_EAVES_LINK), 'u');
 	char *out = arena_alloc(sip_arena(), u.n + 1);
 	size_t n = 0;
 	if (!out)

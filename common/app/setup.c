@@ -44,6 +44,18 @@ static uint32_t on_classify(void *arg, struct sip_flow *f, bool opened,
 	return app_classify(arg, f, opened, peer);
 }
 
+static size_t on_introduction(void *arg, unsigned node, char *buf)
+{
+	const struct app_worker *w = arg;
+	return app_introduction(w->app, node, buf);
+}
+
+static bool on_introduced(void *arg, const struct sip_msg *m, const struct sip_flow *f,
+			  struct net_peer *ret)
+{
+	return app_introduced(arg, m, f, ret);
+}
+
 static bool on_from_node(void *arg, const struct sip_msg *m, struct sip_flow *f,
 			 uint32_t *marks)
 {
@@ -243,6 +255,8 @@ static const struct stack_user stack_user = {
 	.response = on_response,
 	.read_flow = on_read_flow,
 	.from_node = on_from_node,
+	.introduction = on_introduction,
+	.introduced = on_introduced,
 	.member = on_member,
 	.chosen = on_chosen,
 	.taken_over = on_taken_over,

@@ -134,7 +134,9 @@ unsigned cluster_nodes(const struct cluster *c, const struct cluster_node **ret_
 unsigned cluster_self(const struct cluster *c);
 /* Heard of within dead_ms over a connection that is up.  Self: true. */
 bool cluster_alive(const struct cluster *c, unsigned node);
-/* The version of the bus's protocol that this program speaks (docs/bus.md). */
+/* Nodes introduce themselves on links by TCP, of this version of the bus's protocol on. */
+enum { CLUSTER_INTRODUCES = 2 };
+/* The version that this program speaks (docs/bus.md). */
 unsigned cluster_protocol(void);
 /* Alive and taking new calls (not draining). */
 bool cluster_serving(const struct cluster *c, unsigned node);
@@ -231,6 +233,7 @@ struct cluster_node_state {
 	uint64_t
 		unpersisted; /* batches that it has taken and not reported to be in its store */
 	uint32_t calls, cpu_permille, version;
+	uint64_t boot; /* of its present start, as it said last; 0: never heard */
 };
 void cluster_node_state(const struct cluster *c, unsigned node, struct cluster_node_state *ret);
 

@@ -19,7 +19,7 @@
 
 /* docs/bus.md.  Tests of clusters of mixed versions build one with another. */
 #ifndef CLUSTER_VERSION
-#define CLUSTER_VERSION 1
+#define CLUSTER_VERSION 2
 #endif
 enum { WIRE_VERSION = CLUSTER_VERSION, WIRE_OLDEST = 1 };
 

@@ -227,4 +227,5 @@ void cluster_node_state(const struct cluster *c, unsigned node, struct cluster_n
 	ret->calls = atomic_load_explicit(&p->calls, memory_order_relaxed);
 	ret->cpu_permille = atomic_load_explicit(&p->cpu_permille, memory_order_relaxed);
 	ret->version = atomic_load_explicit(&p->version, memory_order_relaxed);
+	ret->boot = atomic_load(&p->boot);
 }

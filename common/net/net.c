@@ -378,6 +378,18 @@ int net_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, i
 	return -ENOTSUP;
 }
 
+int net_identify(struct net *n, const struct sip_flow *f, const struct net_peer *peer)
+{
+	struct conn *c = conn_of(n, f);
+
+	if (!c)
+		return -ENOTCONN;
+	if (!c->peer && !(c->peer = malloc(sizeof(*c->peer))))
+		return -ENOMEM;
+	*c->peer = *peer;
+	return 0;
+}
+
 void net_close(struct net *n, const struct sip_flow *f)
 {
 	struct conn *c = conn_of(n, f);

@@ -17,7 +17,7 @@
 struct net;
 struct net_tls; /* shared by all workers: contexts, certificates by SNI; see net/tls.h */
 
-enum { NET_LISTENERS_MAX = 16 };
+enum { NET_LISTENERS_MAX = 16, NET_INTRODUCTION_MAX = 1024 };
 
 struct net_listener {
 	enum sip_transport transport;
@@ -51,7 +51,7 @@ static inline uint32_t net_message_max(const struct net_conf *c, unsigned listen
 	return c->limits.stream_bytes + c->listener[listener].more_bytes;
 }
 
-struct net_peer {	    /* of a TLS connection with a verified certificate */
+struct net_peer { /* of a TLS connection with a verified certificate, or of net_identify */
 	char names[8][256]; /* SIP identities by RFC 5922: URI "sip:domain" and DNS
 			     * subjectAltNames, else CN; lower case */
 	unsigned n;
@@ -60,7 +60,7 @@ struct net_peer {	    /* of a TLS connection with a verified certificate */
 struct net_ops {
 	/* One whole message.  buf holds n bytes and has room for cap (n + SIP_STAMP_ROOM at
 	 * least); both belong to the callee until it returns.  peer: NULL unless TLS with a
-	 * certificate. */
+	 * certificate, or net_identify. */
 	void (*message)(void *arg, const struct sip_flow *f, char *buf, size_t n, size_t cap,
 			const struct net_peer *peer);
 	/* Before a stream's bytes are read: how many are to be passed over, because they are
@@ -78,6 +78,11 @@ struct net_ops {
 	/* UDP to this address did not arrive (ICMP), and it was not this net that sent there:
 	 * net_unreachable() of the one that did is to be called.  May be NULL. */
 	void (*unreachable)(void *arg, const struct addr *to, int error);
+	/* A link by TCP is being opened: what it begins with, so that the far end believes who
+	 * we are (net_identify); how many bytes are in buf (room for NET_INTRODUCTION_MAX), 0:
+	 * nothing.  Called from within net_send and net_open: it calls nothing of this net. May
+	 * be NULL. */
+	size_t (*introduction)(void *arg, const struct sip_flow *f, char *buf);
 	/* A connection that a peer opened is up (TLS: its handshake is done).  May be NULL. */
 	void (*opened)(void *arg, const struct sip_flow *f);
 	/* A connection that was up has ended.  At the end of the round too. */
@@ -139,6 +144,9 @@ bool net_unreachable(struct net *n, const struct addr *to, int error);
 /* Writes what is queued (for message_ms at most), then closes; nothing more is read from it and
  * net_send gives -ENOTCONN. */
 void net_close(struct net *n, const struct sip_flow *f);
+/* Who is at the far end of this connection has proved it in another way than by a certificate:
+ * he is `peer` (copied) from its next message on.  0, -ENOTCONN, -ENOMEM. */
+int net_identify(struct net *n, const struct sip_flow *f, const struct net_peer *peer);
 /* Did we open this connection?  Then what comes by it has not come to a listener of ours.  In
  * the worker's thread. */
 bool net_opened(const struct net *n, const struct sip_flow *f);

@@ -245,6 +245,18 @@ static int open_socket(const struct listener *l, const struct addr *to)
 	return r < 0 ? r : fd;
 }
 
+static int introduce(struct conn *c)
+{
+	const struct net_ops *ops = &c->net->ops;
+	char buf[NET_INTRODUCTION_MAX];
+	bool wanted = conn_is_link(c) && c->flow.transport == SIP_TRANSPORT_TCP;
+	struct iovec iov = {buf, wanted && ops->introduction
+					 ? ops->introduction(ops->arg, &c->flow, buf)
+					 : 0};
+
+	return iov.iov_len ? conn_append(c, &iov, 1, 0) : 0;
+}
+
 /* What connect() says at once is told like what it says later: never from within net_send. */
 int conn_open(struct net *n, const struct sip_flow *f, const char *tls_host,
 	      struct conn **ret_conn)
@@ -266,6 +278,10 @@ int conn_open(struct net *n, const struct sip_flow *f, const char *tls_host,
 	}
 	c->ours = true;
 	if (tls_host && !(c->tls_host = strdup(tls_host))) {
+		conn_kill(c, -ENOMEM);
+		return -ENOMEM;
+	}
+	if (introduce(c) < 0) {
 		conn_kill(c, -ENOMEM);
 		return -ENOMEM;
 	}

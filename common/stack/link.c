@@ -228,6 +228,39 @@ void stack_links_start(struct stack *s)
 		loop_on_gap(s->loop, s->group->conf.dead_ms, on_gap, s);
 }
 
+/* ---- who is at the far end ---- */
+
+static int node_at(const struct stack *s, const struct addr *a,
+		   bool (*equal)(const struct addr *, const struct addr *))
+{
+	const struct stack_conf *c = &s->group->conf;
+	for (unsigned i = 0; i < c->nnodes; i++)
+		if (i != c->self && equal(&c->node[i].addr, a))
+			return (int)i;
+	return -1;
+}
+
+size_t stack_link_introduction(void *arg, const struct sip_flow *f, char *buf)
+{
+	const struct stack *s = arg;
+	int node = node_at(s, &f->remote, addr_equal);
+	return node < 0 ? 0 : s->group->user.introduction(s->user_arg, (unsigned)node, buf);
+}
+
+bool stack_link_take(struct stack *s, const struct sip_flow *f)
+{
+	struct net_peer peer = {.n = 0};
+	if (f->listener != s->group->conf.link_listener || net_opened(s->net, f) ||
+	    node_at(s, &f->remote, addr_host_equal) < 0)
+		return false;
+	if (!s->group->user.introduced(s->user_arg, &s->msg, f, &peer) ||
+	    net_identify(s->net, f, &peer) < 0) {
+		counter_inc(&s->counters.dropped);
+		net_close(s->net, f);
+	}
+	return true;
+}
+
 /* ---- from the bus's thread ---- */
 
 struct node_work {

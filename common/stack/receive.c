@@ -304,6 +304,8 @@ static void take(struct stack *s, struct sip_flow *f, char *buf, size_t n, size_
 	uint32_t marks =
 		s->group->user.classify(s->user_arg, f, stream && net_opened(s->net, f), peer);
 	if (stream && !f->node) {
+		if (stack_link_take(s, f))
+			return;
 		if (s->msg.is_request && is_sent_anew(s, f)) {
 			counter_inc(&s->counters.dropped);
 			return;
@@ -395,6 +397,7 @@ const struct net_ops stack_net_ops = {
 	.broken = on_broken,
 	.failed = on_failed,
 	.unreachable = on_unreachable,
+	.introduction = stack_link_introduction,
 	.opened = on_opened,
 	.closed = on_closed,
 };

@@ -66,6 +66,13 @@ struct stack_user {
 	 * peer behind the node) and marks.  False: it says nothing that can be understood. */
 	bool (*from_node)(void *arg, const struct sip_msg *m, struct sip_flow *f,
 			  uint32_t *marks);
+	/* What a link by TCP to that node begins with, so that it believes who we are: bytes in
+	 * buf (room for NET_INTRODUCTION_MAX), 0: nothing. */
+	size_t (*introduction)(void *arg, unsigned node, char *buf);
+	/* A message to the link listener from the address of a node that has not proved yet to
+	 * be there.  True: it does so, *ret is the node.  False: it does not. */
+	bool (*introduced)(void *arg, const struct sip_msg *m, const struct sip_flow *f,
+			   struct net_peer *ret);
 	/* The node that gets what is for `node` now (indexes in stack_conf.node): that one, or
 	 * the other member of its pair, which may be this one; -1: none lives.  ends: it
 	 * answers a request other than INVITE, and is of use for that node alone as long as it

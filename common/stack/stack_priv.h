@@ -118,6 +118,12 @@ static inline bool stack_is_of_our_pair(const struct stack *s, unsigned node)
 }
 /* A connection has ended. */
 void stack_link_closed(struct stack *s, const struct sip_flow *f);
+/* net_ops.introduction. */
+size_t stack_link_introduction(void *arg, const struct sip_flow *f, char *buf);
+/* s->msg has come by a stream from nobody who is known.  True: from the address of a node to
+ * the link listener; it was the introduction, or the connection is closed: by another one the
+ * node says who it is. */
+bool stack_link_take(struct stack *s, const struct sip_flow *f);
 
 /* kept.c: what nobody repeats. */
 struct stack_kept *stack_kept_new(struct stack *s);

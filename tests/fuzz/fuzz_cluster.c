@@ -91,7 +91,7 @@ static void tell(const uint8_t *fields, size_t n, bool whole)
 	Eaves__Envelope e = EAVES__ENVELOPE__INIT;
 	size_t head = 0;
 
-	e.version = e.oldest = 1;
+	e.version = e.oldest = cluster_protocol();
 	e.boot = 9;
 	e.peer_boot = 7;
 	if (!whole)

@@ -234,6 +234,39 @@ void conn_on_accept(struct stream_listener *l, struct stream_end *e, const struc
 
 /* ---- sending ---- */
 
+static void append(struct conn *c, const struct iovec *iov, int niov, uint64_t id)
+{
+	struct net *n = c->net;
+	size_t len = 0, at = 0;
+	for (int i = 0; i < niov; i++)
+		len += iov[i].iov_len;
+	struct message *m = sim_alloc(sizeof(*m) + len);
+	m->id = id;
+	m->n = len;
+	for (int i = 0; i < niov; at += iov[i].iov_len, i++)
+		if (iov[i].iov_len)
+			memcpy(m->bytes + at, iov[i].iov_base, iov[i].iov_len);
+	*c->out_end = m;
+	c->out_end = &m->next;
+	c->given += len;
+	n->count.tx_stream++;
+	if (list_empty(&c->dirty))
+		list_append(&n->dirty, &c->dirty);
+}
+
+static void introduce(struct conn *c)
+{
+	const struct net *n = c->net;
+	char buf[NET_INTRODUCTION_MAX];
+	struct iovec iov = {.iov_base = buf};
+	if (c->flow.listener != n->conf.link_listener ||
+	    c->flow.transport != SIP_TRANSPORT_TCP || !n->ops.introduction)
+		return;
+	iov.iov_len = n->ops.introduction(n->ops.arg, &c->flow, buf);
+	if (iov.iov_len)
+		append(c, &iov, 1, 0);
+}
+
 static struct conn *conn_open(struct net *n, const struct sip_flow *f, const char *tls_host)
 {
 	struct addr local = n->listener[f->listener].addr;
@@ -245,6 +278,7 @@ static struct conn *conn_open(struct net *n, const struct sip_flow *f, const cha
 		snprintf(c->tls_host, sizeof(c->tls_host), "%s", tls_host);
 	wheel_arm(n->wheel, &c->timer, due(c));
 	n->count.connected++;
+	introduce(c);
 	if (!node_is_mute())
 		c->end =
 			stream_open(loop_node(n->loop)->host, &local, &f->remote, &conn_ops, c);
@@ -291,23 +325,9 @@ int conn_send(struct net *n, const struct sip_flow *f, const struct iovec *iov, 
 	      const char *tls_host, uint64_t id)
 {
 	struct conn *c = conn_for(n, f, tls_host);
-	size_t len = 0, at = 0;
 	if (!c || c->closing)
 		return -ENOTCONN;
-	for (int i = 0; i < niov; i++)
-		len += iov[i].iov_len;
-	struct message *m = sim_alloc(sizeof(*m) + len);
-	m->id = id;
-	m->n = len;
-	for (int i = 0; i < niov; at += iov[i].iov_len, i++)
-		if (iov[i].iov_len)
-			memcpy(m->bytes + at, iov[i].iov_base, iov[i].iov_len);
-	*c->out_end = m;
-	c->out_end = &m->next;
-	c->given += len;
-	n->count.tx_stream++;
-	if (list_empty(&c->dirty))
-		list_append(&n->dirty, &c->dirty);
+	append(c, iov, niov, id);
 	return 0;
 }
 
@@ -381,6 +401,17 @@ bool net_flow_alive(const struct net *n, const struct sip_flow *f)
 {
 	const struct conn *c = f->conn && f->worker == n->worker ? conn_find(n, f->conn) : NULL;
 	return c && !c->closing;
+}
+
+int net_identify(struct net *n, const struct sip_flow *f, const struct net_peer *peer)
+{
+	struct conn *c = f->conn && f->worker == n->worker ? conn_find(n, f->conn) : NULL;
+	if (!c)
+		return -ENOTCONN;
+	if (!c->peer)
+		c->peer = sim_alloc(sizeof(*c->peer));
+	*c->peer = *peer;
+	return 0;
 }
 
 void net_close(struct net *n, const struct sip_flow *f)

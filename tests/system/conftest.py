@@ -5,6 +5,7 @@ import pytest
 
 from cluster import Cluster
 from eaves import Server
+from tap import Tap
 
 # EAVES_CLUSTER=1: an edge and a pair of homes in the place of the combined server.
 if os.environ.get("EAVES_CLUSTER"):
@@ -67,3 +68,20 @@ def cluster(request):
 		for n in c.nodes:
 			print(f"--- log of {n.name}\n{n.tail(200)}")
 	assert not errors, "\n".join(errors)
+
+
+@pytest.fixture
+def tapped(cluster):
+	"""tapped(users) gives a running Cluster, and by name of each home a Tap between the edge and it."""
+	taps = {}
+
+	def run(*users):
+		c = cluster(start=False)
+		taps.update({n.name: Tap(c.edges[0], n) for n in c.homes[0]})
+		c.start()
+		c.edges[0].add_users(users)
+		c.wait_users(len(users))
+		return c, taps
+	yield run
+	for t in taps.values():
+		t.close()

@@ -10,7 +10,7 @@ NEXT_OBJ := $(patsubst %.c,$(B)/next/%.o,$(wildcard common/cluster/*.c))
 NEXT_LIBS := $(filter-out $(call lib_of,common/cluster),$(LIBS_ALL)) $(B)/next/common_cluster.a
 $(B)/next/%.o: %.c | $(PROTO_GEN:.c=.h)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -DCLUSTER_VERSION=2 $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) -DCLUSTER_VERSION=3 $(CFLAGS) -MMD -MP -c -o $@ $<
 $(B)/next/common_cluster.a: $(NEXT_OBJ)
 	@rm -f $@
 	ar rcs $@ $^

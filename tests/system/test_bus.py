@@ -1,4 +1,5 @@
 """The bus of real nodes, as somebody sees it who is no node."""
+import re
 import socket
 import subprocess
 
@@ -7,6 +8,7 @@ import pytest
 from cluster import registered
 from eaves import BIN, TIMEOUT, merged
 from phone import hang_up, talk
+from test_drain import message
 
 
 def knock(address):
@@ -80,10 +82,9 @@ def test_who_sends_to_a_link_without_end_fills_no_log(cluster):
 	assert h.log_count("event=link-stranger") < 50, h.tail()
 
 
-def test_a_node_that_says_nonsense_without_end_fills_no_log(cluster):
-	c = cluster(users=("alice", "bob"))
-	e, h = c.edges[0], c.homes[0][0]
-	broken = h.phone("mallory", transport="tcp", to=h.link, source=e.address)
+def test_a_node_that_says_nonsense_without_end_fills_no_log(tapped):
+	c, taps = tapped("alice", "bob")
+	h, broken = c.homes[0][0], taps["h1a"].phone("mallory")
 	for _ in range(200):
 		broken.request("MESSAGE", "sip:bob@example.org", body="spam",
 			headers=[("Eaves-Link", "nonsense")])
@@ -91,3 +92,52 @@ def test_a_node_that_says_nonsense_without_end_fills_no_log(cluster):
 	assert h.wait_log("event=link-unmarked").endswith(" so_far=1")
 	assert h.log_count("event=link-unmarked") < 50, h.tail()
 	hang_up(*talk(*registered(c, "alice", "bob")))
+
+
+INSIDER = [("Eaves-Link", "m=0015;t=udp;s=192.0.2.1:5060;u=alice"),
+	("P-Asserted-Identity", "<sip:alice@example.org>")]
+
+
+def refused(c, mallory):
+	"""What he sends with the marks of an insider goes nowhere, and his connection ends."""
+	h = c.homes[0][0]
+	before = h.metric("cluster_strangers_total")
+	mallory.request("MESSAGE", "sip:bob@example.org", INSIDER, body="spam")
+	mallory.expect_closed()
+	assert h.metric("cluster_strangers_total") == before + 1
+
+
+def test_who_has_the_address_of_a_node_is_no_node(tapped):
+	"""Marks are believed of who has proved on this connection that he knows the cluster's secret."""
+	c, taps = tapped("alice", "bob")
+	alice, bob = registered(c, "alice", "bob")
+	e, (h, other), tap = c.edges[0], c.homes[0], taps["h1a"]
+	real = tap.phone("mallory")  # it is what makes the difference
+	real.request("MESSAGE", "sip:bob@example.org", INSIDER, body="hello")
+	m = bob.expect("MESSAGE")
+	assert "alice@example.org" in m.get("p-asserted-identity")
+	bob.reply(m, 200)
+
+	def at(node, introduction=b"", source=e.address):
+		p = node.phone("mallory", transport="tcp", to=node.link, source=source)
+		if introduction:
+			p.send(introduction)
+		return p
+	proof = tap.introduction
+	last = re.search(rb";p=[0-9a-f]{15}(.)", proof)
+	wrong = bytearray(proof)
+	wrong[last.start(1)] ^= 1  # still a digit of the same kind
+	refused(c, at(h))
+	for bad in (bytes(wrong), proof.replace(b"n=e1", b"n=h1b"), proof.replace(b"n=e1", b"n=nobody"),
+			proof.replace(b"Eaves-Link", b"X-Link")):
+		at(h, bad).expect_closed()
+	at(h, proof, source=other.address).expect_closed()
+	at(other, proof).expect_closed()  # it was for h1a
+	assert h.wait_log("event=link-refused").endswith(" so_far=1")
+	h.kill9()
+	c.wait(lambda: "h1a" not in e.alive(), "its death goes unnoticed")
+	h.start()
+	c.wait_alive()
+	at(h, proof).expect_closed()  # and for the process that it was
+	message(alice, bob)
+	bob.expect_nothing()  # of what was refused

@@ -927,22 +927,22 @@ def test_a_cancel_of_no_call_reaches_nobody(cluster):
 		assert not n.log_count("event=rebuilt")
 
 
-def test_a_cancel_reaches_its_call_at_the_member_that_an_edge_went_to_meanwhile(cluster):
+def test_a_cancel_reaches_its_call_at_the_member_that_an_edge_went_to_meanwhile(tapped):
 	"""For a moment it could not reach the one that it gives calls to, and nobody else noticed."""
-	c = cluster(users=("bob",))
+	c, taps = tapped("bob")
 	bob, = registered(c, "bob")
 	stranger = c.phone("mallory")
 	stranger.request("CANCEL", "sip:bob@example.org")
 	stranger.expect(481)
 	elder, other = sorted(c.homes[0], key=lambda n: -n.metric("cancels_handed_total"))
-	edge, frm = c.edges[0], "<sip:ann@example.net>;tag=1"
+	frm = "<sip:ann@example.net>;tag=1"
 	via = "SIP/2.0/TCP edge;branch=z9hG4bKmeanwhile, " + stranger.via()
 	told = [("Eaves-Link", "m=0011;t=udp;s=192.0.2.1:5060;u=")]
-	before = edge.phone("edge", transport="tcp", to=other.link, source=edge.address)
+	before = taps[other.name].phone("edge")
 	invite = before.request("INVITE", "sip:bob@example.org", told, via=via, frm=frm)
 	incoming = bob.expect("INVITE")
 	bob.reply(incoming, 180)
-	now = edge.phone("edge", transport="tcp", to=elder.link, source=edge.address)
+	now = taps[elder.name].phone("edge")
 	now.request("CANCEL", "sip:bob@example.org", told, via=via, frm=frm, call_id=invite.call_id,
 		cseq=invite.cseq[0])
 	bob.reply(bob.expect("CANCEL"), 200)

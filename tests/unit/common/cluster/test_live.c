@@ -19,7 +19,7 @@ START_TEST(nodes_that_are_connected_are_alive_after_their_hello)
 	rig_run(2000);
 	ck_assert_uint_eq(rig[E1].changes, NODES - 1);
 	ck_assert_uint_lt(state_of(E1, A1).silent_ms, 260);
-	ck_assert_uint_eq(state_of(E1, A1).version, 1);
+	ck_assert_uint_eq(state_of(E1, A1).version, cluster_protocol());
 	rig_end();
 }
 END_TEST

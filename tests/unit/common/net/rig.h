@@ -33,6 +33,7 @@ struct side {
 	int failed_error;
 	struct sip_flow broken_flow, closed_flow;
 	bool answer_broken, scribble, close_on_message;
+	const char *introduction;
 };
 
 static const char ping[] = "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\n"
@@ -100,6 +101,16 @@ static void on_closed(void *arg, const struct sip_flow *f)
 	s->closed_flow = *f;
 }
 
+/* As a node of a cluster says it. */
+static size_t introduction(void *arg, const struct sip_flow *f, char *buf)
+{
+	const struct side *s = arg;
+
+	(void)f;
+	memcpy(buf, s->introduction, strlen(s->introduction));
+	return strlen(s->introduction);
+}
+
 static void side_start(struct side *s, struct loop *l, const struct net_conf *c,
 		       struct net_tls *tls)
 {
@@ -107,10 +118,12 @@ static void side_start(struct side *s, struct loop *l, const struct net_conf *c,
 			      .broken = on_broken,
 			      .failed = on_failed,
 			      .closed = on_closed,
+			      .introduction = introduction,
 			      .arg = s};
 	unsigned at = 0;
 
 	memset(s, 0, sizeof(*s));
+	s->introduction = "";
 	s->loop = l;
 	s->heard = calloc(HEARD_MAX, sizeof(*s->heard));
 	s->net = net_new(l, 7, c, &ops, tls, &at);

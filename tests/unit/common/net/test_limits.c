@@ -344,6 +344,42 @@ START_TEST(a_link_that_nobody_uses_stays)
 }
 END_TEST
 
+START_TEST(a_link_begins_with_who_we_are_and_the_far_end_knows_us_then)
+{
+	static const char hello[] = "OPTIONS sip:b SIP/2.0\r\nCall-ID: me\r\n"
+				    "Content-Length: 0\r\n\r\n";
+	const struct net_peer peer = {.names = {"a"}, .n = 1};
+	struct side a;
+
+	prepare();
+	side_start(&a, l, &conf, NULL);
+	conf.link_listener = 0;
+	side_start(&b, l, &conf, NULL);
+	a.introduction = "not of a connection that is no link";
+	b.introduction = hello;
+	struct sip_flow f = flow_to(SIP_TRANSPORT_TCP, net_listener_addr(a.net, 0));
+	send_text(&b, &f, ping, NULL, 1);
+	rig_until(l, a.nheard == 2);
+	ck_assert_uint_eq(a.heard[0].n, strlen(hello));
+	ck_assert_mem_eq(a.heard[0].text, hello, strlen(hello));
+	ck_assert(!a.heard[0].has_peer && !a.heard[1].has_peer);
+	ck_assert_int_eq(net_identify(a.net, &a.heard[0].flow, &peer), 0);
+	send_text(&b, &f, ping, NULL, 2);
+	rig_until(l, a.nheard == 3);
+	ck_assert(a.heard[2].has_peer);
+	ck_assert_str_eq(a.heard[2].peer.names[0], "a");
+	f = flow_to(SIP_TRANSPORT_TCP, net_listener_addr(b.net, 0));
+	send_text(&a, &f, ping, NULL, 3);
+	rig_until(l, b.nheard == 1);
+	ck_assert_uint_eq(b.heard[0].n, strlen(ping));
+	f = a.heard[0].flow;
+	net_close(a.net, &f);
+	ck_assert_int_eq(net_identify(a.net, &f, &peer), -ENOTCONN);
+	side_stop(&a);
+	stop();
+}
+END_TEST
+
 START_TEST(a_lost_connection_fails_only_what_was_not_written)
 {
 	static char text[8192];
@@ -437,6 +473,7 @@ UNIT_MAIN("limits", a_slow_sender_is_closed_however_it_trickles,
 	  a_peer_that_does_not_read_is_closed_and_what_waited_fails,
 	  a_link_that_is_full_refuses_what_is_more_and_goes_on,
 	  a_connection_is_there_before_it_is_used, a_link_that_nobody_uses_stays,
+	  a_link_begins_with_who_we_are_and_the_far_end_knows_us_then,
 	  a_lost_connection_fails_only_what_was_not_written,
 	  a_connection_that_does_not_come_up_in_time_fails,
 	  without_descriptors_connections_are_refused_not_left_waiting)

@@ -72,6 +72,14 @@ static void link_full(void *arg, unsigned node)
 	nfull++;
 }
 
+static size_t introduction(void *arg, unsigned node, char *buf)
+{
+	(void)arg;
+	(void)buf;
+	ck_assert_uint_lt(node, NODES);
+	return 0;
+}
+
 static void flow_closed(void *arg, struct stack *st, const struct sip_flow *f)
 {
 	(void)arg;
@@ -85,6 +93,7 @@ static const struct stack_user user = {.classify = classify,
 				       .taken_over = taken_over,
 				       .link_failed = link_failed,
 				       .link_full = link_full,
+				       .introduction = introduction,
 				       .flow_closed = flow_closed};
 
 /* ---- the homes ---- */
