@@ -75,6 +75,8 @@ static bool never_introduces(const struct app_nodes *n, unsigned i)
 static int node_of(const struct app_nodes *n, const struct sip_flow *f,
 		   const struct net_peer *peer)
 {
+	if (peer && peer->tag)
+		return (int)peer->tag - 1;
 	for (unsigned i = 0; i < n->conf.n; i++) {
 		if (i == n->conf.self)
 			continue;
@@ -175,8 +177,7 @@ bool app_introduced(const struct app_worker *w, const struct sip_msg *m,
 		tell_unknown(w, f);
 		return false;
 	}
-	ret->n = 1;
-	snprintf(ret->names[0], sizeof(ret->names[0]), "%s", app_node(n, (unsigned)node)->name);
+	ret->tag = (unsigned)node + 1;
 	return true;
 }
 

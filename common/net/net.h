@@ -55,6 +55,7 @@ struct net_peer { /* of a TLS connection with a verified certificate, or of net_
 	char names[8][256]; /* SIP identities by RFC 5922: URI "sip:domain" and DNS
 			     * subjectAltNames, else CN; lower case */
 	unsigned n;
+	unsigned tag; /* what net_identify was given; 0 of a certificate */
 };
 
 struct net_ops {

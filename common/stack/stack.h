@@ -70,7 +70,8 @@ struct stack_user {
 	 * buf (room for NET_INTRODUCTION_MAX), 0: nothing. */
 	size_t (*introduction)(void *arg, unsigned node, char *buf);
 	/* A message to the link listener from the address of a node that has not proved yet to
-	 * be there.  True: it does so, *ret is the node.  False: it does not. */
+	 * be there.  True: it does so, and ret->tag is what classify knows it by from now on.
+	 * False: it does not. */
 	bool (*introduced)(void *arg, const struct sip_msg *m, const struct sip_flow *f,
 			   struct net_peer *ret);
 	/* The node that gets what is for `node` now (indexes in stack_conf.node): that one, or
