@@ -21,14 +21,14 @@ export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
 steps() {
 	local pytest="/usr/bin/python3 -m pytest -q -p no:cacheprovider -ra --durations=5"
 	cat <<END
-build 600 make -j2 -k all
+build 600 make -j2 -k all next old
 lint 120 make -k lint-rules
 format 120 make format-check
 reference 60 build/release/eaves-combined --reference | diff -u docs/configuration.md -
 unit 600 make -j2 -k unit
 sim 900 make -k sim-check
 system 900 EAVES_BIN=build/release $pytest tests/system
-build-asan 600 make -j2 -k FLAVOUR=asan all
+build-asan 600 make -j2 -k FLAVOUR=asan all next
 unit-asan 900 make -j2 -k FLAVOUR=asan unit
 fuzz-replay 600 make -j2 -k FLAVOUR=asan fuzz-replay-run
 oom 900 make -j2 -k FLAVOUR=asan oom-run

@@ -1,6 +1,5 @@
-"""Drain and rolling upgrade: nodes of a cluster end and come back while calls are under way."""
+"""Drain: nodes of a cluster end and come back while calls are under way."""
 import signal
-import subprocess
 import time
 import urllib.error
 
@@ -8,36 +7,11 @@ import pytest
 
 from certs import Authority
 from cluster import registered
-from eaves import BIN, ROOT
-from phone import hang_up, pick_up, ring, talk
+from phone import hang_up, pick_up, ring
+from rolling import Load, begin, drain, ended, message, rolled
 from test_cluster import serving
 
 DRAIN_S = 5  # cluster.drain_s as it is by default
-
-
-@pytest.fixture(scope="session")
-def next_version():
-	"""Programs that speak one version more on the bus than the others."""
-	subprocess.run(["make", "-s", "-C", str(ROOT), f"FLAVOUR={BIN.name}", "next"], check=True)
-	return "next/"
-
-
-def drain(n):
-	n.process.send_signal(signal.SIGTERM)
-	n.wait_log("event=draining", since=n.mark)
-
-
-def begin(c):
-	"""From here on is what wait_log of drain() is to see."""
-	for n in c.nodes:
-		n.mark = len(n.lines)
-
-
-def ended(n):
-	"""It ends by itself, with status 0."""
-	assert n._wait_end() == 0, n.tail()
-	n.process = None
-	n.wait_log("event=stopped", since=n.mark)
 
 
 def drain_file(n):
@@ -51,97 +25,12 @@ def health(n):
 		return e.code
 
 
-def message(a, b):
-	m = a.request("MESSAGE", f"sip:{b.user}@example.org", body="hello")
-	r = a.expect(407)
-	a.again(m, r)
-	b.reply(b.expect("MESSAGE"), 200)
-	a.expect(200)
-
-
-def in_call(a, b):
-	a.request("INFO")
-	b.phone.reply(b.phone.expect("INFO"), 200)
-	a.phone.expect(200)
-
-
-def move(phones, edge):
-	"""What keepalived does: the address, and with it UDP, is the other edge's."""
-	for p in phones:
-		p.server = edge.where["udp"]
-
-
-def roll(c, phones, n, call):
-	"""One node is drained, ends and comes back, while one call is held and another rings."""
-	begin(c)
-	alice, bob, carol, dave = phones
-	ringing = ring(carol, dave)
-	drain(n)
-	if n in c.edges:
-		move(phones, next(e for e in c.edges if e is not n))
-	in_call(*call)
-	message(alice, bob)
-	in_call(*reversed(call))
-	a, b = pick_up(carol, dave, *ringing)
-	ended(n)
-	in_call(*call)
-	hang_up(a, b)
-	n.start()
-	c.wait_alive()
-	n.wait_log("event=serving", since=n.mark)
-	c.wait_users(4)
-	a, b = talk(dave, carol)
-	hang_up(b, a)
-	for m in c.nodes:
-		assert not m.log_count("requests-abandoned|pair-down|joined-unequal"), m.tail()
-
-
-def rolled(c, phones, program="", back=False):
-	"""Every node in turn, homes first (back: edges first); program: which build comes back."""
-	alice, bob = phones[:2]
-	call = talk(alice, bob)
-	for n in c.edges[::-1] + c.homes[0] if back else c.homes[0] + c.edges[::-1]:
-		n.program = f"{program}eaves-{n.role}"
-		roll(c, phones, n, call)
-	hang_up(*call)
-
-
 @pytest.mark.parametrize("links", ["tcp", "tls"])
 def test_nothing_fails_while_every_node_is_restarted_in_turn(cluster, tmp_path, links):
 	ca = Authority(tmp_path) if links == "tls" else None
-	c = cluster(edges=2, users=("alice", "bob", "carol", "dave"), ca=ca)
-	phones = registered(c, "alice", "bob", "carol", "dave")
-	rolled(c, phones)
-	assert len(c.homes[0][0].registrations()) == len(c.homes[0][1].registrations()) == 4
-
-
-def versions(c, n):
-	"""What the node has heard: the version of each other one."""
-	return {x.split()[0]: int(x.split("version=")[1].split()[0])
-		for x in n.ctl("cluster status").splitlines() if "version=" in x}
-
-
-def test_two_versions_run_mixed_upwards_and_back(cluster, next_version):
-	c = cluster(edges=2, users=("alice", "bob", "carol", "dave"))
-	phones = registered(c, "alice", "bob", "carol", "dave")
-	one, other = c.homes[0]
-	begin(c)
-	drain(one)
-	ended(one)
-	one.program = next_version + "eaves-home"
-	one.start()
-	c.wait_alive()
-	assert versions(c, other)["h1a"] == 3 and versions(c, one)["h1b"] == 2
-	# Registrations and calls go over both, whichever wrote what.
-	for p in phones:
-		p.register()
-	for n in (one, other):
-		c.wait(lambda n=n: len(n.registrations()) == 4, f"{n.name} has not all bindings")
-	rolled(c, phones, next_version)
-	assert set(versions(c, c.edges[0]).values()) == {3}
-	move(phones, c.edges[0])
-	rolled(c, phones, back=True)
-	assert set(versions(c, c.edges[0]).values()) == {2}
+	c = cluster(edges=2, users=Load.USERS, ca=ca, one_address=True)
+	rolled(Load(c), c.homes[0] + c.edges[::-1])
+	assert [len(n.registrations()) for n in c.homes[0]] == [len(Load.USERS)] * 2
 
 
 def test_a_node_that_drains_says_so_and_a_second_signal_ends_it(cluster):

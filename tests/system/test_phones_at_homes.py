@@ -12,7 +12,7 @@ class Device:
 	"""Registers by outbound (RFC 5626), so that its binding is the same after it has come back."""
 
 	def __init__(self, user, home, number=1, **kw):
-		self.phone = home.phone(user, transport="tcp", **kw)
+		self.node, self.phone = home, home.phone(user, transport="tcp", **kw)
 		self.phone.repeats = True
 		self.instance = f'"<urn:uuid:{user}-{number}>"'
 		self.register()
@@ -26,7 +26,7 @@ class Device:
 		"""To the other member: what was on its way to it comes before or after its 200."""
 		p = self.phone
 		p.expect_closed()
-		p.server = home.where["tcp"]
+		self.node, p.server = home, home.where["tcp"]
 		p.connect()
 		contact = f"{p.contact};reg-id=1;+sip.instance={self.instance}"
 		m = p.request("REGISTER", "sip:example.org", [("Supported", "outbound, path, gruu")],
