@@ -97,6 +97,7 @@ class Phone:
 
 	def connect(self):
 		s = socket.create_connection(self.server, timeout=TIMEOUT, source_address=(self.source, 0))
+		s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else 40 ms between two requests
 		if self.transport == "tls":
 			context = self.tls or insecure()
 			s = context.wrap_socket(s, server_hostname=self.sni)

@@ -59,10 +59,10 @@ both = pytest.mark.parametrize("builds", ["old", "next"], indirect=True,
 from_old = pytest.mark.parametrize("builds", ["old"], indirect=True, ids=["old-and-present"])
 
 
-def started(cluster, build_of, users=(), first=None):
+def started(cluster, build_of, users=(), first=None, **kw):
 	"""Two edges and a pair of homes; build_of(node) says whose program each runs.  first: the node
 	that the others prefer of its pair, since it has served for longer."""
-	c = cluster(edges=2, one_address=True, start=False)
+	c = cluster(edges=2, one_address=True, start=False, **kw)
 	for n in c.nodes:
 		n.build = build_of(n)
 		n.program = n.build.program(n.role)
@@ -78,7 +78,9 @@ def started(cluster, build_of, users=(), first=None):
 
 def mixed(cluster, one, other, **kw):
 	"""Of each pair the first member is of the one build, the second of the other."""
-	return started(cluster, lambda n: one if n.name in ("e1", "h1a") else other, **kw)
+	# At the end all of them are told to go at once, with nobody left for what they still keep.
+	return started(cluster, lambda n: one if n.name in ("e1", "h1a") else other,
+		config={"cluster": {"drain_s": 1}}, **kw)
 
 
 def heard(c):
