@@ -6,9 +6,11 @@
  * here.
  */
 #include "edge/edge_priv.h"
+
+#include "common/flow/token.h"
 #include "proto/records.pb-c.h"
 
-enum { TARGETS_MAX = 16, TEXT_MAX = 1024, TOKEN_MAX = 72 };
+enum { TARGETS_MAX = 16, TEXT_MAX = 1024, TOKEN_MAX = FLOW_TOKEN_MAX };
 
 struct phone {
 	char uri[TEXT_MAX], token[TOKEN_MAX];
@@ -29,7 +31,7 @@ static bool copy(void *arg, const struct record *rec)
 		eaves__binding__unpack(NULL, rec->body.n, (const uint8_t *)rec->body.p);
 	if (!b)
 		return true;
-	struct span token = edge_token_in(span_of((const char *)b->path.data, b->path.len));
+	struct span token = flow_token_in(span_of((const char *)b->path.data, b->path.len));
 	if (token.n && b->contact.len <= TEXT_MAX) {
 		memcpy(to->uri, b->contact.data, b->contact.len);
 		memcpy(to->token, token.p, token.n);

@@ -57,9 +57,6 @@ int edge_phones_start(struct edge *e);
 /* As app_role.phones. */
 struct phones *edge_phones(void *state);
 
-/* The token in a Path of ours: the user part of its first value, "<sip:TOKEN@..."; or empty. */
-struct span edge_token_in(struct span path);
-
 /* ---- alone.c: with no home to ask ---- */
 
 /* False: it is not wanted, not allowed for this request, or no phone is known. */

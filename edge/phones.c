@@ -4,21 +4,9 @@
 #include "edge/edge_priv.h"
 
 #include "common/app/address.h"
+#include "common/flow/token.h"
 
 #include <errno.h>
-
-enum { TOKEN_MAX = 72 };
-
-struct span edge_token_in(struct span path)
-{
-	static const char begin[] = "<sip:";
-	ptrdiff_t at = span_chr(path, '@', 0);
-	size_t skip = sizeof(begin) - 1;
-	if (path.n < skip || memcmp(path.p, begin, skip) != 0 || at <= (ptrdiff_t)skip ||
-	    at - (ptrdiff_t)skip > TOKEN_MAX)
-		return SPAN("");
-	return span_of(path.p + skip, (size_t)at - skip);
-}
 
 /* The node that has the connection: ";m=NAME" of the first Path value; -1: it does not say. */
 static int member_in(const struct cluster *c, struct span path)
@@ -37,7 +25,7 @@ static bool way(void *arg, const Eaves__Binding *b, struct phone_way *ret)
 {
 	const struct edge *e = arg;
 	struct span path = span_of((const char *)b->path.data, b->path.len);
-	struct span token = edge_token_in(path);
+	struct span token = flow_token_in(path);
 	if (!token.n)
 		return false;
 	ret->rc = app_token_here(e->app, token, &ret->flow, &ret->id);
@@ -46,9 +34,27 @@ static bool way(void *arg, const Eaves__Binding *b, struct phone_way *ret)
 	return true;
 }
 
+/* Only what we have made ourselves counts. */
+static unsigned past(void *arg, const Eaves__Binding *b, uint64_t ret_id[PHONES_PAST])
+{
+	const struct edge *e = arg;
+	struct span all = span_of((const char *)b->past_tokens.data, b->past_tokens.len);
+	unsigned n = 0;
+	while (all.n && n < PHONES_PAST) {
+		ptrdiff_t end = span_chr(all, ' ', 0);
+		size_t len = end < 0 ? all.n : (size_t)end;
+		struct sip_flow flow;
+		app_token_here(e->app, span_of(all.p, len), &flow, &ret_id[n]);
+		n += ret_id[n] != 0;
+		len += end >= 0;
+		all = span_of(all.p + len, all.n - len);
+	}
+	return n;
+}
+
 int edge_phones_start(struct edge *e)
 {
-	const struct phones_ops ops = {.way = way, .arg = e};
+	const struct phones_ops ops = {.way = way, .past = past, .arg = e};
 	e->phones = phones_new(&ops, e->records, e->cluster);
 	return e->phones ? 0 : -ENOMEM;
 }

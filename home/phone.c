@@ -27,9 +27,20 @@ static bool way(void *arg, const Eaves__Binding *b, struct phone_way *ret)
 	return true;
 }
 
+static unsigned past(void *arg, const Eaves__Binding *b, uint64_t ret_id[PHONES_PAST])
+{
+	const struct home *h = arg;
+	struct sip_flow f = {.transport = SIP_TRANSPORT_TCP};
+	uint64_t boot;
+	unsigned n = 0;
+	for (; n < PHONES_PAST && reg_past_conn(b, n, &boot, &f.conn); n++)
+		app_conn_here(h->app, &f, boot, &ret_id[n]);
+	return n;
+}
+
 int home_phones_start(struct home *h)
 {
-	const struct phones_ops ops = {.way = way, .arg = h};
+	const struct phones_ops ops = {.way = way, .past = past, .arg = h};
 	h->phones = h->cluster ? phones_new(&ops, h->records, h->cluster) : NULL;
 	return h->phones || !h->cluster ? 0 : -ENOMEM;
 }

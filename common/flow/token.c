@@ -238,14 +238,33 @@ int flow_token_read(const struct flow_keys *k, struct span token, struct sip_flo
 	return boot == k->boot ? 0 : -ESTALE;
 }
 
+static bool conn_in(struct span token, unsigned char raw[RAW_MAX])
+{
+	return from_text(token, raw) >= 17 + MAC_BYTES && !(raw[0] & KIND_NODE) &&
+	       sip_transport_reliable((enum sip_transport)raw[1]);
+}
+
 uint64_t flow_token_conn(const struct flow_keys *k, struct span token)
 {
 	unsigned char raw[RAW_MAX];
-	int n = from_text(token, raw);
-	if (n < 17 + MAC_BYTES || raw[0] & KIND_NODE ||
-	    !sip_transport_reliable((enum sip_transport)raw[1]))
-		return 0;
-	return sign(k, raw + 5, 12) | 1; /* boot and conn */
+	return conn_in(token, raw) ? sign(k, raw + 5, 12) | 1 : 0; /* boot and conn */
+}
+
+bool flow_token_has_conn(struct span token)
+{
+	unsigned char raw[RAW_MAX];
+	return conn_in(token, raw);
+}
+
+struct span flow_token_in(struct span path)
+{
+	static const char begin[] = "<sip:";
+	ptrdiff_t at = span_chr(path, '@', 0);
+	size_t skip = sizeof(begin) - 1;
+	if (path.n < skip || memcmp(path.p, begin, skip) != 0 || at <= (ptrdiff_t)skip ||
+	    at - (ptrdiff_t)skip > FLOW_TOKEN_MAX)
+		return SPAN("");
+	return span_of(path.p + skip, (size_t)at - skip);
 }
 
 uint64_t flow_conn_id(const struct flow_keys *k, uint64_t boot, uint64_t conn)

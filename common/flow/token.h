@@ -39,6 +39,10 @@ int flow_token_read(const struct flow_keys *k, struct span token, struct sip_flo
  * 0: it names none.  The token has been read before. */
 uint64_t flow_token_conn(const struct flow_keys *k, struct span token);
 
+/* Does a token name a connection?  Nothing is said of whose it is, or who made it. */
+bool flow_token_has_conn(struct span token);
+/* The token that stands in the first of a Path's values, as we write them; else empty. */
+struct span flow_token_in(struct span path);
 /* The same of a connection by the start of its process (boot) and its number. */
 uint64_t flow_conn_id(const struct flow_keys *k, uint64_t boot, uint64_t conn);
 /* What a token says of the start of a process. */

@@ -60,10 +60,13 @@ static bool find(struct phones *p, uint64_t id, uint64_t *ret_tag)
 /* The ways to a user's bindings, read under the lock of the records' stripe. */
 struct found {
 	const struct phones *phones;
+	bool to_note; /* with what they were before */
 	unsigned n;
 	struct {
 		struct phone_way way;
 		uint64_t tag;
+		unsigned npast;
+		uint64_t past[PHONES_PAST];
 	} v[FOUND_MAX];
 };
 
@@ -75,23 +78,30 @@ static bool gather(void *arg, const struct record *rec)
 		eaves__binding__unpack(NULL, rec->body.n, (const uint8_t *)rec->body.p);
 	if (!b)
 		return true;
-	if (p->ops.way(p->ops.arg, b, &f->v[f->n].way))
+	if (p->ops.way(p->ops.arg, b, &f->v[f->n].way)) {
+		f->v[f->n].npast = f->to_note && p->ops.past
+					   ? p->ops.past(p->ops.arg, b, f->v[f->n].past)
+					   : 0;
 		f->v[f->n++].tag = records_tag(p->records, rec);
+	}
 	eaves__binding__free_unpacked(b, NULL);
 	return f->n < FOUND_MAX;
 }
 
 static void note_all(struct phones *p, const struct found *f)
 {
-	for (unsigned i = 0; i < f->n; i++)
+	for (unsigned i = 0; i < f->n; i++) {
+		for (unsigned k = f->v[i].npast; k-- > 0;)
+			note(p, f->v[i].past[k], f->v[i].tag);
 		if (f->v[i].way.id)
 			note(p, f->v[i].way.id, f->v[i].tag);
+	}
 }
 
 static void changed(void *arg, uint8_t kind, struct span user)
 {
 	struct phones *p = arg;
-	struct found f = {.phones = p};
+	struct found f = {.phones = p, .to_note = true};
 	records_each(p->records, kind, user, time_wall_ms(), gather, &f, NULL);
 	note_all(p, &f);
 }
@@ -100,7 +110,7 @@ static void changed(void *arg, uint8_t kind, struct span user)
 static bool loaded(void *arg, const struct record *rec)
 {
 	struct phones *p = arg;
-	struct found f = {.phones = p};
+	struct found f = {.phones = p, .to_note = true};
 	gather(&f, rec);
 	note_all(p, &f);
 	return true;

@@ -23,10 +23,14 @@ struct phone_way {
 	int node;    /* who has it, where rc is -ESTALE; -1: nobody that is known */
 };
 
+enum { PHONES_PAST = 4 }; /* connections of before that a binding remembers */
+
 struct phones_ops {
 	/* False: it is reached by none, or by one that is another pair's.  Under the lock of
 	 * the records' stripe; ret keeps nothing of b. */
 	bool (*way)(void *arg, const Eaves__Binding *b, struct phone_way *ret);
+	/* The identities of those that it was reached by before; how many.  Likewise. */
+	unsigned (*past)(void *arg, const Eaves__Binding *b, uint64_t ret_id[PHONES_PAST]);
 	void *arg;
 };
 

@@ -216,6 +216,8 @@ static int fill(struct reg_work *w, struct binding *s, const struct contact *c)
 		b->nat = c->reg_id ||
 			 flow_behind_nat(w->flow, &c->na.uri, has_rport(w, &c->na.uri));
 	}
+	if (s->b && reg_past_set(b, s->b) < 0)
+		return reg_refuse(w, 500, "Server Internal Error");
 	s->b = b;
 	s->expires_ms = w->wall_ms + (uint64_t)c->expires_s * 1000;
 	s->change = REG_PUT;

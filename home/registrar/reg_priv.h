@@ -77,6 +77,8 @@ bool reg_instance_sound(struct span s);
 /* Unpacks a record's body, with spans into it, into an arena; NULL when it is none or the arena
  * is full. */
 Eaves__Binding *reg_unpack(struct arena *a, struct span body);
+/* What b is to remember of the connections that it had as `old`; in the arena.  0, -ENOMEM. */
+int reg_past_set(Eaves__Binding *b, const Eaves__Binding *old);
 /* All live bindings of a user, into the arena.  0, -ENOMEM. */
 int reg_load(struct reg *r, struct span user, uint64_t wall_ms, struct bindings *ret);
 /* Names a binding to reg_flow_failed. */

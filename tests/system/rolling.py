@@ -121,9 +121,12 @@ def roll(load, n):
 		assert not m.log_count("requests-abandoned|pair-down|joined-unequal"), m.tail()
 
 
-def rolled(load, nodes, program=None):
-	"""Each node in turn; program: which one comes back in its place."""
-	load.calls.append(talk(*load.phones[:2]))  # all the time
+def rolled(load, nodes, program=None, streams=True):
+	"""Each node in turn; program: which one comes back in its place.  Calls are held all the time,
+	with streams: between phones that have moved with every node of theirs as well."""
+	load.calls.append(talk(*load.phones[:2]))
+	if streams:
+		load.talk()
 	for n in nodes:
 		n.program = program(n) if program else n.program
 		roll(load, n)

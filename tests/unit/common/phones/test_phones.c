@@ -29,6 +29,14 @@ static bool way(void *arg, const Eaves__Binding *b, struct phone_way *ret)
 	return true;
 }
 
+/* Numbers of connections of before, each eight bytes. */
+static unsigned past(void *arg, const Eaves__Binding *b, uint64_t ret_id[PHONES_PAST])
+{
+	(void)arg;
+	memcpy(ret_id, b->past_conns.data, b->past_conns.len);
+	return (unsigned)(b->past_conns.len / 8);
+}
+
 static void bind_phones(unsigned from, unsigned to)
 {
 	for (unsigned i = from; i < to; i++) {
@@ -49,7 +57,7 @@ static void bind_phones(unsigned from, unsigned to)
 
 static void start(void)
 {
-	const struct phones_ops ops = {.way = way};
+	const struct phones_ops ops = {.way = way, .past = past};
 	records = records_new(NULL, 1, 2 * MANY, NULL);
 	phones = phones_new(&ops, records, NULL);
 	bind_phones(1, MANY + 1);
@@ -126,6 +134,35 @@ START_TEST(who_was_there_is_found_although_the_table_grows)
 }
 END_TEST
 
-UNIT_MAIN("phones", all_are_found_and_no_step_reads_many,
+/* As at a node that starts: it gets the records, and has seen none of those connections. */
+START_TEST(a_phone_is_found_by_connections_that_it_had_before)
+{
+	uint64_t before[] = {900002, 900001};
+	uint8_t body[64];
+	Eaves__Binding b = EAVES__BINDING__INIT;
+	b.contact = (ProtobufCBinaryData){6, (uint8_t *)(uintptr_t) "900004"};
+	b.past_conns = (ProtobufCBinaryData){sizeof(before), (uint8_t *)before};
+	const struct record v = {
+		.kind = RECORD_BINDING,
+		.group = SPAN("alice"),
+		.name = SPAN("phone"),
+		.body = span_of((const char *)body, eaves__binding__pack(&b, body))};
+	struct sip_flow to;
+
+	start();
+	ck_assert_int_eq(phones_moved(phones, 900001, &to), -ENOENT);
+	ck_assert_int_eq(records_put(records, &v, 1, NULL, time_wall_ms(), NULL, NULL), 0);
+	for (uint64_t id = 900001; id <= 900004; id++)
+		if (id != 900003) {
+			ck_assert_int_eq(phones_moved(phones, id, &to), 0);
+			ck_assert_uint_eq(to.conn, 900004);
+		}
+	ck_assert_int_eq(phones_moved(phones, 900003, &to), -ENOENT);
+	stop();
+}
+END_TEST
+
+UNIT_MAIN("phones", a_phone_is_found_by_connections_that_it_had_before,
+	  all_are_found_and_no_step_reads_many,
 	  a_step_ends_in_the_middle_of_a_chain_and_goes_on_there,
 	  who_was_there_is_found_although_the_table_grows)
