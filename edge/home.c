@@ -137,10 +137,24 @@ static const char *pair_for(const struct edge *e, const struct app_worker *w,
 	return *pair || !is_gruu(u) ? pair : edge_home_for(e, u->user);
 }
 
+/* A home answers every REGISTER itself: by way of one, and of us, somebody would have it look
+ * as if we had written its Path. */
+static bool registers_by_home(const struct edge *e, const struct proxy_request *r)
+{
+	const struct cluster_node *v;
+	unsigned n = cluster_nodes(e->cluster, &v);
+	return r->msg->method == SIP_REGISTER && r->src.node && r->src.node <= n &&
+	       v[r->src.node - 1].role == CLUSTER_HOME;
+}
+
 static void by_link(struct edge *e, struct app_worker *w, const struct app_request *q, msec now)
 {
 	struct proxy_opts opts;
 	uint32_t marks = q->marks;
+	if (registers_by_home(e, q->r)) {
+		app_reply(w, q, 403, NULL, SPAN(""));
+		return;
+	}
 	const char *pair = pair_for(e, w, q, &marks);
 	if (!*pair) {
 		not_found(e, w, q);

@@ -4,6 +4,7 @@
  */
 #include "home/home_priv.h"
 
+#include "common/flow/token.h"
 #include "common/sip/build.h"
 #include "common/sip/stamp.h"
 
@@ -160,6 +161,22 @@ static bool is_of_other_homes(const struct home *h, const struct dir_user *u)
 	return h->cluster && strcmp(u->home, h->pair) != 0;
 }
 
+/* What an edge writes into a Path says whose connection the binding has, and for the edges it
+ * is so, since the token is theirs: whoever has seen one in a dialog could have what is for
+ * that phone.  From edges alone. */
+static bool has_path_of_others(const struct home *h, const struct proxy_request *r)
+{
+	struct sip_list_it it = {0};
+	const struct cluster_node *v;
+	struct span path;
+	if (!h->cluster || !sip_list_next(r->msg, SIP_HDR_PATH, &it, &path))
+		return false;
+	unsigned n = cluster_nodes(h->cluster, &v);
+	bool by_edge =
+		r->src.node && r->src.node <= n && v[r->src.node - 1].role == CLUSTER_EDGE;
+	return !by_edge && flow_token_like(flow_token_in(path));
+}
+
 static void bind_aor(struct home *h, struct app_worker *w, const struct app_request *q,
 		     struct span aor, msec now)
 {
@@ -205,6 +222,12 @@ void home_register(struct home *h, struct app_worker *w, const struct app_reques
 		app_reply(w, q, 503, NULL,
 			  q->r->src.node ? SPAN("Retry-After: 2\r\n")
 					 : SPAN("Retry-After: 60\r\n"));
+		return;
+	}
+	if (has_path_of_others(h, q->r)) {
+		home_count(&h->counters.identity_refused);
+		log_event(LOG_INFO, "register-foreign", LOG_S("user", who), LOG_S("aor", aor));
+		app_reply(w, q, 403, "Path Of Another", SPAN(""));
 		return;
 	}
 	bind_aor(h, w, q, aor, now);

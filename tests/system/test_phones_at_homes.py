@@ -306,6 +306,29 @@ def test_a_token_copied_from_a_dialog_reaches_nobody_without_a_proof(cluster):
 	bob.expect_nothing()
 
 
+def test_a_path_with_a_token_is_taken_from_edges_alone(cluster):
+	"""Else who has seen the token in a dialog would have what is for that phone once its connection
+	is gone: the edges find phones by what stands in their Paths."""
+	c = cluster(edges=2, users=("alice", "bob", "mallory"))
+	home = c.homes[0][0]
+	alice, bob = home.phone("alice"), c.phone("bob", transport="tcp")
+	for p in (alice, bob):
+		p.register()
+	where = carol_at(alice, bob)
+	mallory = home.phone("mallory", transport="tcp")
+	path = [("Supported", "path"), ("Path", f"<sip:{where};lr;ob;m=e1>")]
+	assert mallory.register(403, headers=path).reason == "Path Of Another"
+	home.wait_log("event=register-foreign user=mallory")
+	# The edge would hand it in, as if the Path were its own.
+	by_edge = ("Route", f"<sip:{where.split('@')[1]};lr;n=edge>")
+	m = mallory.request("REGISTER", "sip:example.org", [*path, by_edge], to=f"<{mallory.aor}>")
+	mallory.again(m, mallory.expect(407))
+	mallory.expect(403)
+	assert not home.registrations("mallory")
+	# Another proxy's is none of ours.
+	mallory.register(headers=[("Supported", "path"), ("Path", "<sip:somebody@proxy.example;lr>")])
+
+
 def test_a_second_route_is_not_followed_to_a_connection_of_the_edge(cluster):
 	"""In a dialog of his own somebody names another phone's connection, as if the edge had."""
 	c = cluster(users=("alice", "bob", "carol"))

@@ -102,7 +102,7 @@ def all_bound(c, count):
 @both
 def test_two_versions_run_mixed_upwards_and_back(cluster, builds):
 	lower, upper = builds
-	c = started(cluster, lambda n: lower, Load.USERS)
+	c = started(cluster, lambda n: lower, Load.USERS, config={"cluster": {"drain_s": 2}})
 	load, way = Load(c), c.homes[0] + c.edges[::-1]
 
 	def back_as(build, nodes):
