@@ -118,7 +118,7 @@ def roll(load, n):
 	hang_up(*talk(dave, carol))
 	hang_up(*talk(*[d.phone for d in load.devices]))
 	for m in c.nodes:
-		assert not m.log_count("requests-abandoned|pair-down|joined-unequal"), m.tail()
+		assert not m.log_count("requests-abandoned|pair-down|joined-unequal|link-unmarked|link-stranger"), m.tail()
 
 
 def rolled(load, nodes, program=None, streams=True):

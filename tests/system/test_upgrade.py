@@ -200,7 +200,8 @@ def test_phones_anywhere_reach_each_other_through_nodes_of_two_versions(cluster,
 		cancelled(a, b, *ring(a, b))
 		message(a, b)
 	for n in c.nodes:
-		assert not n.log_count("event=(node-dead|adopted|bus-refused|link-failed)"), n.tail()
+		bad = "node-dead|adopted|bus-refused|link-failed|link-unmarked|link-stranger"
+		assert not n.log_count(f"event=({bad})"), n.tail()
 		assert n.metric("cluster_bad_messages_total") == n.metric("cluster_records_refused_total") == 0
 
 
