@@ -10,11 +10,9 @@
 
 enum { JOINING_MS = 5000 };
 
-static struct span token_by(const struct app_worker *w, const struct flow_keys *k,
-			    const struct sip_flow *f, bool outbound)
+static struct span token_by(const struct flow_keys *k, const struct sip_flow *f, bool outbound)
 {
-	char *text =
-		w->conf->proxy.record_route ? arena_alloc(sip_arena(), FLOW_TOKEN_MAX) : NULL;
+	char *text = arena_alloc(sip_arena(), FLOW_TOKEN_MAX);
 	if (!text)
 		return SPAN("");
 	return span_of(text, flow_token_write(k, f, outbound ? FLOW_OUTBOUND : 0, text));
@@ -22,7 +20,7 @@ static struct span token_by(const struct app_worker *w, const struct flow_keys *
 
 struct span app_flow_token(const struct app_worker *w, const struct sip_flow *f, bool outbound)
 {
-	return token_by(w, &w->app->flows, f, outbound);
+	return token_by(&w->app->flows, f, outbound);
 }
 
 struct span app_flow_token_of(const struct app_worker *w, const struct sip_flow *f,
@@ -30,7 +28,7 @@ struct span app_flow_token_of(const struct app_worker *w, const struct sip_flow 
 {
 	struct flow_keys of = w->app->flows;
 	of.boot = flow_boot(boot);
-	return token_by(w, &of, f, outbound);
+	return token_by(&of, f, outbound);
 }
 
 bool app_has_one_via(const struct sip_msg *m)
@@ -193,7 +191,7 @@ int app_token_read(struct app *a, struct span token, struct sip_flow *ret)
 struct span app_caller_token(const struct app_worker *w, const struct app_request *q)
 {
 	bool outbound;
-	if (!needs_flow(q->r, &outbound))
+	if (!w->conf->proxy.record_route || !needs_flow(q->r, &outbound))
 		return SPAN("");
 	return app_flow_token(w, &q->r->src, outbound);
 }

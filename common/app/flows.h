@@ -8,8 +8,8 @@
 #include "common/app/role.h"
 #include "common/phones/phones.h"
 
-/* The user part of a Record-Route that faces a target with a flow, in the arena; may be empty.
- * outbound: over this flow or not at all. */
+/* The user part of a Path, or of a Record-Route that faces a target with a flow; in the arena,
+ * empty when that is full.  outbound: over this flow or not at all. */
 struct span app_flow_token(const struct app_worker *w, const struct sip_flow *f, bool outbound);
 /* The same of a connection of any start of any process. */
 struct span app_flow_token_of(const struct app_worker *w, const struct sip_flow *f,

@@ -952,6 +952,20 @@ def test_a_cancel_reaches_its_call_at_the_member_that_an_edge_went_to_meanwhile(
 	assert not any(n.log_count("event=(rebuilt|adopted)") for n in c.homes[0])
 
 
+def test_phones_behind_an_edge_that_stays_in_no_dialog_are_reached_through_it(cluster):
+	"""Path has nothing to do with Record-Route."""
+	c = cluster(users=("alice", "bob"), config={"proxy": {"record_route": False}})
+	alice = c.phone("alice", transport="tcp")
+	alice.register()
+	bob, = registered(c, "bob")
+	bob.again(bob.request("INVITE", "sip:alice@example.org"), bob.expect(407))
+	m = alice.expect("INVITE")
+	assert not m.all("record-route")
+	alice.reply(m, 486)
+	bob.expect(486)
+	alice.expect("ACK")
+
+
 # ---- with little left ----
 
 def test_a_home_starts_and_serves_without_any_edge(cluster):
