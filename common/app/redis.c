@@ -200,9 +200,8 @@ int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX])
 	r.sentinel_password = *secret.sentinel ? secret.sentinel : NULL;
 	snprintf(prefix, sizeof(prefix), "eaves:{%.200s}:", c->domain);
 	r.prefix = prefix;
-	r.kind_name[RECORD_USER] = "user";
-	r.kind_name[RECORD_ALIAS] = "alias";
-	r.kind_name[RECORD_BINDING] = "binding";
+	for (unsigned i = RECORD_USER; i <= RECORD_BINDING; i++)
+		r.kind_name[i] = record_kind_name(i);
 	r.timeout_ms = c->redis.timeout_ms;
 	r.queue_rows = c->redis.queue_rows;
 	r.tombstone_ms = RECORDS_TOMBSTONE_MS;

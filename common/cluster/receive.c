@@ -150,6 +150,12 @@ static bool sound(const struct store_row *r, uint64_t wall_ms)
 	       (!r->deleted || (r->body.n == 0 && r->expires_ms != 0));
 }
 
+static struct log_field log_kind(unsigned kind)
+{
+	const char *name = record_kind_name(kind);
+	return name ? LOG_STR("kind", name) : LOG_N("kind", kind);
+}
+
 static void refuse(struct run *t, const struct store_row *r)
 {
 	struct cluster *c = t->p->c;
@@ -157,8 +163,7 @@ static void refuse(struct run *t, const struct store_row *r)
 	t->refused++;
 	counter_inc(&c->counters.refused_records);
 	if (cluster_may_log(c, LOG_REFUSED))
-		log_event(LOG_WARN, "cluster-record-refused", log_node(t->p),
-			  LOG_N("kind", r->kind),
+		log_event(LOG_WARN, "cluster-record-refused", log_node(t->p), log_kind(r->kind),
 			  LOG_N("so_far", counter_get(&c->counters.refused_records)));
 }
 

@@ -38,6 +38,17 @@ struct stripe *records_stripe(struct records *r, unsigned i)
 	return &r->stripe[i];
 }
 
+const char *record_kind_name(unsigned kind)
+{
+	static const char *const names[] = {
+		[RECORD_USER] = "user",
+		[RECORD_ALIAS] = "alias",
+		[RECORD_BINDING] = "binding",
+		[RECORD_FORK] = "fork",
+	};
+	return kind < sizeof(names) / sizeof(names[0]) ? names[kind] : NULL;
+}
+
 int record_version_cmp(struct record_version a, struct record_version b)
 {
 	if (a.hlc != b.hlc)

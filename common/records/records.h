@@ -17,6 +17,8 @@ enum record_kind {
 	RECORD_FORK = 4, /* how far a call to several devices has come */
 	RECORD_KIND_MAX = 16
 };
+/* "user"; NULL: a kind that this version does not have. */
+const char *record_kind_name(unsigned kind);
 
 enum {
 	RECORDS_BATCH_MAX = 128, /* records in one put */

@@ -4,6 +4,8 @@
 #include "tests/unit/common/cluster/below.h"
 #include "tests/unit/common/cluster/tables.h"
 
+#include <unistd.h>
+
 static struct below below;
 
 static void bind_many(unsigned node, unsigned from, unsigned n, struct promise *p)
@@ -130,6 +132,41 @@ START_TEST(a_record_of_another_home_is_refused_and_not_confirmed)
 	ck_assert_str_eq(look_up(E1, RECORD_USER, "bob"), "");
 	ck_assert_uint_gt(counters_of(E1).refused_records, refused);
 	ck_assert(cluster_alive(rig[E1].c, B1));
+	rig_end();
+}
+END_TEST
+
+/* What is logged from here on, until log_read(). */
+static FILE *log_catch(int *ret_fd)
+{
+	FILE *f = tmpfile();
+	MUST(f != NULL && (*ret_fd = dup(STDERR_FILENO)) >= 0);
+	MUST(dup2(fileno(f), STDERR_FILENO) >= 0);
+	log_set_level(LOG_WARN);
+	return f;
+}
+
+static void log_read(FILE *f, int fd, char *ret, size_t room)
+{
+	log_set_level(LOG_ERROR);
+	MUST(dup2(fd, STDERR_FILENO) >= 0);
+	close(fd);
+	rewind(f);
+	ret[fread(ret, 1, room - 1, f)] = '\0';
+	fclose(f);
+}
+
+START_TEST(what_is_refused_is_told_by_the_name_of_its_kind)
+{
+	char text[4096];
+	int fd;
+	rig_begin(6);
+	rig_meet(NODES);
+	FILE *f = log_catch(&fd);
+	ck_assert_int_eq(put_user(B1, "bob", "b", NULL), 0);
+	rig_run(2000);
+	log_read(f, fd, text, sizeof(text));
+	ck_assert(strstr(text, "event=cluster-record-refused node=b1 kind=user so_far=1\n"));
 	rig_end();
 }
 END_TEST
@@ -278,6 +315,7 @@ UNIT_MAIN("common/cluster stream", what_gathers_leaves_in_one_message,
 	  what_is_lost_is_repeated_until_it_has_come,
 	  of_batches_that_overtook_a_lost_one_only_that_is_repeated,
 	  a_record_of_another_home_is_refused_and_not_confirmed,
+	  what_is_refused_is_told_by_the_name_of_its_kind,
 	  a_version_far_ahead_is_refused_and_not_confirmed, a_full_table_confirms_nothing,
 	  a_slow_node_costs_itself, a_silent_node_is_forgotten_and_repaired,
 	  updates_of_one_record_in_one_batch_all_come,

@@ -505,7 +505,18 @@ START_TEST(any_order_and_repetition_of_updates_gives_equal_tables)
 }
 END_TEST
 
-UNIT_MAIN("common/records", records_of_a_group_come_in_order_of_first_insertion,
+START_TEST(kinds_have_names_but_those_of_later_versions)
+{
+	ck_assert_str_eq(record_kind_name(RECORD_USER), "user");
+	ck_assert_str_eq(record_kind_name(RECORD_FORK), "fork");
+	ck_assert_ptr_null(record_kind_name(0));
+	ck_assert_ptr_null(record_kind_name(RECORD_FORK + 1));
+	ck_assert_ptr_null(record_kind_name(255));
+}
+END_TEST
+
+UNIT_MAIN("common/records", kinds_have_names_but_those_of_later_versions,
+	  records_of_a_group_come_in_order_of_first_insertion,
 	  many_groups_survive_growth_in_order, done_is_called_at_once_without_a_store,
 	  a_batch_is_of_one_group_without_repeated_names,
 	  compare_and_set_fails_when_the_group_has_changed,
