@@ -191,8 +191,12 @@ void app_redis_metrics(const struct app *a, struct metrics_out *o);
 void app_nodes_asked(void *arg, unsigned node, uint64_t id, unsigned argc, char **argv,
 		     struct span input);
 int app_ask_admin(struct app *a);
-/* Makes a key for the bus in a new file of mode 0600 and prints the public one. */
-int app_make_key(const char *path);
+/* key.c: the node's own for the bus. */
+int app_read_key(const char *path, char ret[BUS_KEY_CHARS + 1], char ret_error[APP_ERROR_MAX]);
+/* Makes one in a new file of mode 0600 and prints the public one. */
+int app_make_key(const char *path, char ret_error[APP_ERROR_MAX]);
+/* Prints the public one of what such a file has. */
+int app_show_key(const char *path, char ret_error[APP_ERROR_MAX]);
 /* hop.c: what the stack asks of us. */
 size_t app_introduction(const struct app *a, unsigned node, char *buf);
 bool app_introduced(const struct app_worker *w, const struct sip_msg *m,

@@ -5,13 +5,9 @@
  */
 #include "common/app/app_priv.h"
 
-#include "common/base/file.h"
-
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* ---- the engine's view of the rim ---- */
 
@@ -189,19 +185,6 @@ static void cluster_from(struct app_nodes *n, const struct app *a)
 			n->link_listener = (uint16_t)i;
 }
 
-/* One text of 40 characters, in a file that nobody else may read. */
-static int read_key(const char *path, char ret[BUS_KEY_CHARS + 1], char *ret_error)
-{
-	ssize_t n = file_read_secret(path, ret, BUS_KEY_CHARS);
-	int r = n < 0 ? (int)n : n < BUS_KEY_CHARS ? -EBADMSG : 0;
-
-	ret[r < 0 ? 0 : BUS_KEY_CHARS] = '\0';
-	if (r < 0)
-		snprintf(ret_error, APP_ERROR_MAX, "cluster.bus_key %.200s: %s", path,
-			 r == -EBADMSG ? "is no key" : file_secret_error(r));
-	return r;
-}
-
 uint16_t app_twin(const struct app *a)
 {
 	int twin = a->nodes ? cluster_partner(a->nodes->cluster, a->nodes->conf.self) : -1;
@@ -258,8 +241,11 @@ struct bus_conf *app_bus_conf(const struct app_nodes *n, const struct conf *c,
 		return NULL;
 	}
 	bus_from(b, n, c);
-	if (read_key(c->cluster.bus_key, b->secret_key, ret_error) == 0)
+	char why[APP_ERROR_MAX];
+	if (app_read_key(c->cluster.bus_key, b->secret_key, why) == 0)
 		return b;
+	snprintf(ret_error, APP_ERROR_MAX, "cluster.bus_key %.200s: %.50s", c->cluster.bus_key,
+		 why);
 	app_bus_conf_free(b);
 	return NULL;
 }
@@ -454,22 +440,4 @@ const char *app_pair(const struct app *a)
 const char *app_edge_pair(const struct app *a)
 {
 	return a->nodes ? a->nodes->edge_pair : NULL;
-}
-
-int app_make_key(const char *path)
-{
-	char public_key[BUS_KEY_CHARS + 1], secret[BUS_KEY_CHARS + 1];
-	int r = bus_keypair(public_key, secret);
-	if (r < 0)
-		return r;
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	ssize_t n = write(fd, secret, BUS_KEY_CHARS);
-	explicit_bzero(secret, sizeof(secret));
-	r = n == BUS_KEY_CHARS && fsync(fd) == 0 ? 0 : -EIO;
-	close(fd);
-	if (r == 0)
-		printf("%s\n", public_key);
-	return r;
 }

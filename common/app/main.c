@@ -16,7 +16,7 @@ extern const struct app_role *const __start_app_roles[];
 extern const struct app_role *const __stop_app_roles[];
 
 struct options {
-	const char *config, *make_key;
+	const char *config, *make_key, *show_key;
 	bool check, reference;
 };
 
@@ -24,7 +24,7 @@ static void usage(FILE *out, const char *program)
 {
 	fprintf(out,
 		"usage: %s --config FILE [--check-config]\n"
-		"       %s --make-key FILE\n"
+		"       %s --make-key FILE | --show-key FILE\n"
 		"       %s --reference | --version\n\n"
 		"  -c, --config FILE   the configuration (YAML)\n"
 		"  -t, --check-config  read and check it and the files that it names, then "
@@ -33,6 +33,7 @@ static void usage(FILE *out, const char *program)
 		"      --make-key FILE write a new secret key of this node for the cluster's "
 		"bus to\n"
 		"                      FILE and print the public one\n"
+		"      --show-key FILE print the public key of the one in FILE\n"
 		"      --reference     print the page that describes every key\n"
 		"      --version       print the version of this program and of the bus's "
 		"protocol\n"
@@ -48,6 +49,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{"config", required_argument, NULL, 'c'},
 		{"check-config", no_argument, NULL, 't'},
 		{"make-key", required_argument, NULL, 'k'},
+		{"show-key", required_argument, NULL, 's'},
 		{"reference", no_argument, NULL, 'r'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
@@ -64,6 +66,9 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'k':
 			o->make_key = optarg;
 			break;
+		case 's':
+			o->show_key = optarg;
+			break;
 		case 'r':
 			o->reference = true;
 			break;
@@ -78,7 +83,8 @@ static int parse(int argc, char **argv, struct options *o)
 			return -EINVAL;
 		}
 	}
-	return optind == argc && (o->config || o->reference || o->make_key) ? 0 : -EINVAL;
+	bool has_work = o->config || o->reference || o->make_key || o->show_key;
+	return optind == argc && has_work ? 0 : -EINVAL;
 }
 
 static void on_end(void *arg, int sig)
@@ -152,6 +158,16 @@ static int check(struct app *a)
 	return r;
 }
 
+static int key(const struct options *o)
+{
+	char error[APP_ERROR_MAX] = "";
+	const char *file = o->make_key ? o->make_key : o->show_key;
+	int r = o->make_key ? app_make_key(file, error) : app_show_key(file, error);
+	if (r < 0)
+		fprintf(stderr, "%s: %s\n", file, error);
+	return r;
+}
+
 int main(int argc, char **argv)
 {
 	char error[CONF_ERROR_MAX];
@@ -167,12 +183,8 @@ int main(int argc, char **argv)
 		conf_write_reference(stdout);
 		return 0;
 	}
-	if (o.make_key) {
-		r = app_make_key(o.make_key);
-		if (r < 0)
-			fprintf(stderr, "%s: %s\n", o.make_key, strerror(-r));
-		return r < 0 ? 1 : 0;
-	}
+	if (o.make_key || o.show_key)
+		return key(&o) < 0 ? 1 : 0;
 	struct conf *c = conf_load(o.config, error);
 	if (!c) {
 		fprintf(stderr, "%s\n", error);

@@ -141,3 +141,24 @@ def test_who_has_the_address_of_a_node_is_no_node(tapped):
 	at(h, proof).expect_closed()  # and for the process that it was
 	message(alice, bob)
 	bob.expect_nothing()  # of what was refused
+
+
+def test_the_public_key_of_a_file_is_shown_again(tmp_path):
+	file = tmp_path / "bus.key"
+
+	def run(what):
+		r = subprocess.run([str(BIN / "eaves-home"), what, str(file)], capture_output=True, text=True,
+			timeout=4 * TIMEOUT)
+		return r.returncode, r.stdout, r.stderr
+	made = run("--make-key")
+	assert made[0] == 0 and len(made[1]) == 41
+	assert run("--show-key") == made
+	assert run("--make-key") == (1, "", f"{file}: File exists\n")
+	file.chmod(0o644)
+	assert run("--show-key") == (1, "", f"{file}: others may read it: chmod 600\n")
+	file.chmod(0o600)
+	for text in ("short", "'" * 40):
+		file.write_text(text)
+		assert run("--show-key") == (1, "", f"{file}: is no key\n")
+	file.unlink()
+	assert run("--show-key") == (1, "", f"{file}: No such file or directory\n")
