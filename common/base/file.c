@@ -28,6 +28,15 @@ ssize_t file_read_secret(const char *path, void *ret, size_t room)
 	return n;
 }
 
+int file_check_key(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	return st.st_mode & 07 ? -EPERM : 0;
+}
+
 const char *file_secret_error(int error)
 {
 	return error == -EPERM ? "others may read it: chmod 600" : strerror(-error);

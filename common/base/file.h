@@ -10,7 +10,10 @@
 /* The first `room` bytes of a file that is its owner's alone.  How many there were, or -errno;
  * -EPERM: group or others have a right to it; a link is not followed (-ELOOP). */
 ssize_t file_read_secret(const char *path, void *ret, size_t room);
-/* A text for an -errno of that. */
+/* A file that a group may share, as TLS keys are (Debian's ssl-cert): 0; -EPERM: others have a
+ * right to it; or -errno. */
+int file_check_key(const char *path);
+/* A text for an -errno of either. */
 const char *file_secret_error(int error);
 /* Whether a process of our rights could write the file, or make it where it is not there: looks
  * and changes nothing.  0 or -errno. */

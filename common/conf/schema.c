@@ -153,7 +153,7 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 #define KEYS_CERT(N, B, S, R, E, W, L, P) \
 	R(domain, 255, "Name that clients ask for.") \
 	R(certificate, 255, "PEM file with the chain.") \
-	R(key, 255, "PEM file.")
+	R(key, 255, "PEM file that others may not read: mode 0600, or 0640 for a group.")
 /* clang-format on */
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

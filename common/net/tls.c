@@ -5,6 +5,7 @@
  */
 #include "common/net/tls.h"
 
+#include "common/base/file.h"
 #include "common/net/net_priv.h"
 #include "common/net/tls_own.h"
 
@@ -93,6 +94,17 @@ static SSL_CTX *ctx_new(const struct tls_set *s, const SSL_METHOD *method)
 	return ctx;
 }
 
+/* -EPERM alone: what else is wrong with the file OpenSSL says. */
+static int check_mode(const char *key_file, char *ret_error)
+{
+	int r = file_check_key(key_file);
+
+	if (r != -EPERM)
+		return 0;
+	snprintf(ret_error, ERROR_MAX, "key %s: %s", key_file, file_secret_error(r));
+	return -EINVAL;
+}
+
 static int load_key(SSL_CTX *ctx, const struct net_tls_cert *c, char *ret_error)
 {
 	ERR_clear_error();
@@ -101,7 +113,7 @@ static int load_key(SSL_CTX *ctx, const struct net_tls_cert *c, char *ret_error)
 	if (SSL_CTX_use_PrivateKey_file(ctx, c->key_file, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_check_private_key(ctx) != 1)
 		return fail(ret_error, "key", c->key_file);
-	return 0;
+	return check_mode(c->key_file, ret_error);
 }
 
 static int add_cert(struct tls_set *s, const struct net_tls_conf *conf,

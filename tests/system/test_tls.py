@@ -1,4 +1,5 @@
 """TLS: certificates by SNI, their reload, clients with certificates, and the server as client."""
+import pathlib
 import ssl
 
 import pytest
@@ -99,6 +100,21 @@ def test_a_certificate_that_cannot_be_read_changes_nothing(start, ca):
 	finally:
 		open(good, "w").write(text)
 	secure(s, "alice", ca).register()
+	alice.register()
+
+
+def test_a_key_that_everybody_can_read_is_refused_and_one_of_a_group_is_not(start, ca):
+	s = tls_server(start, ca)
+	alice = secure(s, "alice", ca)
+	key = pathlib.Path(s.config["tls"]["certificates"][0]["key"])
+	try:
+		key.chmod(0o644)
+		r = s.ctl_raw("reload")
+		assert r.returncode != 0 and f"key {key}: others may read it: chmod 600" in r.stdout + r.stderr
+		key.chmod(0o640)
+		assert "reloaded" in s.ctl("reload")
+	finally:
+		key.chmod(0o600)
 	alice.register()
 
 

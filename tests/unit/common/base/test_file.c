@@ -47,6 +47,19 @@ START_TEST(a_secret_is_read_where_nobody_else_may)
 }
 END_TEST
 
+START_TEST(a_group_may_share_a_key_and_others_may_not)
+{
+	begin("key", 0600);
+	ck_assert_int_eq(file_check_key(path), 0);
+	ck_assert_int_eq(chmod(path, 0640), 0);
+	ck_assert_int_eq(file_check_key(path), 0);
+	ck_assert_int_eq(chmod(path, 0644), 0);
+	ck_assert_int_eq(file_check_key(path), -EPERM);
+	ck_assert_int_eq(file_check_key("/nonexistent"), -ENOENT);
+	end();
+}
+END_TEST
+
 START_TEST(a_link_to_a_secret_is_not_followed)
 {
 	char link[160], v[8];
@@ -81,4 +94,5 @@ START_TEST(what_could_be_written_is_not_made)
 END_TEST
 
 UNIT_MAIN("common/base file", a_secret_is_read_where_nobody_else_may,
-	  a_link_to_a_secret_is_not_followed, what_could_be_written_is_not_made)
+	  a_group_may_share_a_key_and_others_may_not, a_link_to_a_secret_is_not_followed,
+	  what_could_be_written_is_not_made)

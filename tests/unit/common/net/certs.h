@@ -11,6 +11,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct authority {
@@ -55,6 +56,7 @@ static void write_pem(const char *file, X509 *cert, EVP_PKEY *key)
 	FILE *f = fopen(file, "w");
 
 	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fchmod(fileno(f), 0600), 0);
 	if (cert)
 		ck_assert_int_eq(PEM_write_X509(f, cert), 1);
 	if (key)
