@@ -64,9 +64,11 @@ struct app_nodes {
 	struct stack_node node[CLUSTER_NODES_MAX];
 	uint16_t link_listener;
 	struct mac_key link_key; /* of introductions */
-	_Atomic uint64_t strangers, unmarked, refused, pair_down;
+	_Atomic uint64_t strangers, unmarked, refused, links_no_tls, pair_down;
 	struct log_limit strangers_logged, unmarked_logged, refused_logged, link_logged,
 		full_logged, down_logged;
+	/* By node, the last for who is none; who refuses, we or he. */
+	struct log_limit no_tls_logged[CLUSTER_NODES_MAX + 1][2];
 };
 
 /* poison.c: what is refused, for it has crashed a process. */

@@ -222,6 +222,27 @@ static void on_link_failed(void *arg, unsigned node)
 	cluster_suspect(n->cluster, node);
 }
 
+static void on_link_no_tls(void *arg, int node, const struct addr *at,
+			   const struct net_refusal *why)
+{
+	const struct app_worker *w = arg;
+	struct app_nodes *n = w->app->nodes;
+	char text[ADDR_TEXT_MAX];
+	if (!n)
+		return;
+	uint64_t before = atomic_fetch_add_explicit(&n->links_no_tls, 1, memory_order_relaxed);
+	struct log_limit *l =
+		&n->no_tls_logged[node < 0 ? CLUSTER_NODES_MAX : node][why->by_peer];
+	if (!log_may(l, loop_now(stack_loop(w->stack))))
+		return;
+	addr_text(at, text);
+	log_event(LOG_WARN, "link-tls-refused",
+		  LOG_STR("node", node < 0 ? "" : app_node(n, (unsigned)node)->name),
+		  LOG_STR("address", text), LOG_STR("opened", why->opened ? "yes" : "no"),
+		  LOG_STR("by", why->by_peer ? "peer" : "us"), LOG_STR("error", why->why),
+		  LOG_N("so_far", before + 1));
+}
+
 static void on_link_full(void *arg, unsigned node)
 {
 	const struct app_worker *w = arg;
@@ -262,6 +283,7 @@ static const struct stack_user stack_user = {
 	.taken_over = on_taken_over,
 	.moved_away = on_moved_away,
 	.link_failed = on_link_failed,
+	.link_no_tls = on_link_no_tls,
 	.link_full = on_link_full,
 	.flow_closed = on_flow_closed,
 	.is_local = on_is_local,

@@ -173,6 +173,8 @@ static const struct row stack_rows[] = {
 	    "Messages for nodes that could not leave: no member of the pair lives"),
 	ROW(stack_counters, link_failed, "link_failed_total", METRICS_COUNTER,
 	    "Messages lost with a link to a node"),
+	ROW(stack_counters, link_no_tls, "link_tls_refused_total", METRICS_COUNTER,
+	    "Connections between nodes that got no TLS, or whose certificate names no node"),
 	ROW(stack_counters, link_full, "link_full_total", METRICS_COUNTER,
 	    "Messages that a link refused: too much waited in it"),
 	ROW(stack_counters, link_kept, "link_kept_total", METRICS_COUNTER,

@@ -58,6 +58,12 @@ struct net_peer { /* of a TLS connection with a verified certificate, or of net_
 	unsigned tag; /* what net_identify was given; 0 of a certificate */
 };
 
+struct net_refusal {
+	bool opened;	 /* by us */
+	bool by_peer;	 /* he refuses us; else we him */
+	const char *why; /* static text */
+};
+
 struct net_ops {
 	/* One whole message.  buf holds n bytes and has room for cap (n + SIP_STAMP_ROOM at
 	 * least); both belong to the callee until it returns.  peer: NULL unless TLS with a
@@ -84,8 +90,12 @@ struct net_ops {
 	 * nothing.  Called from within net_send and net_open: it calls nothing of this net. May
 	 * be NULL. */
 	size_t (*introduction)(void *arg, const struct sip_flow *f, char *buf);
-	/* A connection that a peer opened is up (TLS: its handshake is done).  May be NULL. */
-	void (*opened)(void *arg, const struct sip_flow *f);
+	/* A connection that a peer opened is up (TLS: its handshake is done).  peer: as
+	 * message. May be NULL. */
+	void (*opened)(void *arg, const struct sip_flow *f, const struct net_peer *peer);
+	/* No TLS with a peer: the handshake failed, or he has refused our certificate after it
+	 * (TLS 1.3).  At the end of the round.  May be NULL. */
+	void (*refused)(void *arg, const struct sip_flow *f, const struct net_refusal *why);
 	/* A connection that was up has ended.  At the end of the round too. */
 	void (*closed)(void *arg, const struct sip_flow *f);
 	void *arg;

@@ -166,6 +166,8 @@ struct conn {
 	SSL *ssl;
 	struct tls_set *tls_set;
 	char *tls_host;
+	const char *tls_fault; /* why there is no TLS with the peer; NULL: nothing known */
+	bool tls_fault_of_peer;
 	struct net_peer *peer;
 };
 
@@ -198,7 +200,8 @@ int conn_tls_start(struct conn *c, bool require_peer);
 void conn_tls_handshake(struct conn *c);
 /* The same, a few in a round: who all come back at once must not keep the others waiting. */
 void conn_tls_handshake_fairly(struct conn *c);
-void conn_tls_bye(struct conn *c); /* close_notify */
+void conn_tls_late(struct conn *c); /* it took too long */
+void conn_tls_bye(struct conn *c);  /* close_notify */
 void conn_tls_free(struct conn *c);
 /* As recv and send: bytes, 0 (end of stream), -EAGAIN, -EPIPE ... */
 ssize_t conn_tls_read(struct conn *c, char *buf, size_t n);
@@ -240,11 +243,5 @@ struct conn *live_find(const struct live *l, uint64_t conn);
 /* A connection's own; NULL: out of memory.  *ret_set is to be given back. */
 SSL *tls_session(struct net_tls *t, bool server, bool require_peer, struct tls_set **ret_set);
 void tls_set_unref(struct tls_set *s);
-
-/* ---- tls_peer.c ---- */
-
-/* The identities of the peer's certificate; NULL: none, not fit, or out of memory. */
-struct net_peer *tls_peer_of(SSL *ssl);
-bool tls_peer_is(const struct net_peer *p, const char *host);
 
 #endif

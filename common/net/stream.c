@@ -95,7 +95,7 @@ static void on_deadline(struct wheel_timer *t, msec now)
 	case CONN_CONNECTING:
 		break;
 	case CONN_HANDSHAKE:
-		counter_inc(&count->handshake_failed);
+		conn_tls_late(c);
 		break;
 	case CONN_OPEN:
 		if (c->partial_since)
@@ -187,7 +187,7 @@ void conn_is_open(struct conn *c)
 		return;
 	}
 	if (!c->ours && c->net->ops.opened)
-		c->net->ops.opened(c->net->ops.arg, &c->flow);
+		c->net->ops.opened(c->net->ops.arg, &c->flow, c->peer);
 	if (c->ssl && SSL_has_pending(c->ssl))
 		event_active(&c->ev_read, EV_READ, 1);
 	if (c->out_n > 0)
@@ -371,6 +371,10 @@ static void tell_dead(struct conn *c)
 		ops->failed(ops->arg, c->ids[c->ids_first].id,
 			    c->error < 0 ? c->error : -ECONNRESET);
 		c->ids_first = (c->ids_first + 1) & (c->ids_cap - 1);
+	}
+	if (c->tls_fault && ops->refused) {
+		const struct net_refusal r = {c->ours, c->tls_fault_of_peer, c->tls_fault};
+		ops->refused(ops->arg, &c->flow, &r);
 	}
 	if (c->was_open)
 		ops->closed(ops->arg, &c->flow);

@@ -5,15 +5,42 @@
  * Settings and certificates are in tls.c.
  */
 #include "common/net/net_priv.h"
+#include "common/net/tls_peer.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
 
+static bool is_alert(unsigned long error)
+{
+	return ERR_GET_LIB(error) == ERR_LIB_SSL &&
+	       ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET;
+}
+
+/* Why OpenSSL gave up: what we found of his certificate, his alert, or what else it was. */
+static void note_fault(struct conn *c)
+{
+	unsigned long e = ERR_peek_last_error();
+
+	c->tls_fault_of_peer = is_alert(e);
+	if (SSL_get_verify_result(c->ssl) != X509_V_OK && !c->tls_fault_of_peer)
+		c->tls_fault = X509_verify_cert_error_string(SSL_get_verify_result(c->ssl));
+	else
+		c->tls_fault = ERR_reason_error_string(e);
+	if (!c->tls_fault)
+		c->tls_fault = "has hung up";
+}
+
 static void refuse(struct conn *c, int error)
 {
 	counter_inc(&c->net->count.handshake_failed);
 	conn_kill(c, error);
+}
+
+void conn_tls_late(struct conn *c)
+{
+	counter_inc(&c->net->count.handshake_failed);
+	c->tls_fault = "the handshake took too long";
 }
 
 static bool is_literal(const char *host)
@@ -32,6 +59,7 @@ int conn_tls_start(struct conn *c, bool require_peer)
 		refuse(c, -ENOMEM);
 		return -ENOMEM;
 	}
+	SSL_set_app_data(c->ssl, c->tls_host);
 	conn_set_state(c, CONN_HANDSHAKE);
 	if (event_add(&c->ev_read, NULL) < 0) {
 		refuse(c, -ENOMEM);
@@ -42,7 +70,8 @@ int conn_tls_start(struct conn *c, bool require_peer)
 	return 0;
 }
 
-/* After the handshake: is the peer who it must be? */
+/* After the handshake, which has asked the same unless a session was resumed: is the peer who
+ * it must be? */
 static bool peer_is_good(struct conn *c)
 {
 	bool must = c->ours || c->net->listener[c->flow.listener].require_peer;
@@ -61,6 +90,7 @@ void conn_tls_handshake(struct conn *c)
 	r = SSL_do_handshake(c->ssl);
 	if (r == 1) {
 		if (!peer_is_good(c)) {
+			c->tls_fault = "its certificate is not good for it";
 			refuse(c, -EACCES);
 			return;
 		}
@@ -70,10 +100,12 @@ void conn_tls_handshake(struct conn *c)
 		return;
 	}
 	e = SSL_get_error(c->ssl, r);
-	if (e == SSL_ERROR_WANT_WRITE)
+	if (e == SSL_ERROR_WANT_WRITE) {
 		event_add(&c->ev_write, NULL);
-	else if (e != SSL_ERROR_WANT_READ)
+	} else if (e != SSL_ERROR_WANT_READ) {
+		note_fault(c);
 		refuse(c, -EPROTO);
+	}
 }
 
 void conn_tls_handshake_fairly(struct conn *c)
@@ -103,6 +135,8 @@ ssize_t conn_tls_read(struct conn *c, char *buf, size_t n)
 		event_add(&c->ev_write, NULL);
 		return -EAGAIN;
 	}
+	if (e == SSL_ERROR_SSL && is_alert(ERR_peek_last_error()))
+		note_fault(c); /* TLS 1.3 has no other place for a refusal of our certificate */
 	return e == SSL_ERROR_SYSCALL && errno ? -errno : -EPROTO;
 }
 

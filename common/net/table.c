@@ -4,6 +4,7 @@
  * the limit of connections.
  */
 #include "common/net/net_priv.h"
+#include "common/net/tls_peer.h"
 
 #include <errno.h>
 #include <stdlib.h>

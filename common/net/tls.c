@@ -7,7 +7,7 @@
 
 #include "common/base/file.h"
 #include "common/net/net_priv.h"
-#include "common/net/tls_own.h"
+#include "common/net/tls_peer.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -91,6 +91,7 @@ static SSL_CTX *ctx_new(const struct tls_set *s, const SSL_METHOD *method)
 	/* The same certificate serves both roles of a SIP node; tls_peer.c looks at its use. */
 	SSL_CTX_set_purpose(ctx, X509_PURPOSE_ANY);
 	SSL_CTX_set1_cert_store(ctx, s->trust);
+	SSL_CTX_set_cert_verify_callback(ctx, tls_peer_verify, NULL);
 	return ctx;
 }
 

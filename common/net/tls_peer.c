@@ -4,9 +4,9 @@
  * subjectAltName; exact names, no wildcards.  Beyond the RFC: IP addresses, for peers without a
  * name.  That the chain is good was OpenSSL's to say.
  */
+#include "common/net/tls_peer.h"
 #include "common/base/log.h"
 #include "common/net/net_priv.h"
-#include "common/net/tls_own.h"
 
 #include <errno.h>
 #include <openssl/x509v3.h>
@@ -163,6 +163,27 @@ bool tls_peer_is(const struct net_peer *p, const char *host)
 		if (net_tls_name_matches(span_str(p->names[i]), span_str(host)))
 			return true;
 	return false;
+}
+
+int tls_peer_verify(X509_STORE_CTX *v, void *arg)
+{
+	const SSL *ssl = X509_STORE_CTX_get_ex_data(v, SSL_get_ex_data_X509_STORE_CTX_idx());
+	X509 *cert = X509_STORE_CTX_get0_cert(v);
+	const char *host = SSL_get_app_data(ssl);
+	struct net_peer p = {.n = 0};
+	int r = X509_verify_cert(v);
+
+	(void)arg;
+	if (r != 1)
+		return r;
+	add_names(&p, cert);
+	if (!use_is_fit(cert))
+		X509_STORE_CTX_set_error(v, X509_V_ERR_INVALID_PURPOSE);
+	else if (host && !tls_peer_is(&p, host))
+		X509_STORE_CTX_set_error(v, X509_V_ERR_HOSTNAME_MISMATCH);
+	else
+		return 1;
+	return 0;
 }
 
 static int verify(SSL_CTX *ctx, X509 *cert, X509_STORE *trust)

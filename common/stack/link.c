@@ -261,6 +261,32 @@ bool stack_link_take(struct stack *s, const struct sip_flow *f)
 	return true;
 }
 
+void stack_link_no_tls(struct stack *s, const struct sip_flow *f, const struct net_refusal *why)
+{
+	const struct stack_conf *c = &s->group->conf;
+	const struct stack_user *u = &s->group->user;
+	if (!s->links || f->listener != c->link_listener)
+		return;
+	counter_inc(&s->counters.link_no_tls);
+	if (u->link_no_tls)
+		u->link_no_tls(
+			s->user_arg,
+			node_at(s, &f->remote, why->opened ? addr_equal : addr_host_equal),
+			&f->remote, why);
+}
+
+void stack_link_opened(struct stack *s, const struct sip_flow *f, const struct net_peer *peer)
+{
+	static const struct net_refusal no_node = {.why = "its certificate names no node"};
+	const struct stack_conf *c = &s->group->conf;
+	struct sip_flow own = *f;
+	if (!s->links || f->listener != c->link_listener || f->transport != SIP_TRANSPORT_TLS)
+		return;
+	s->group->user.classify(s->user_arg, &own, false, peer);
+	if (!own.node)
+		stack_link_no_tls(s, f, &no_node); /* what it sends is refused */
+}
+
 /* ---- from the bus's thread ---- */
 
 struct node_work {

@@ -377,10 +377,16 @@ static void on_unreachable(void *arg, const struct addr *to, int error)
 	stack_unreachable(arg, to, error);
 }
 
-static void on_opened(void *arg, const struct sip_flow *f)
+static void on_opened(void *arg, const struct sip_flow *f, const struct net_peer *peer)
 {
 	struct stack *s = arg;
 	stack_reuse_add(s->group->reuse, f);
+	stack_link_opened(s, f, peer);
+}
+
+static void on_refused(void *arg, const struct sip_flow *f, const struct net_refusal *why)
+{
+	stack_link_no_tls(arg, f, why);
 }
 
 static void on_closed(void *arg, const struct sip_flow *f)
@@ -399,5 +405,6 @@ const struct net_ops stack_net_ops = {
 	.unreachable = on_unreachable,
 	.introduction = stack_link_introduction,
 	.opened = on_opened,
+	.refused = on_refused,
 	.closed = on_closed,
 };

@@ -89,6 +89,10 @@ struct stack_user {
 	bool (*moved_away)(void *arg, uint16_t listener);
 	/* The link with a node has broken. */
 	void (*link_failed)(void *arg, unsigned node);
+	/* There is no TLS with whoever is at the far end of a link: `node` is the one whose
+	 * address it is, -1: nobody's.  May be NULL. */
+	void (*link_no_tls)(void *arg, int node, const struct addr *at,
+			    const struct net_refusal *why);
 	/* It is full, and something for it was refused. */
 	void (*link_full)(void *arg, unsigned node);
 };
@@ -128,9 +132,9 @@ struct stack_conf {
 struct stack_counters {
 	uint64_t received, refused, dropped, handed_over, handover_full, handover_send_full,
 		handover_error_full, replies, answered_stateless, acks_absorbed, send_failed,
-		link_sent, link_down, link_failed, link_full, link_kept, link_kept_full,
-		link_late, link_resent, deferred, deferred_full, poison, trying_full,
-		trying_told;
+		link_sent, link_down, link_failed, link_no_tls, link_full, link_kept,
+		link_kept_full, link_late, link_resent, deferred, deferred_full, poison,
+		trying_full, trying_told;
 	uint64_t deferring, deferring_bytes, trying; /* now */
 };
 

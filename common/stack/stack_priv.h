@@ -124,6 +124,11 @@ size_t stack_link_introduction(void *arg, const struct sip_flow *f, char *buf);
  * the link listener; it was the introduction, or the connection is closed: by another one the
  * node says who it is. */
 bool stack_link_take(struct stack *s, const struct sip_flow *f);
+/* A connection that somebody has opened is up; there was no TLS with a peer: of those that are
+ * no links, nothing. */
+void stack_link_opened(struct stack *s, const struct sip_flow *f, const struct net_peer *peer);
+void stack_link_no_tls(struct stack *s, const struct sip_flow *f,
+		       const struct net_refusal *why);
 
 /* kept.c: what nobody repeats. */
 struct stack_kept *stack_kept_new(struct stack *s);

@@ -128,7 +128,7 @@ static void is_open(struct conn *c)
 	c->last_rx = loop_now(n->loop);
 	wheel_arm(n->wheel, &c->timer, due(c));
 	if (!c->ours && n->ops.opened)
-		n->ops.opened(n->ops.arg, &c->flow);
+		n->ops.opened(n->ops.arg, &c->flow, c->peer);
 	if (c->out && list_empty(&c->dirty))
 		list_append(&n->dirty, &c->dirty);
 }

@@ -28,7 +28,8 @@ struct side {
 	struct loop *loop;
 	struct net *net;
 	struct heard *heard;
-	unsigned nheard, nbroken, nfailed, nclosed;
+	unsigned nheard, nbroken, nfailed, nclosed, nrefused;
+	struct net_refusal refusal;
 	uint64_t failed[HEARD_MAX];
 	int failed_error;
 	struct sip_flow broken_flow, closed_flow;
@@ -111,12 +112,22 @@ static size_t introduction(void *arg, const struct sip_flow *f, char *buf)
 	return strlen(s->introduction);
 }
 
+static void on_refused(void *arg, const struct sip_flow *f, const struct net_refusal *why)
+{
+	struct side *s = arg;
+
+	(void)f;
+	s->nrefused++;
+	s->refusal = *why;
+}
+
 static void side_start(struct side *s, struct loop *l, const struct net_conf *c,
 		       struct net_tls *tls)
 {
 	struct net_ops ops = {.message = on_message,
 			      .broken = on_broken,
 			      .failed = on_failed,
+			      .refused = on_refused,
 			      .closed = on_closed,
 			      .introduction = introduction,
 			      .arg = s};

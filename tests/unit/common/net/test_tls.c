@@ -69,7 +69,9 @@ START_TEST(a_large_burst_arrives_whole)
 }
 END_TEST
 
-static void refused(const char *client, const char *server, bool require_peer, const char *host)
+/* We refuse the server, and it hears that. */
+static void refused(const char *client, const char *server, bool require_peer, const char *host,
+		    const char *why, const char *heard)
 {
 	struct sip_flow f;
 
@@ -79,8 +81,13 @@ static void refused(const char *client, const char *server, bool require_peer, c
 	ck_assert_int_eq(send_text(&a, &f, ping, host, 4), 0);
 	rig_until(l, a.nfailed == 1);
 	ck_assert_uint_eq(a.failed[0], 4);
-	rig_settle(l);
+	rig_until(l, b.nrefused == 1);
 	ck_assert_uint_eq(b.nheard, 0);
+	ck_assert_uint_eq(a.nrefused, 1);
+	ck_assert(a.refusal.opened && !a.refusal.by_peer);
+	ck_assert_str_eq(a.refusal.why, why);
+	ck_assert(!b.refusal.opened && b.refusal.by_peer);
+	ck_assert_str_eq(b.refusal.why, heard);
 	ck_assert_uint_ge(net_counters(a.net)->handshake_failed +
 				  net_counters(b.net)->handshake_failed,
 			  1);
@@ -89,31 +96,36 @@ static void refused(const char *client, const char *server, bool require_peer, c
 
 START_TEST(a_server_with_another_name_gets_nothing)
 {
-	refused("one", "two", false, "one.example");
+	refused("one", "two", false, "one.example", "hostname mismatch",
+		"sslv3 alert bad certificate");
 }
 END_TEST
 
 START_TEST(a_wildcard_is_no_identity)
 {
-	refused("two", "one", false, "a.wild.example");
+	refused("two", "one", false, "a.wild.example", "hostname mismatch",
+		"sslv3 alert bad certificate");
 }
 END_TEST
 
 START_TEST(a_user_or_another_scheme_is_no_identity_of_a_domain)
 {
-	refused("two", "one", false, "two.example");
+	refused("two", "one", false, "two.example", "hostname mismatch",
+		"sslv3 alert bad certificate");
 }
 END_TEST
 
 START_TEST(the_common_name_does_not_count_beside_alternative_names)
 {
-	refused("two", "one", false, "ignored.example");
+	refused("two", "one", false, "ignored.example", "hostname mismatch",
+		"sslv3 alert bad certificate");
 }
 END_TEST
 
 START_TEST(a_certificate_for_mail_is_none_for_sip)
 {
-	refused("two", "mail", false, "mail.example");
+	refused("two", "mail", false, "mail.example", "unsuitable certificate purpose",
+		"sslv3 alert unsupported certificate");
 }
 END_TEST
 

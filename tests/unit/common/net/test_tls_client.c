@@ -281,6 +281,9 @@ START_TEST(a_client_without_a_certificate_is_refused_where_one_is_required)
 		ck_assert_int_le(client_do(&c, SSL_read(c.ssl, buf, sizeof(buf))), 0);
 	ck_assert_uint_eq(net_counters(b.net)->handshake_failed, 1);
 	ck_assert_uint_eq(net_counters(b.net)->conns, 0);
+	rig_until(l, b.nrefused == 1);
+	ck_assert(!b.refusal.opened && !b.refusal.by_peer);
+	ck_assert_str_eq(b.refusal.why, "peer did not return a certificate");
 	client_stop(&c);
 	stop();
 }
