@@ -30,6 +30,11 @@ done
 
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
+[ -z "$sudo" ] || command -v sudo >/dev/null || {
+	echo "Packages are missing, and there is no sudo to install them with.  As root:" >&2
+	echo "    apt-get install --no-install-recommends$missing" >&2
+	exit 1
+}
 echo "Installing with apt${sudo:+ (through sudo)}:$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
 install() {

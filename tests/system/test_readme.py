@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -193,3 +194,16 @@ def test_phone_without_a_server_says_what_to_do(terminal):
 	phone = terminal("deploy/demo-phone.sh alice")
 	assert phone.end() == 1
 	assert "make run" in phone.said
+
+
+def test_who_may_not_install_is_told_what_is_missing(tmp_path):
+	"""A user of a bare Debian, which has no sudo."""
+	for name in ("bash", "grep"):
+		(tmp_path / name).symlink_to(shutil.which(name))
+	for name, does in (("id", "echo 1000"), ("dpkg-query", "exit 1")):
+		(tmp_path / name).write_text(f"#!/bin/bash\n{does}\n")
+		(tmp_path / name).chmod(0o755)
+	r = subprocess.run([str(tmp_path / "bash"), str(ROOT / "deploy/deps.sh"), "phone"], env={"PATH": str(tmp_path)},
+		capture_output=True, text=True, timeout=4 * TIMEOUT)
+	assert r.returncode == 1 and r.stdout == ""
+	assert r.stderr.endswith("As root:\n    apt-get install --no-install-recommends baresip-core\n")
