@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *edge_reason(int r)
+const char *edge_reason(const struct edge *e, int r)
 {
+	char why[APP_WHY_MAX];
 	switch (r) {
 	case -ENOENT:
 		return "no such user";
@@ -18,7 +19,9 @@ const char *edge_reason(int r)
 	case -EINVAL:
 		return "not a usable name: what stands before the @, without spaces or colons";
 	case -EIO:
-		return "the store could not write it: it ends with the process";
+		return app_redis_away(e->app, why)
+			       ? "done at this edge alone"
+			       : "the store could not write it: it ends with the process";
 	case -EAGAIN:
 		return "changed at the other edge at the same time: look, and do it again";
 	default:
@@ -26,9 +29,20 @@ const char *edge_reason(int r)
 	}
 }
 
-static int report(struct admin_reply *out, int r, const char *good)
+/* Done: in a second place, which was not Redis; -EIO: nowhere else. */
+void edge_tell_away(const struct edge *e, struct admin_reply *out, int r)
 {
-	admin_printf(out, "%s\n", r == 0 ? good : edge_reason(r));
+	char why[APP_WHY_MAX];
+	if ((r == 0 || r == -EIO) && app_redis_away(e->app, why))
+		admin_printf(out, "Redis is away (%s) and gets this when it is back: %s\n", why,
+			     r == 0 ? "until then the other edge has it"
+				    : "if this edge ends before, it is lost");
+}
+
+static int report(const struct edge *e, struct admin_reply *out, int r, const char *good)
+{
+	admin_printf(out, "%s\n", r == 0 ? good : edge_reason(e, r));
+	edge_tell_away(e, out, r);
 	return r;
 }
 
@@ -76,7 +90,7 @@ static int user_write(struct edge *e, char *name, struct span password, const ch
 	app_durable_expect(&d);
 	int r = app_durable_end(&d, edge_user_store(e, span_str(name), password, home,
 						    must_exist, app_durable_done, &d));
-	return report(out, r, must_exist ? "changed" : "added");
+	return report(e, out, r, must_exist ? "changed" : "added");
 }
 
 static int run_user_add(void *arg, int argc, char **argv, struct span secret,
@@ -151,7 +165,7 @@ static int run_user_remove(void *arg, int argc, char **argv, struct span secret,
 	if (r == 0)
 		r = remove_aliases(e, name, &d);
 	int error = app_durable_wait(&d, 0);
-	return report(out, r < 0 ? r : error, "removed");
+	return report(e, out, r < 0 ? r : error, "removed");
 }
 
 /* Reads "on" or "off", has `change` do it to the user's record, and writes that. */
@@ -168,12 +182,12 @@ static int user_switch(struct edge *e, char **argv, struct admin_reply *out,
 	}
 	int r = dir_user_get(e->records, name, time_wall_ms(), &u);
 	if (r < 0)
-		return report(out, r, "");
+		return report(e, out, r, "");
 	change(&u, on);
 	app_durable_expect(&d);
 	r = app_durable_end(
 		&d, dir_user_put(e->records, name, &u, time_wall_ms(), app_durable_done, &d));
-	return report(out, r, "changed");
+	return report(e, out, r, "changed");
 }
 
 static uint32_t with_bit(uint32_t bits, uint32_t b, bool on)
@@ -209,12 +223,12 @@ static int run_user_home(void *arg, int argc, char **argv, struct span secret,
 		return no_home(out);
 	int r = dir_user_get(e->records, name, time_wall_ms(), &u);
 	if (r < 0)
-		return report(out, r, "");
+		return report(e, out, r, "");
 	snprintf(u.home, sizeof(u.home), "%s", argv[1]);
 	app_durable_expect(&d);
 	r = app_durable_end(
 		&d, dir_user_put(e->records, name, &u, time_wall_ms(), app_durable_done, &d));
-	return report(out, r, "changed");
+	return report(e, out, r, "changed");
 }
 
 static int run_user_redirect(void *arg, int argc, char **argv, struct span secret,
@@ -274,7 +288,7 @@ static int run_alias_add(void *arg, int argc, char **argv, struct span secret,
 	(void)argc;
 	(void)secret;
 	if (!name_usable(alias))
-		return report(out, -EINVAL, "");
+		return report(e, out, -EINVAL, "");
 	/* Calls must not come to somebody else by a slip of the keyboard. */
 	int n = dir_resolve(e->records, alias, time_wall_ms(), owner, NULL);
 	if (n > 0 && !span_eq(span_of(owner, (size_t)n), alias) &&
@@ -285,7 +299,7 @@ static int run_alias_add(void *arg, int argc, char **argv, struct span secret,
 	app_durable_expect(&d);
 	int r = app_durable_end(&d, dir_alias_put(e->records, alias, user, time_wall_ms(),
 						  app_durable_done, &d));
-	return report(out, r, "added");
+	return report(e, out, r, "added");
 }
 
 static int run_alias_remove(void *arg, int argc, char **argv, struct span secret,
@@ -302,7 +316,7 @@ static int run_alias_remove(void *arg, int argc, char **argv, struct span secret
 		admin_printf(out, "no such alias\n");
 		return r;
 	}
-	return report(out, r, "removed");
+	return report(e, out, r, "removed");
 }
 
 static bool show_alias(void *arg, struct span alias, struct span user)

@@ -67,7 +67,10 @@ bool edge_deliver_alone(struct edge *e, struct app_worker *w, const struct app_r
 enum { EDGE_COMMANDS = 12 };
 extern const struct admin_command edge_commands[EDGE_COMMANDS];
 /* What an operator is told of an errno of the directory. */
-const char *edge_reason(int r);
+const char *edge_reason(const struct edge *e, int r);
+/* What has become of a change that Redis has not got; nothing when it has, or when there was no
+ * change. */
+void edge_tell_away(const struct edge *e, struct admin_reply *out, int r);
 /* A new user, or a password; home: NULL for the one that is chosen by the name.  done, from any
  * thread: it is durable, or never will be.  0, or without done: -ENOENT (he must exist),
  * -EEXIST (he must not), or as auth_ha1_make() and dir_user_put(). */

@@ -131,7 +131,7 @@ static void finish(struct import *im, unsigned unsure)
 	int r = im->r, error = atomic_load(&im->error);
 	if (r < 0)
 		admin_printf(im->out, "line %zu is not \"NAME PASSWORD\": %s\n", im->number,
-			     edge_reason(r));
+			     edge_reason(im->e, r));
 	else if (im->left.n)
 		admin_printf(im->out, "the server is ending: %zu %s done\n", im->number,
 			     im->number == 1 ? "line" : "lines");
@@ -140,7 +140,9 @@ static void finish(struct import *im, unsigned unsure)
 			     unsure);
 	admin_printf(im->out, "%zu %s\n", im->users, im->users == 1 ? "user" : "users");
 	if (error < 0)
-		admin_printf(im->out, "not all of them: %s\n", edge_reason(error));
+		admin_printf(im->out, "not all of them: %s\n", edge_reason(im->e, error));
+	if (im->users > 0)
+		edge_tell_away(im->e, im->out, error);
 	if (r == 0 && (im->left.n || unsure > 0))
 		r = -ECANCELED;
 	explicit_bzero(im->text, im->n);

@@ -233,6 +233,16 @@ void app_redis_show(const struct app *a, struct admin_reply *out)
 		     !s.up && *s.error ? " error=" : "", s.up ? "" : s.error);
 }
 
+bool app_redis_away(const struct app *a, char ret_why[APP_WHY_MAX])
+{
+	struct redis_state s;
+	if (!a->nodes || !a->nodes->redis)
+		return false;
+	store_redis_state(a->nodes->redis, &s);
+	snprintf(ret_why, APP_WHY_MAX, "%s", *s.error ? s.error : "not found yet");
+	return !s.up;
+}
+
 void app_redis_metrics(const struct app *a, struct metrics_out *o)
 {
 	struct redis_state s;

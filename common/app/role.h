@@ -132,6 +132,9 @@ struct cluster *app_cluster(const struct app *a);
 bool app_may_live(const struct app *a, unsigned node);
 /* The name of the pair that this node belongs to; NULL without a cluster. */
 const char *app_pair(const struct app *a);
+/* Is there a Redis behind this node, and does it take no writes now?  Why.  From any thread. */
+enum { APP_WHY_MAX = 256 };
+bool app_redis_away(const struct app *a, char ret_why[APP_WHY_MAX]);
 /* The pair of the edges; NULL without a cluster, or where it has none. */
 const char *app_edge_pair(const struct app *a);
 /* The node that gets what is for a pair now, as a flow to send over; prefer: index of a node

@@ -111,6 +111,38 @@ def test_redis_was_gone_for_more_changes_than_may_wait_and_has_all_of_them(clust
 	assert e1.metric("users") == len(users) and e1.metric("bindings") == left
 
 
+def test_who_changes_the_directory_while_redis_is_away_is_told_where_the_change_is(cluster, redis):
+	r = redis()
+	c = edges_with(cluster, {"servers": r.where()})
+	e1, e2 = c.edges
+	away = re.escape(f"Redis is away ({r.where()}: Connection refused) and gets this when it is back")
+
+	def done(*words, text="", status=0):
+		said = e1.ctl_raw(*words, stdin=text)
+		assert said.returncode == status, said
+		return said.stdout + said.stderr
+	assert done("user", "add", "alice", text="secret\n") == "added\n"
+	r.kill9()
+	for e in c.edges:
+		c.wait(lambda e=e: "Connection refused" in e.ctl("cluster status"), "Redis is not missed", LONG)
+	both = away + ": until then the other edge has it"
+	assert re.fullmatch(f"added\n{both}\n", done("user", "add", "bob", text="secret\n"))
+	assert re.fullmatch(f"1 user\n{both}\n", done("user", "import", text="carol secret\n"))
+	e2.kill9()
+	c.wait(lambda: "e2" not in e1.alive(), "the other edge is not missed")
+	alone = away + ": if this edge ends before, it is lost"
+	assert re.fullmatch(f"done at this edge alone\n{alone}\n",
+		done("user", "add", "dave", text="secret\n", status=1))
+	assert re.fullmatch(f"1 user\nnot all of them: done at this edge alone\n{alone}\n",
+		done("user", "import", text="erin secret\n", status=1))
+	assert done("user", "add", "dave", text="secret\n", status=1) == "the name is taken\n"
+	r.start()
+	e1.wait_metric("redis_up", 1, LONG)
+	e1.wait_metric("redis_dirty", 0, LONG)
+	assert set(r.live("user")) == {"alice", "bob", "carol", "dave", "erin"}
+	assert done("user", "password", "dave", text="another\n") == "changed\n"
+
+
 def test_an_edge_delivers_alone_what_redis_has(cluster, redis):
 	"""A whole pair of homes is dead, and of the edges nobody is left who has heard its phones."""
 	r = redis()
