@@ -96,7 +96,7 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	L(trusted, trusted, 0, 256, "Insiders by address or by certificate.") \
 	L(routes, route, 0, 256, "Next hops of other domains; without one: RFC 3263.") \
 	B(outbound, true, "Insiders may reach other domains.") \
-	B(deliver_alone, false, "With both members of a home dead: calls to its users go to the phones that the edge knows of.")
+	B(deliver_alone, false, "With both members of a home dead: calls to its users go to the phones that are registered through an edge.")
 #define KEYS_TLS(N, B, S, R, E, W, L, P) \
 	L(certificates, certificate, 0, 64, "Certificates by domain (SNI); the first is the default.") \
 	S(ca, 255, "File of the authorities that peers are checked against; without: the system's.")

@@ -1049,3 +1049,22 @@ def test_the_edge_delivers_alone_where_it_is_told_to(cluster):
 	hang_up(*talk(alice, bob))
 	bob.request("MESSAGE", "sip:alice@example.org", body="who am I?")
 	bob.expect(503)
+
+
+def test_who_is_not_behind_an_edge_is_not_rung_by_one_alone(cluster):
+	"""Straight at his home, by UDP too: no Path leads to him."""
+	c = cluster(homes=2, config={"edge": {"deliver_alone": True}})
+	e = c.edges[0]
+	e.ctl("user add", "alice", "h1", stdin="secret-of-alice\n")
+	e.ctl("user add", "bob", "h2", stdin="secret-of-bob\n")
+	c.wait_users(2)
+	alice, = registered(c, "alice")
+	bob = c.homes[1][0].phone("bob")
+	bob.register()
+	c.wait(lambda: e.metric("bindings") == 2, "the edge does not know both")
+	for n in c.homes[1]:
+		n.kill9()
+		e.wait_log("event=node-dead node=" + n.name)
+	alice.invite("bob")
+	alice.expect(503)
+	assert bob.log[-1].status == 200 and e.log_count("event=delivered-alone") == 0
