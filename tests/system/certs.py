@@ -10,7 +10,7 @@ def _openssl(*args):
 
 class Authority:
 	def __init__(self, folder, name="test-ca"):
-		self.dir = pathlib.Path(folder)
+		self.dir, self.entries = pathlib.Path(folder), {}
 		self.cert, self.key = self.dir / f"{name}.pem", self.dir / f"{name}.key"
 		_openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
 			"-keyout", self.key, "-out", self.cert, "-days", "2", "-subj", f"/CN={name}",
@@ -31,6 +31,12 @@ class Authority:
 		"""A row of tls.certificates."""
 		cert, key = self.issue(name, **kw)
 		return {"domain": name, "certificate": str(cert), "key": str(key)}
+
+	def entry_once(self, name):
+		"""The same row each time."""
+		if name not in self.entries:
+			self.entries[name] = self.entry(name)
+		return self.entries[name]
 
 	def client(self, pair=None):
 		"""A client that trusts this authority alone."""

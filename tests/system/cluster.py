@@ -15,6 +15,13 @@ import time
 from eaves import BIN, DOMAIN, TIMEOUT, Server, free_port, merged, own_address, password_of
 
 
+def default_listeners(ca, name=None):
+	"""Of phones; name: under which both members of a pair go in Via and Record-Route."""
+	def at(port):
+		return {"advertise": name, "port": port} if name else {}
+	return [("udp", None, at(5060)), ("tcp", None, at(5060))] + ([("tls", None, at(5061))] if ca else [])
+
+
 class Node(Server):
 	def __init__(self, cluster, name, role, pair, listeners=None, ca=None, address=None, **kw):
 		self.cluster, self.name, self.role, self.pair = cluster, name, role, pair
@@ -25,12 +32,12 @@ class Node(Server):
 		self.key = subprocess.run([str(BIN / "eaves-edge"), "--make-key", str(self.key_file)],
 			check=True, capture_output=True, text=True, timeout=4 * TIMEOUT).stdout.strip()
 		super().__init__(start=False, address=address, program=f"eaves-{role}",
-			listeners=list(listeners or [("udp",), ("tcp",)]) + [
+			listeners=list(listeners or default_listeners(ca)) + [
 				("tls" if ca else "tcp", address, merged({"policy": "cluster", "port": self.link[1]},
 					{"mutual_tls": True} if ca else {}))], **kw)
 		if ca:
 			self.write_config(merged(self.config, {"tls": {"ca": str(ca.cert),
-				"certificates": [ca.entry(name)]}}))
+				"certificates": [ca.entry_once(name), ca.entry_once(DOMAIN)]}}))
 
 	def row(self):
 		return {"name": self.name, "role": self.role, "pair": self.pair,
@@ -49,16 +56,15 @@ class Cluster:
 
 	def __init__(self, homes=1, members=2, edges=1, users=(), config=None, start=True,
 			listeners=None, ca=None, one_address=False, **kw):
-		"""ca: an Authority; links are by TLS then.  one_address: both members of a pair of homes say
-		that the first one's is theirs, as with a service address."""
+		"""ca: an Authority; links are by TLS then, and phones may be.  one_address: both members of a
+		pair of homes say that the first one's is theirs, as with a service address."""
 		self.dir = pathlib.Path(tempfile.mkdtemp(prefix="eaves-cluster-"))
 		self.phones = []
 		secret = self.dir / "secret"
 		secret.write_bytes(secrets.token_bytes(32))
 		os.chmod(secret, 0o600)
 		if edges > 1:  # one identity in Via and Record-Route
-			name = {"advertise": f"edge.{DOMAIN}", "port": 5060}
-			listeners = listeners or [("udp", None, name), ("tcp", None, name)]
+			listeners = listeners or default_listeners(ca, f"edge.{DOMAIN}")
 		self.edges = [Node(self, f"e{i + 1}", "edge", "edge", listeners=listeners, ca=ca,
 			**{"store": "sqlite", **kw}) for i in range(edges)]
 		self.homes = [self._homes(f"h{i + 1}", members, one_address, ca=ca, **kw) for i in range(homes)]
@@ -74,12 +80,11 @@ class Cluster:
 			self.edges[0].add_users(users)
 			self.wait_users(len(list(users)))
 
-	def _homes(self, pair, members, one_address, **kw):
+	def _homes(self, pair, members, one_address, ca=None, **kw):
 		first = own_address()
-		name = {"advertise": first, "port": 5060}
 		if one_address:
-			kw["listeners"] = [("udp", None, name), ("tcp", None, name)]
-		return [Node(self, pair + "ab"[k], "home", pair, address=None if k else first, **kw)
+			kw["listeners"] = default_listeners(ca, first)
+		return [Node(self, pair + "ab"[k], "home", pair, ca=ca, address=None if k else first, **kw)
 			for k in range(members)]
 
 	def start(self):

@@ -5,33 +5,8 @@ import socket
 
 import pytest
 
+from device import Device
 from phone import Dialog, hang_up, pick_up, ring, talk
-
-
-class Device:
-	"""Registers by outbound (RFC 5626), so that its binding is the same after it has come back."""
-
-	def __init__(self, user, home, number=1, **kw):
-		self.node, self.phone = home, home.phone(user, transport="tcp", **kw)
-		self.phone.repeats = True
-		self.instance = f'"<urn:uuid:{user}-{number}>"'
-		self.register()
-
-	def register(self):
-		p = self.phone
-		p.register(contact=f"{p.contact};reg-id=1;+sip.instance={self.instance}",
-			headers=[("Supported", "outbound, path, gruu")])
-
-	def come_back(self, home):
-		"""To the other member: what was on its way to it comes before or after its 200."""
-		p = self.phone
-		p.expect_closed()
-		self.node, p.server = home, home.where["tcp"]
-		p.connect()
-		contact = f"{p.contact};reg-id=1;+sip.instance={self.instance}"
-		m = p.request("REGISTER", "sip:example.org", [("Supported", "outbound, path, gruu")],
-			contact=contact, call_id=p.call_id, to=f"<{p.aor}>")
-		p.again(m, p.wait_for(401))
 
 
 def pair(cluster, **kw):
@@ -101,7 +76,7 @@ def test_what_is_for_a_phone_of_a_dead_member_waits_until_it_is_back(cluster, wh
 		alice.again(m, alice.expect(407))
 	else:
 		one.request("INFO")
-	b.wait_metric("deferred_total", 1)
+	b.wait_metric("deferred", 1)
 	device.come_back(b)
 	incoming = bob.wait_for(what)
 	bob.reply(incoming, 200)
@@ -180,7 +155,7 @@ def test_an_answer_waits_for_a_caller_who_is_on_his_way(cluster):
 	b.wait_log("event=node-dead node=h1a")
 	incoming.source = b.where["udp"]
 	answer = bob.reply(incoming, 200)
-	b.wait_metric("deferred_total", 1)
+	b.wait_metric("deferred", 1)
 	caller.come_back(b)
 	ok = alice.wait_for(200)
 	while ok.cseq[1] != "INVITE":
@@ -269,7 +244,7 @@ def test_who_waits_for_an_edge_is_the_same_when_it_is_back(cluster):
 	try:
 		home.wait_log("event=stranded")
 		alice.again(m, challenge)
-		home.wait_metric("deferred_total", 1)
+		home.wait_metric("deferred", 1)
 	finally:
 		for n in others:
 			n.process.send_signal(signal.SIGCONT)
