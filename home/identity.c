@@ -58,6 +58,7 @@ struct key_lookup {
 	struct records *records;
 	uint64_t wall_ms;
 	struct dir_user user; /* as last found */
+	bool found;
 };
 
 static bool find_keys(void *arg, struct span name, struct auth_ha1 *ret)
@@ -67,6 +68,7 @@ static bool find_keys(void *arg, struct span name, struct auth_ha1 *ret)
 	    (l->user.flags & DIR_DISABLED))
 		return false;
 	*ret = l->user.ha1;
+	l->found = true;
 	return true;
 }
 
@@ -108,6 +110,19 @@ static bool refuse_locked(struct home *h, struct app_worker *w, const struct app
 	home_count(&h->counters.auth_locked);
 	app_reply(w, q, 403, "Too Many Failures", SPAN(""));
 	return true;
+}
+
+/* Who joins may not have heard yet of the user, or of his new password: he comes again. */
+static void refuse(struct home *h, struct app_worker *w, const struct app_request *q,
+		   enum auth_side side, struct span user, bool known, msec now)
+{
+	bool joins = app_joins(w->app);
+	if (known || !joins)
+		failed(h, q, user, now);
+	if (joins)
+		app_reply(w, q, 503, "Not Known Yet", SPAN("Retry-After: 2\r\n"));
+	else
+		challenge(h, w, q, side, false, now);
 }
 
 static bool proven(const struct key_lookup *keys, struct span name, struct span *ret_name,
@@ -155,8 +170,7 @@ bool home_authenticate(struct home *h, struct app_worker *w, const struct app_re
 		challenge(h, w, q, side, true, now);
 		return false;
 	case AUTH_WRONG:
-		failed(h, q, user, now);
-		challenge(h, w, q, side, false, now);
+		refuse(h, w, q, side, user, keys.found, now);
 		return false;
 	case AUTH_BAD:
 		app_reply(w, q, 400, "Bad Credentials", SPAN(""));

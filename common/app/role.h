@@ -149,6 +149,9 @@ enum sip_transport app_leg_of(const struct sip_flow *f);
 /* Just now it reaches nobody, or may be about to know so, and the service address may go to the
  * other member, who may do: nothing is refused for want of others yet.  From any thread. */
 bool app_serve_waits(const struct app *a, msec now);
+
+/* A node of a cluster that may not have heard yet of all that the others know. */
+bool app_joins(const struct app *a);
 /* Sends a request on to a pair, statelessly (16.11): the whole of edge to home, home to edge.
  * No member lives: 503 with Retry-After, or nothing yet (app_serve_waits).  opts: lines, strip
  * and the rest of the role's own; the link's are added. */

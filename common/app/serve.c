@@ -47,6 +47,11 @@ static int write_file(const char *dir, const char *name, bool well, char ret_pat
 	return r;
 }
 
+bool app_joins(const struct app *a)
+{
+	return app_phase(a) == APP_JOINING;
+}
+
 static void write_to(const struct app_service *s, const char *name, bool well)
 {
 	char path[PATH_ROOM];

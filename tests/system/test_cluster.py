@@ -1068,3 +1068,20 @@ def test_who_is_not_behind_an_edge_is_not_rung_by_one_alone(cluster):
 	alice.invite("bob")
 	alice.expect(503)
 	assert bob.log[-1].status == 200 and e.log_count("event=delivered-alone") == 0
+
+
+def test_a_home_that_joins_refuses_nobody_for_what_it_has_not_heard_of(cluster):
+	"""A phone that comes straight to it, by DNS SRV, would take its password for wrong."""
+	c = cluster(start=False, config={"cluster": {"dead_ms": 60000}})
+	home, *others = (*c.homes[0], *c.edges)
+	home.start()
+	alice = home.phone("alice", transport="tcp")
+	for _ in range(2):
+		assert alice.register(503).get("retry-after") == "2"
+	assert home.metric("auth_failures_total") == 0 and not home.log_count("event=auth-failed")
+	for n in others:
+		n.start()
+	c.edges[0].add_users(["alice"])
+	c.wait_users(1)
+	home.wait_log("event=serving", timeout=4 * TIMEOUT)
+	alice.register()
