@@ -5,6 +5,7 @@ import pytest
 
 from certs import Authority
 from device import Device
+from eaves import TIMEOUT
 from phone import Dialog, hang_up, pick_up, ring, talk
 from test_flows import exchange
 
@@ -12,15 +13,19 @@ SDP_AGAIN = "v=0\r\n"
 
 
 class Pair:
-	"""alice and bob by streams at one member of a pair, which can be killed; and the other member."""
+	"""alice and bob by streams; one member of a pair, which can be killed, and the other one."""
 
-	def __init__(self, cluster, place, ca):
-		kw = {"edges": 2} if place == "edge" else {"one_address": True}
+	def __init__(self, cluster, place, ca, alice=None, bob=None):
+		"""place: of whom a member is killed; alice, bob: where they are, if not there."""
+		places = {alice or place, bob or place}
 		self.place = place
-		self.c = cluster(users=("alice", "bob"), ca=ca, config={"cluster": {"drain_s": 1}}, **kw)
-		self.one, self.other = self.c.edges if place == "edge" else self.c.homes[0]
+		self.c = cluster(users=("alice", "bob"), ca=ca, config={"cluster": {"drain_s": 1}},
+			edges=2 if "edge" in places else 1, one_address="home" in places)
+		members = {"edge": self.c.edges, "home": self.c.homes[0]}
+		self.one, self.other = members[place]
 		by = {"transport": "tls", "tls": ca.client(), "sni": "example.org"} if ca else {}
-		self.devices = {u: Device(u, self.one, **by) for u in ("alice", "bob")}
+		self.devices = {u: Device(u, members[where or place][0], **by)
+			for u, where in (("alice", alice), ("bob", bob))}
 		self.phones = [d.phone for d in self.devices.values()]
 		for n in self.c.nodes:
 			n.wait_metric("bindings", 2)
@@ -28,6 +33,13 @@ class Pair:
 
 	def kill(self):
 		self.one.kill9()
+
+	def start_again(self):
+		"""It is where the phones go, as soon as it serves."""
+		mark = len(self.one.lines)
+		self.one.start()
+		self.one.wait_log("event=serving", since=mark, timeout=4 * TIMEOUT)
+		self.other = self.one
 
 	def come_back(self, phone):
 		"""What waits for him comes before the answer, or after it."""
@@ -69,6 +81,20 @@ def test_dialogs_go_on_when_their_phones_are_back(pair):
 		exchange(caller, callee, "INFO")
 	for i, (caller, callee) in enumerate(calls):
 		hang_up(*((caller, callee) if i < 2 else (callee, caller)))
+
+
+def test_calls_go_on_at_the_same_node_when_it_is_back(pair):
+	alice, bob = pair.phones
+	calls = [talk(alice, bob), talk(bob, alice)]
+	invite, incoming = ring(alice, bob)
+	pair.kill()
+	pair.start_again()
+	pair.back(alice, bob)
+	for caller, callee in calls:
+		exchange(caller, callee, "INFO")
+	hang_up(*calls[0])
+	hang_up(*calls[1][::-1])
+	hang_up(*pick_up(alice, bob, invite, by_now(incoming, bob)))
 
 
 @pytest.mark.parametrize("late", ["alice", "bob"])
@@ -208,3 +234,57 @@ def test_new_requests_wait_for_who_is_on_his_way(pair):
 	bob.reply(got["MESSAGE"], 200)
 	assert alice.expect(200).cseq[1] == "MESSAGE"
 	hang_up(*pick_up(alice, bob, invite, got["INVITE"]))
+
+
+# ---- one of them behind an edge, the other straight at a home ----
+
+@pytest.fixture(params=["alice-at-the-edge", "bob-at-the-home"])
+def apart(request, cluster, ca):
+	"""The pair, who is to come back, and who is not touched."""
+	if request.param.startswith("alice"):
+		pair = Pair(cluster, "edge", ca, bob="home")
+		return pair, *pair.phones
+	pair = Pair(cluster, "home", ca, alice="edge")
+	return pair, *pair.phones[::-1]
+
+
+def test_calls_go_on_between_edge_and_home_when_one_is_back(apart):
+	pair, mover, there = apart
+	calls = [talk(mover, there), talk(there, mover), talk(mover, there), talk(there, mover)]
+	rings = [(mover, there, *ring(mover, there)), (there, mover, *ring(there, mover))]
+	pair.kill()
+	pair.back(mover)
+	for caller, callee in calls:
+		exchange(caller, callee, "INFO")
+	for i, (caller, callee) in enumerate(calls):
+		hang_up(*((caller, callee) if i < 2 else (callee, caller)))
+	for caller, callee, invite, incoming in rings:
+		if callee is mover:
+			by_now(incoming, callee)
+		hang_up(*pick_up(caller, callee, invite, incoming))
+
+
+def test_what_comes_between_edge_and_home_waits_for_who_is_on_his_way(apart):
+	pair, mover, there = apart
+	(one, _), (_, other) = talk(there, mover), talk(mover, there)
+	asking, _ = talk(mover, there)
+	asking.request("INFO")
+	info = there.expect("INFO")
+	_, incoming = ring(mover, there)
+	pair.kill()
+	one.request("BYE")
+	other.request("BYE")
+	there.reply(info, 200, reason="Info")
+	there.reply(incoming, 200, reason="Call")
+	pair.has_come("BYE sip:", 2)
+	pair.come_back(mover)
+	byes, answers = set(), set()
+	while len(byes) < 2 or len(answers) < 2:
+		m = mover.wait_for(lambda m: m.method == "BYE" or m.reason in ("Info", "Call"))
+		if m.method:
+			mover.reply(m, 200)
+			byes.add(m.call_id)
+		else:
+			answers.add(m.reason)
+	for _ in byes:
+		there.wait_for(lambda m: m.status == 200 and m.cseq[1] == "BYE")
