@@ -3,8 +3,8 @@ with one build, and test_upgrade.py with two."""
 import signal
 
 from cluster import registered
+from device import Device
 from phone import hang_up, pick_up, ring, talk
-from test_phones_at_homes import Device
 
 
 def drain(n):

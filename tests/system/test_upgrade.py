@@ -8,10 +8,10 @@ import subprocess
 import pytest
 
 from cluster import registered
+from device import Device
 from eaves import BIN, ROOT, TIMEOUT
 from phone import Dialog, hang_up, pick_up, ring, talk
 from rolling import Load, begin, in_call, message, partner, rolled
-from test_phones_at_homes import Device
 
 
 class Build:
