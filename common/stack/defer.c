@@ -27,7 +27,7 @@ struct deferred {
 	struct stack *s;
 	struct sip_flow flow;
 	uint32_t marks;
-	uint64_t key, number; /* key: 0 of a response */
+	uint64_t key, txn, number; /* key: 0 of a response */
 	msec since;
 	uint32_t n, cap;
 	char buf[];
@@ -69,12 +69,27 @@ static bool is_behind(struct stack *s, uint64_t key, uint64_t number)
 	return false;
 }
 
+/* Whose it is, and of which transaction (17.2.3): the way that it came is counted in a message
+ * (Max-Forwards). */
+static uint64_t txn_of(const struct stack *s, const struct sip_flow *f, const struct sip_msg *m)
+{
+	struct sip_via top;
+	struct mac k;
+	mac_init(&k, &s->owner_key);
+	mac_add_u64(&k, f->node);
+	mac_add(&k, m->method_text);
+	mac_add_u64(&k, m->cseq);
+	if (sip_msg_top_via(m, &top) == 0)
+		mac_add(&k, top.branch);
+	return mac_final(&k);
+}
+
 /* Once more by another way, or repeated by its sender: its first one does. */
-static bool waits_already(struct stack *s, uint64_t key, const struct sip_msg *m)
+static bool waits_already(struct stack *s, uint64_t key, uint64_t txn)
 {
 	list_for_each (it, bucket_of(s, key)) {
 		const struct deferred *d = container_of(it, struct deferred, bucket);
-		if (d->key == key && d->n == m->len && memcmp(d->buf, m->base, m->len) == 0)
+		if (d->key == key && d->txn == txn)
 			return true;
 	}
 	return false;
@@ -166,8 +181,8 @@ static bool defer(struct stack *s, const struct sip_flow *f, const struct sip_ms
 	struct deferred *d = s->redelivered;
 	if (d && loop_now(s->loop) >= d->since + WAIT_MS)
 		return false;
-	uint64_t key = key_of(s, m);
-	if (!d && key && waits_already(s, key, m))
+	uint64_t key = key_of(s, m), txn = key ? txn_of(s, f, m) : 0;
+	if (!d && key && waits_already(s, key, txn))
 		return true;
 	if (!same(d, m)) {
 		size_t size = sizeof(*d) + m->len + SIP_STAMP_ROOM;
@@ -179,6 +194,7 @@ static bool defer(struct stack *s, const struct sip_flow *f, const struct sip_ms
 	d->flow = *f;
 	d->marks = marks;
 	d->key = key;
+	d->txn = txn;
 	d->n = m->len;
 	begin_to_wait(d);
 	return true;

@@ -118,6 +118,21 @@ START_TEST(what_is_sent_again_meanwhile_waits_once)
 }
 END_TEST
 
+/* Each node that hands it on counts a hop. */
+START_TEST(what_comes_by_another_way_too_waits_once)
+{
+	begin();
+	comes("INVITE sip:x@y SIP/2.0\r\nMax-Forwards: 69", "1");
+	comes("INVITE sip:x@y SIP/2.0\r\nMax-Forwards: 67", "1");
+	comes("CANCEL sip:x@y SIP/2.0\r\nMax-Forwards: 67", "1");
+	comes("CANCEL sip:x@y SIP/2.0\r\nMax-Forwards: 69", "1");
+	away = false;
+	run_until_all_are_there();
+	ck_assert_str_eq(order, "INV CAN ");
+	end();
+}
+END_TEST
+
 START_TEST(a_cancel_does_not_overtake_its_invite)
 {
 	begin();
@@ -204,8 +219,12 @@ START_TEST(a_cancel_has_room_behind_its_invite)
 	comes_with("CANCEL sip:x@y SIP/2.0", "1", 1000);
 	ck_assert_uint_eq(stack.counters.deferring, before + 1);
 	/* Of the last quarter all may be taken by such, but no more than all. */
-	for (unsigned i = 0; i < 8; i++)
-		comes_with("INFO sip:x@y SIP/2.0", "1", 3000);
+	for (unsigned i = 0; i < 8; i++) {
+		char info[96];
+		snprintf(info, sizeof(info),
+			 "INFO sip:x@y SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bKi%u", i);
+		comes_with(info, "1", 3000);
+	}
 	ck_assert_uint_le(stack.counters.deferring_bytes, ROOM);
 	ck_assert_uint_ge(stack.counters.deferred_full, refused + 7);
 	order[0] = 0;
@@ -240,7 +259,8 @@ START_TEST(what_waits_again_is_not_copied)
 END_TEST
 
 UNIT_MAIN("common/stack defer", what_waits_is_taken_in_when_the_phone_is_there,
-	  what_is_sent_again_meanwhile_waits_once, a_cancel_does_not_overtake_its_invite,
+	  what_is_sent_again_meanwhile_waits_once, what_comes_by_another_way_too_waits_once,
+	  a_cancel_does_not_overtake_its_invite,
 	  a_cancel_by_a_new_registration_does_not_overtake_its_invite,
 	  another_call_or_another_device_does_not_wait,
 	  what_waits_is_bounded_by_bytes_and_what_is_refused_is_counted,
