@@ -22,8 +22,6 @@ enum {
 	RINGS_MS = 20000,
 	/* 9.1: the caller waits for 64*T1 after his CANCEL; whoever goes on answers before. */
 	CANCELLED_MS = 28000,
-	/* What we have sent may wait for so long, for its device or for a node. */
-	WAITED_MS = 8000,
 };
 
 /* A write under way; it may outlive its call. */
@@ -433,7 +431,6 @@ void proxy_tickets_free(struct proxy *p)
 
 static void let_go(struct proxy_call *c)
 {
-	c->p->let_go_at = time_now();
 	for (struct branch *b = c->branches; b; b = b->next) {
 		if (b->client)
 			txn_abandon(b->client);
@@ -453,8 +450,7 @@ bool proxy_is_past(const struct proxy *p, const struct sip_msg *m, const struct 
 	if (m->method != SIP_INVITE)
 		return false;
 	int status = txn_client_status(p->tt, m, top);
-	bool let_go = p->let_go_at && time_now() < p->let_go_at + WAITED_MS;
-	return status < 0 ? let_go : status >= 200;
+	return status < 0 || status >= 200;
 }
 
 bool proxy_let_go(struct proxy *p, uint64_t key)

@@ -92,8 +92,8 @@ bool proxy_let_go(struct proxy *p, uint64_t key);
 bool proxy_let_go_plain(struct proxy *p, uint64_t key);
 /* The same with all calls: this node was stopped for so long that it was taken for dead. */
 void proxy_let_go_all(struct proxy *p);
-/* m, which we sent, has waited: is it an INVITE that has been answered, or whose call was let
- * go of?  To its device it may be a new one by now. */
+/* m, which we sent, has waited: is it an INVITE that has been answered, or whose transaction is
+ * over, or was let go of?  To its device it may be a new one by now. */
 bool proxy_is_past(const struct proxy *p, const struct sip_msg *m, const struct sip_via *top);
 
 #endif

@@ -30,7 +30,6 @@ struct proxy {
 	struct proxy_keys keys; /* the INVITE calls of a role with a journal */
 	struct list tickets;	/* writes to a journal that are under way */
 	struct list strays;	/* stateless requests that wait for a resolution */
-	msec let_go_at;		/* a call was, lastly */
 	struct proxy_counters count;
 };
 
