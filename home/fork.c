@@ -162,9 +162,11 @@ static void note_caller(struct home_awaited *a, struct span token)
 		memcpy(a->token, token.p, a->token_n);
 }
 
-/* ret_caller (-EAGAIN): who is to be waited for; NULL: he has been, or is not.  In an arena's
- * scope of its own: many are taken over at once. */
-static int adopt(struct home_journal *j, struct span body, const struct sip_msg *why,
+/* own: nobody has gone on with it while we were away, wherever its caller is by now: answers by
+ * the connection that he had here find him.  ret_caller (-EAGAIN): who is to be waited for;
+ * NULL: he has been, or is not.  In an arena's scope of its own: many are taken over at once.
+ */
+static int adopt(struct home_journal *j, struct span body, const struct sip_msg *why, bool own,
 		 struct home_awaited *ret_caller, msec now)
 {
 	struct home *h = j->home;
@@ -183,7 +185,7 @@ static int adopt(struct home_journal *j, struct span body, const struct sip_msg 
 		r = home_find_phones(h, w, &f);
 	if (r == -EAGAIN && ret_caller)
 		note_caller(ret_caller, f.via_flow);
-	if (r == 0 || (r == -EAGAIN && !ret_caller)) {
+	if (r == 0 || (r == -EREMOTE && own && f.src.conn) || (r == -EAGAIN && !ret_caller)) {
 		opts = home_fork_hooks(h, w);
 		r = proxy_adopt(stack_proxy(w->stack), &f, why, &opts, now);
 	}
@@ -211,7 +213,8 @@ bool home_adopt_for(struct home *h, struct app_worker *w, uint64_t key,
 		return false;
 	records_each(h->records, RECORD_FORK, key_span(&key), time_wall_ms(), copy_body, &c,
 		     NULL);
-	int r = c.body ? adopt(home_journal_of(h, w), bytes_span(c.body), why, &caller, now)
+	int r = c.body ? adopt(home_journal_of(h, w), bytes_span(c.body), why, false, &caller,
+			       now)
 		       : -ENOENT;
 	bytes_unref(c.body);
 	return r == 0;
@@ -273,13 +276,20 @@ static bool await(struct home_journal *j, struct home_awaited *a, msec now)
 	return true;
 }
 
+static bool is_own(const struct home *h, unsigned node)
+{
+	return node == cluster_self(h->cluster);
+}
+
 static void take_over(struct task *t, struct app_worker *w, msec now)
 {
 	struct home_journal *j = home_journal_of(t->home, w);
 	struct home_awaited a = {.key = t->key, .node = t->node, .since = now};
 	struct span body = bytes_span(t->body);
-	if (is_mine(w, body) && adopt(j, body, NULL, &a, now) == -EAGAIN && !await(j, &a, now))
-		adopt(j, body, NULL, NULL, now);
+	bool own = is_own(t->home, t->node);
+	if (is_mine(w, body) && adopt(j, body, NULL, own, &a, now) == -EAGAIN &&
+	    !await(j, &a, now))
+		adopt(j, body, NULL, own, NULL, now);
 }
 
 static void let_go_plain(struct proxy *p, struct span keys)
@@ -382,7 +392,7 @@ static bool copy_still(void *arg, const struct record *rec)
 /* What another has gone on with, or whose node is back, is not ours to take over. */
 static bool is_orphan(const struct home *h, const struct home_awaited *a)
 {
-	return a->node == cluster_self(h->cluster) || !cluster_alive(h->cluster, a->node);
+	return is_own(h, a->node) || !cluster_alive(h->cluster, a->node);
 }
 
 /* True: it is still waited for. */
@@ -391,8 +401,8 @@ static bool try_again(struct home_journal *j, struct home_awaited *a, bool late,
 	struct still s = {.node = a->node};
 	records_each(j->home->records, RECORD_FORK, key_span(&a->key), time_wall_ms(),
 		     copy_still, &s, NULL);
-	bool waits =
-		s.body && adopt(j, bytes_span(s.body), NULL, late ? NULL : a, now) == -EAGAIN;
+	bool waits = s.body && adopt(j, bytes_span(s.body), NULL, is_own(j->home, a->node),
+				     late ? NULL : a, now) == -EAGAIN;
 	bytes_unref(s.body);
 	return waits && !late;
 }

@@ -113,7 +113,8 @@ enum stack_found home_response(void *state, struct app_worker *w, const struct s
 			       bool again, msec now);
 
 /* Where the phones of a call are that the other member began: as far as they are known, in
- * place of connections that were that one's.  -EAGAIN: its caller is expected back in a moment.
+ * place of connections that were that one's.  -EAGAIN: its caller is expected back in a moment;
+ * -EREMOTE: he is with the other member, and where he was with us, f->src is that connection.
  */
 int home_find_phones(struct home *h, struct app_worker *w, struct proxy_fork *f);
 /* Of a caller that was (token: proxy_fork.via_flow): is he still? */

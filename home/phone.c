@@ -166,13 +166,17 @@ static void await(const struct home *h, struct sip_flow *f)
 static int find_caller(struct app_worker *w, struct proxy_fork *f)
 {
 	struct sip_flow src;
+	uint64_t id;
 	if (f->src.node || !sip_transport_reliable(f->src.transport) || !f->via_flow.n)
 		return 0;
 	int r = app_token_read(w->app, f->via_flow, &src);
 	if (r == -ESTALE)
 		return -EAGAIN;
-	if (r == 0 && src.node)
+	if (r == 0 && src.node) {
+		if (app_token_here(w->app, f->via_flow, &src, &id) == -ENOTCONN)
+			f->src = src;
 		return -EREMOTE;
+	}
 	if (r == 0)
 		f->src = src;
 	return 0;

@@ -33,7 +33,19 @@ static bool is_here(const struct ifaddrs *all, const struct addr *a)
 	return false;
 }
 
-static void note(struct app *a, unsigned listener, bool here)
+static bool has_phones(const struct app *a, unsigned listener)
+{
+	return sip_transport_reliable(a->fixed->conf->listeners[listener].transport);
+}
+
+static void tell_left(struct app *a)
+{
+	if (app_phase(a) != APP_DRAINING)
+		cluster_notify(a->nodes->cluster, -1, APP_NOTICE_LEFT, SPAN(""));
+}
+
+/* True: a listener that phones were connected to has just left. */
+static bool note(struct app *a, unsigned listener, bool here)
 {
 	struct app_addresses *s = &a->addresses;
 	bool before = atomic_exchange(&s->here[listener], here);
@@ -41,7 +53,7 @@ static void note(struct app *a, unsigned listener, bool here)
 	atomic_store(&s->left[listener], left);
 	atomic_store(&s->gone[listener], false);
 	if (here == before)
-		return;
+		return false;
 	if (here) {
 		atomic_store(&s->came[listener], loop_now(a->loop));
 		if (s->looked)
@@ -49,11 +61,12 @@ static void note(struct app *a, unsigned listener, bool here)
 		app_knock_all(a);
 	}
 	if (here && !atomic_exchange(&s->seen[listener], true))
-		return;
+		return false;
 	log_event(LOG_INFO, left ? "address-left" : "address-back",
 		  LOG_S("host", a->names.hosts[listener]), LOG_N("listener", listener));
 	if (left)
 		stack_group_abandon(a->stacks, listener);
+	return left && has_phones(a, listener);
 }
 
 /* In the middle of a worker's round: what it reads next may have been sent when the address was
@@ -77,8 +90,11 @@ static void look(struct app *a)
 	struct ifaddrs *all;
 	if (getifaddrs(&all) < 0)
 		return; /* out of descriptors or memory: the next time */
+	bool left = false;
 	for (unsigned i = 0; i < c->listeners_count; i++)
-		note(a, i, is_here(all, &c->listeners[i].addr));
+		left |= note(a, i, is_here(all, &c->listeners[i].addr));
+	if (left)
+		tell_left(a);
 	a->addresses.looked = true;
 	freeifaddrs(all);
 }

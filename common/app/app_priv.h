@@ -52,6 +52,8 @@ struct app_nodes {
 	bool running;
 	/* As the roles were told; what was sent to it was sent to another. */
 	bool lives[CLUSTER_NODES_MAX], given_up[CLUSTER_NODES_MAX];
+	bool serves[CLUSTER_NODES_MAX], has_served[CLUSTER_NODES_MAX]; /* in this life */
+	msec sent_again_ms[CLUSTER_NODES_MAX]; /* when what it had been sent was, lastly */
 	/* When the bus's thread last had a message, and when it last went on after a stop. */
 	_Atomic uint64_t heard_ms, stopped_ms;
 	_Atomic uint64_t missed_ms;	  /* when a worker found that we were taken over */

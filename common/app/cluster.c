@@ -9,12 +9,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { SOON_MS = 2000 };
+
 /* ---- the engine's view of the rim ---- */
 
 static int on_send(void *arg, unsigned node, struct span bytes)
 {
 	const struct app_nodes *n = arg;
 	return n->bus ? bus_send(n->bus, node, bytes) : -EHOSTUNREACH;
+}
+
+/* Not soon after it was done: twice is more than a retransmission, for a transaction may end in
+ * between. */
+static bool was_just_done(const struct app_nodes *n, unsigned node)
+{
+	msec at = n->sent_again_ms[node];
+	return at && loop_now(n->loop) < at + SOON_MS;
+}
+
+/* Its service address has, with the connections of its phones: what they were sent, and what
+ * they answered, before it saw that may be lost.  It finds them where they are by then. */
+static void has_left(struct app_nodes *n, unsigned node)
+{
+	if (was_just_done(n, node) || !n->app->stacks)
+		return;
+	n->sent_again_ms[node] = loop_now(n->loop);
+	stack_group_send_again(n->app->stacks, node);
 }
 
 static void on_notice(void *arg, unsigned node, unsigned kind, struct span body)
@@ -24,6 +44,8 @@ static void on_notice(void *arg, unsigned node, unsigned kind, struct span body)
 		app_poison_notice(a, node, body);
 	if (kind == APP_NOTICE_KNOCK)
 		app_knock_notice(a, node, body);
+	if (kind == APP_NOTICE_LEFT)
+		has_left(a->nodes, node);
 	for (int k = 0; k < APP_ROLE_COUNT; k++)
 		if (a->role[k] && a->role[k]->notice && a->role_state[k])
 			a->role[k]->notice(a->role_state[k], node, kind, body);
@@ -36,9 +58,9 @@ static void tell_roles(const struct app *a, unsigned node)
 			a->role[k]->node_changed(a->role_state[k], node);
 }
 
-/* Once only: twice is more than a retransmission, for a transaction may end in between. */
 static void give_up(struct app_nodes *n, unsigned node)
 {
+	n->sent_again_ms[node] = loop_now(n->loop);
 	if (!n->given_up[node] && n->app->stacks)
 		stack_group_node_lost(n->app->stacks, node);
 	n->given_up[node] = true;
@@ -71,13 +93,27 @@ static void on_death(struct app_nodes *n, unsigned node, bool was_dead)
 		stack_group_sever(n->app->stacks, node);
 }
 
+/* It had served, then not, and does again, in one life: it was stopped for so long that it
+ * could have been taken for dead, and has passed over what was sent to it meanwhile. */
+static bool was_away(struct app_nodes *n, unsigned node, bool serves, bool is_new)
+{
+	bool before = n->serves[node], ever = n->has_served[node] && !is_new;
+	n->serves[node] = serves;
+	n->has_served[node] = serves || ever;
+	return ever && serves && !before;
+}
+
 /* It lives, and may begin to serve, or to drain.  An edge that drains has hung up: what was for
  * its phones finds them by the other one. */
 static void on_life(struct app_nodes *n, unsigned node, bool is_new)
 {
 	bool serves = cluster_serving(n->cluster, node);
-	if (!is_new && !serves && app_node(n, node)->role == CLUSTER_EDGE)
+	bool away = was_away(n, node, serves, is_new);
+	if ((away || (!is_new && !serves && app_node(n, node)->role == CLUSTER_EDGE)) &&
+	    !was_just_done(n, node))
 		give_up(n, node);
+	if (away)
+		n->given_up[node] = false;
 	if (is_new) {
 		n->given_up[node] = false;
 		tell_roles(n->app, node);

@@ -170,6 +170,14 @@ static int token_read(const struct app *a, struct span token, struct sip_flow *r
 	return now;
 }
 
+struct span app_lost_token(const struct app_worker *w, const struct sip_flow *f)
+{
+	struct phones *p = app_phones(w->app);
+	uint64_t id = flow_conn_id(&w->app->flows, w->app->boot, f->conn);
+	struct sip_flow now;
+	return p && phones_moved(p, id, &now) != -ENOENT ? app_via_token(w, f) : SPAN("");
+}
+
 int app_phone_at(struct app *a, struct phones *p, uint64_t tag, struct sip_flow *ret)
 {
 	int r = phones_at(p, tag, ret);

@@ -36,6 +36,9 @@ struct span app_via_token(const struct app_worker *w, const struct sip_flow *f);
  * would not lead back: over a link, or a connection that may be another by then.  Else empty.
  */
 struct span app_way_back(const struct app_worker *w, const struct sip_flow *f);
+/* The token of a phone's connection with this process that is gone; empty where nobody is known
+ * to have had it, or we are in no cluster. */
+struct span app_lost_token(const struct app_worker *w, const struct sip_flow *f);
 /* What a token of ours names: 0; -ESTALE: a connection that is gone, of a phone that is
  * expected back by another, and has been knocked at; -ENOENT: one that is gone; -EINVAL,
  * -EPERM: none. */

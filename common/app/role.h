@@ -27,6 +27,8 @@ enum app_notice {
 				 * out that their connection is gone; to the other member */
 	APP_NOTICE_REBUILT = 4, /* proxy_request_key() of calls without a record, 8 bytes each,
 				 * that the sender goes on with; to the other member */
+	APP_NOTICE_LEFT = 5,	/* nothing: the service address has left the sender, with the
+				 * connections of its phones; to all */
 };
 
 /* What is known of a request besides its bytes; set by who decided it, believed by the other

@@ -147,6 +147,11 @@ static int on_read_flow(void *arg, struct span token, uint16_t member, struct si
 	return r;
 }
 
+static struct span on_lost_flow(void *arg, const struct sip_flow *f)
+{
+	return app_lost_token(arg, f);
+}
+
 /* Either member will do; the one that is meant goes first while it serves.  A home that
  * drains has still the transactions that need nothing but their answer. */
 static int on_member(void *arg, unsigned node, bool ends)
@@ -275,6 +280,7 @@ static const struct stack_user stack_user = {
 	.cancel = on_cancel,
 	.response = on_response,
 	.read_flow = on_read_flow,
+	.lost_flow = on_lost_flow,
 	.from_node = on_from_node,
 	.introduction = on_introduction,
 	.introduced = on_introduced,

@@ -115,10 +115,9 @@ static void add_host_port(struct proxy_text *t, const struct proxy_local *l)
 	proxy_text_dec(t, l->port);
 }
 
-/* 16.6 step 8. */
-static void add_via(const struct proxy *p, const struct proxy_plan *pl,
-		    const struct proxy_leg *leg, const struct proxy_local *out,
-		    struct proxy_text *t, char branch[PROXY_BRANCH_LEN])
+void proxy_add_via(const struct proxy *p, const struct proxy_plan *pl,
+		   const struct proxy_leg *leg, const struct proxy_local *out,
+		   struct proxy_text *t, char branch[PROXY_BRANCH_LEN])
 {
 	const struct span none = {NULL, 0};
 	if (leg->branch.p)
@@ -318,7 +317,7 @@ int proxy_edit(const struct proxy *p, const struct proxy_plan *pl, const struct 
 	if (!out)
 		return -ENOENT;
 	sip_splice_init(s, pl->m);
-	add_via(p, pl, leg, out, &via, sc->branch);
+	proxy_add_via(p, pl, leg, out, &via, sc->branch);
 	sip_splice_prepend(s, SIP_HDR_VIA, proxy_text_span(&via));
 	if (pl->record_route)
 		add_record_route(p, pl, leg, out, &record);

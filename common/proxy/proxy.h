@@ -221,6 +221,13 @@ int proxy_forward_stateless(struct proxy *p, const struct proxy_request *r,
  * -ESTALE, -EXDEV: as read_flow() said. */
 int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 			     const struct sip_via *top, const struct sip_flow *src);
+/* A response of a transaction whose way to the caller is gone, as if its request had been
+ * forwarded without one: with a Via of ours on top that brings the flow token (as
+ * proxy_opts.via_flow), so that proxy_response_stateless() finds where he is by now, here or at
+ * the other member of our pair.  listener: that it would have left by.  NULL: out of memory, or
+ * it cannot be read. */
+struct bytes *proxy_response_by_token(struct proxy *p, struct span response, uint16_t listener,
+				      struct span token);
 
 struct proxy_counters {
 	uint64_t forwarded, responses, stateless, loops, too_many_hops, no_target, refused,

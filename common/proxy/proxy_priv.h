@@ -154,6 +154,10 @@ int proxy_next_hop(const struct proxy_plan *pl, const struct proxy_leg *leg,
  */
 int proxy_edit(const struct proxy *p, const struct proxy_plan *pl, const struct proxy_leg *leg,
 	       struct sip_splice *s, struct proxy_scratch *sc);
+/* 16.6 step 8: the field with our value, out at that end; *branch is what it has. */
+void proxy_add_via(const struct proxy *p, const struct proxy_plan *pl,
+		   const struct proxy_leg *leg, const struct proxy_local *out,
+		   struct proxy_text *t, char branch[PROXY_BRANCH_LEN]);
 /* Takes all fields of the kinds in bits out. */
 void proxy_strip(struct sip_splice *s, const struct sip_msg *m, uint64_t bits);
 /* 483 or 440 when the request may not be forwarded to `parallel` targets at once, else 0. */

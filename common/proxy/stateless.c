@@ -198,6 +198,34 @@ int proxy_response_stateless(struct proxy *p, const struct sip_msg *m,
 	return 0;
 }
 
+/* The branch is that of a request which names nobody (tag 0): no transaction has it. */
+struct bytes *proxy_response_by_token(struct proxy *p, struct span response, uint16_t listener,
+				      struct span token)
+{
+	const struct proxy_local *out = p->ops.local(p->ops.arg, listener);
+	const struct proxy_leg leg = {.named_above = true};
+	struct proxy_scratch sc;
+	struct proxy_text via = {.p = sc.via, .cap = sizeof(sc.via)};
+	struct sip_hdr hdr[SIP_HDR_MAX];
+	struct sip_splice s;
+	struct sip_msg m;
+	struct sip_via top;
+	struct span from_tag;
+	if (!out || proxy_index_own(&m, hdr, response) || sip_msg_top_via(&m, &top) ||
+	    sip_msg_tag(&m, SIP_HDR_FROM, &from_tag))
+		return NULL;
+	const struct proxy_plan pl = {
+		.m = &m,
+		.via_flow = token,
+		.request_mac = proxy_request_mac(p, &m, &top,
+						 proxy_dialog_mac(p, m.call_id, from_tag)),
+	};
+	proxy_add_via(p, &pl, &leg, out, &via, sc.branch);
+	sip_splice_init(&s, &m);
+	sip_splice_prepend(&s, SIP_HDR_VIA, proxy_text_span(&via));
+	return via.overflow ? NULL : sip_splice_bytes(&s);
+}
+
 void proxy_reply_stateless(struct proxy *p, const struct proxy_request *r, unsigned status)
 {
 	struct sip_flow f = r->src;

@@ -24,11 +24,12 @@ enum {
 
 struct kept {
 	struct list age;    /* in all, or in waiting */
-	struct list bucket; /* requests */
+	struct list bucket; /* requests; final responses to INVITE, for the other member */
 	uint64_t key;
 	msec first, at; /* it came; it left, or was to leave anew */
 	struct sip_flow to;
 	bool left; /* once, for a node that is dead */
+	bool once, answers;
 	uint32_t n;
 	char p[];
 };
@@ -40,7 +41,8 @@ struct stack_kept {
 	uint64_t waits;			      /* which of these hold any: a bit each */
 	unsigned n;
 	size_t bytes;
-	uint64_t resent; /* and not told of */
+	unsigned answers; /* of these, responses in a bucket */
+	uint64_t resent;  /* and not told of */
 	struct wheel_timer timer;
 	struct list bucket[BUCKETS];
 };
@@ -55,6 +57,7 @@ static void drop(struct stack_kept *l, struct kept *k)
 	list_remove(&k->age);
 	list_remove(&k->bucket);
 	l->n--;
+	l->answers -= k->answers;
 	l->bytes -= size_of(k);
 	free(k);
 }
@@ -122,6 +125,17 @@ static uint64_t key_of_top(const struct stack *s, const struct sip_msg *m)
 	return key_of(s, m, via);
 }
 
+/* What was let in once already, or is of our own making. */
+static bool index_sent(struct sip_msg *m, const struct iovec *iov)
+{
+	struct sip_limits lim = sip_limits_default;
+	struct sip_fault fault;
+	lim.stream_bytes = UINT32_MAX;
+	lim.headers = SIP_HDR_MAX;
+	lim.header_bytes = lim.commas = lim.semicolons = UINT16_MAX;
+	return sip_msg_index(m, span_of(iov->iov_base, iov->iov_len), true, &lim, &fault) == 0;
+}
+
 /* A caller on a stream who has heard nothing gives up after timer B, while it rings: so 1xx,
  * too; but not for our own pair: who comes over from there sends his INVITE again, and is
  * answered by us. */
@@ -129,16 +143,10 @@ const struct sip_msg *stack_kept_msg(const struct stack *s, const struct sip_flo
 				     const struct iovec *iov, int n, struct sip_msg *room)
 {
 	const struct sip_msg *m = &s->msg;
-	struct sip_limits lim = sip_limits_default;
-	struct sip_fault fault;
 	if (to->leg == SIP_TRANSPORT_NONE || !sip_transport_reliable(to->leg))
 		return NULL;
 	if (n == 1 || !s->delivering) {
-		lim.stream_bytes = UINT32_MAX;
-		lim.headers = SIP_HDR_MAX;
-		lim.header_bytes = lim.commas = lim.semicolons = UINT16_MAX;
-		if (n != 1 || sip_msg_index(room, span_of(iov->iov_base, iov->iov_len), true,
-					    &lim, &fault) < 0)
+		if (n != 1 || !index_sent(room, iov))
 			return NULL;
 		m = room;
 	}
@@ -156,7 +164,7 @@ static void wait_in(struct stack_kept *l, struct kept *k, unsigned queue)
 }
 
 bool stack_keep(struct stack *s, const struct sip_flow *to, unsigned node,
-		const struct sip_msg *m, const struct iovec *iov, int n, int queue)
+		const struct sip_msg *m, const struct iovec *iov, int n, int queue, bool once)
 {
 	struct stack_kept *l = s->kept;
 	msec now = loop_now(s->loop);
@@ -173,6 +181,7 @@ bool stack_keep(struct stack *s, const struct sip_flow *to, unsigned node,
 			   .first = now,
 			   .at = now,
 			   .to = *to,
+			   .once = once,
 			   .n = (uint32_t)len};
 	k->to.node = (uint16_t)(node + 1);
 	for (size_t i = 0, at = 0; i < (size_t)n; at += iov[i].iov_len, i++)
@@ -181,7 +190,9 @@ bool stack_keep(struct stack *s, const struct sip_flow *to, unsigned node,
 		wait_in(l, k, (unsigned)queue);
 	else
 		list_append(&l->all, &k->age);
-	if (m->is_request)
+	k->answers = !m->is_request && m->method == SIP_INVITE && stack_is_of_our_pair(s, node);
+	l->answers += k->answers;
+	if (m->is_request || k->answers)
 		list_append(&l->bucket[k->key % BUCKETS], &k->bucket);
 	else
 		list_init(&k->bucket);
@@ -201,10 +212,32 @@ void stack_kept_answered(struct stack *s, const struct sip_msg *m)
 		uint64_t key = key_of(s, m, via);
 		list_for_each_safe (it, &s->kept->bucket[key % BUCKETS]) {
 			struct kept *k = container_of(it, struct kept, bucket);
-			if (k->key == key)
+			if (k->key == key && !k->answers)
 				drop(s->kept, k);
 		}
 	}
+}
+
+bool stack_kept_answers(struct stack *s, const struct iovec *iov)
+{
+	struct stack_kept *l = s->kept;
+	struct sip_hdr hdr[SIP_HDR_MAX];
+	struct sip_msg m = {.hdr = hdr};
+	if (!l || !l->answers || !index_sent(&m, iov) || !m.is_request ||
+	    m.method != SIP_INVITE)
+		return false;
+	uint64_t key = key_of_top(s, &m);
+	list_for_each (it, &l->bucket[key % BUCKETS]) {
+		struct kept *k = container_of(it, struct kept, bucket);
+		struct iovec own = {k->p, k->n};
+		if (k->key != key || !k->answers)
+			continue;
+		bool taken = stack_link_self(s, &own, 1) == 0;
+		if (taken)
+			drop(l, k);
+		return taken;
+	}
+	return false;
 }
 
 /* ---- what waits ---- */
@@ -232,7 +265,7 @@ static bool send_one(struct stack_kept *l, struct kept *k, msec now)
 		return false;
 	counter_add(&s->counters.link_resent, k->left);
 	l->resent += k->left;
-	if (node == s->group->conf.self) {
+	if (node == s->group->conf.self || k->once) {
 		drop(l, k);
 		return true;
 	}

@@ -33,7 +33,7 @@ static bool ends(const struct stack *s, const struct iovec *iov)
 
 /* This node is the one that it is for: what the other member of our pair would have got, and
  * what waits here for a phone that comes back. */
-static int send_to_self(struct stack *s, const struct iovec *iov, int n)
+int stack_link_self(struct stack *s, const struct iovec *iov, int n)
 {
 	const struct stack_conf *c = &s->group->conf;
 	const struct sip_flow from = {
@@ -103,13 +103,13 @@ int stack_link_try(struct stack *s, const struct sip_flow *to, const struct iove
 		return -EHOSTUNREACH;
 	*ret_node = (unsigned)node;
 	if (*ret_node == s->group->conf.self)
-		return send_to_self(s, iov, n);
+		return stack_link_self(s, iov, n);
 	return patient && !has_room(s, *ret_node) ? -EAGAIN : send_to(s, *ret_node, iov, n);
 }
 
 /* What nobody repeats: it leaves now, or after what waits already.  False: it is lost. */
 static bool send_kept(struct stack *s, const struct sip_flow *to, const struct sip_msg *m,
-		      const struct iovec *iov, int n, unsigned *ret_node)
+		      const struct iovec *iov, int n, bool again, unsigned *ret_node)
 {
 	int node = s->group->user.member(s->user_arg, to->node - 1u, ends(s, iov));
 	int queue = node < 0 ? -1 : stack_kept_ahead(s, (unsigned)node);
@@ -117,12 +117,13 @@ static bool send_kept(struct stack *s, const struct sip_flow *to, const struct s
 		*ret_node = (unsigned)node;
 	else if (stack_link_try(s, to, iov, n, false, ret_node) < 0)
 		queue = (int)*ret_node;
-	else if (*ret_node == s->group->conf.self)
+	else if (*ret_node == s->group->conf.self || again)
 		return true;
-	return stack_keep(s, to, *ret_node, m, iov, n, queue) || queue < 0;
+	return stack_keep(s, to, *ret_node, m, iov, n, queue, again) || queue < 0;
 }
 
-void stack_link_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n)
+void stack_link_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
+		     bool again)
 {
 	struct sip_hdr hdr[SIP_HDR_MAX];
 	struct sip_msg room = {.hdr = hdr};
@@ -132,7 +133,7 @@ void stack_link_send(struct stack *s, const struct sip_flow *to, const struct io
 		return;
 	}
 	const struct sip_msg *m = stack_kept_msg(s, to, iov, n, &room);
-	if (m ? send_kept(s, to, m, iov, n, &node)
+	if (m ? send_kept(s, to, m, iov, n, again && m->is_request, &node)
 	      : stack_link_try(s, to, iov, n, false, &node) == 0)
 		stack_trying_linked(s, node);
 	else
@@ -295,19 +296,31 @@ struct node_work {
 	unsigned node;
 };
 
-static bool went_to(void *arg, const struct sip_flow *to)
+/* What is for a phone of the other member of our pair waits here until it is back. */
+static bool went_to(void *arg, struct sip_flow *to)
 {
-	return to->node == *(const unsigned *)arg + 1;
+	const struct node_work *x = arg;
+	if (to->node != x->node + 1)
+		return false;
+	if (stack_is_of_our_pair(x->s, x->node))
+		to->node = (uint16_t)(x->s->group->conf.self + 1);
+	return true;
+}
+
+static void run_again(struct loop_work *w)
+{
+	struct node_work *x = container_of(w, struct node_work, work);
+	struct stack *s = x->s;
+	stack_kept_lost(s, x->node);
+	stack_kept_send(s, txn_send_again(s->txns, went_to, x, loop_now(s->loop)));
+	free(x);
 }
 
 static void run_lost(struct loop_work *w)
 {
 	struct node_work *x = container_of(w, struct node_work, work);
-	struct stack *s = x->s;
-	stack_kept_lost(s, x->node);
-	stack_trying_lost(s, x->node);
-	stack_kept_send(s, txn_send_again(s->txns, went_to, &x->node, loop_now(s->loop)));
-	free(x);
+	stack_trying_lost(x->s, x->node);
+	run_again(w);
 }
 
 static void run_sever(struct loop_work *w)
@@ -345,6 +358,11 @@ void stack_group_node_lives(struct stack_group *g, unsigned node)
 void stack_group_node_lost(struct stack_group *g, unsigned node)
 {
 	post(g, node, run_lost);
+}
+
+void stack_group_send_again(struct stack_group *g, unsigned node)
+{
+	post(g, node, run_again);
 }
 
 void stack_group_sever(struct stack_group *g, unsigned node)

@@ -168,13 +168,33 @@ bool stack_is_response(const struct iovec *iov)
 	return iov[0].iov_len > 8 && memcmp(iov[0].iov_base, "SIP/2.0 ", 8) == 0;
 }
 
+/* The answer of a transaction whose caller's connection is gone: he may have another by now,
+ * here or with the other member of our pair, or is just coming back; that is found as for what
+ * has no transaction here. */
+static bool answer_by_token(struct stack *s, const struct sip_flow *to, const struct iovec *iov)
+{
+	struct span answer = span_of(iov->iov_base, iov->iov_len);
+	struct span token = s->links ? s->group->user.lost_flow(s->user_arg, to) : SPAN("");
+	struct bytes *b =
+		token.n ? proxy_response_by_token(s->proxy, answer, to->listener, token) : NULL;
+	if (!b)
+		return false;
+	struct iovec own = {b->p, b->n};
+	bool taken = stack_link_self(s, &own, 1) == 0;
+	bytes_unref(b);
+	return taken;
+}
+
 static void send_here(struct stack *s, const struct sip_flow *to, const struct iovec *iov,
 		      int n, uint64_t wire_id)
 {
 	struct sip_flow f = *to;
 	const char *name = f.name ? locate_name(s->locate, f.name) : NULL;
 	int r = f.name && !name ? -ENOTCONN : net_send(s->net, &f, iov, n, name, wire_id);
-	if (r == -ENOTCONN && f.conn && addr_port(&f.remote) && stack_is_response(iov)) {
+	bool is_lost = r == -ENOTCONN && f.conn && stack_is_response(iov);
+	if (is_lost && wire_id && answer_by_token(s, &f, iov))
+		return;
+	if (is_lost && addr_port(&f.remote)) {
 		/* 18.2.2: the connection is gone, a new one to the same place may do.  A
 		 * request's flow has no other (RFC 5626 5.3). */
 		f.conn = 0;
@@ -234,11 +254,13 @@ void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *
 	uint64_t wire_id = wire_id_of(s, txn_id);
 	struct sip_flow opened;
 	if (to->node) {
-		stack_link_send(s, to, iov, n);
+		stack_link_send(s, to, iov, n, txn_id != 0);
 		return;
 	}
 	if (has_opened(s, to, &opened))
 		to = &opened;
+	if (txn_id && !stack_is_response(iov) && stack_kept_answers(s, iov))
+		return;
 	stack_trace("sent", to, span_of(iov[0].iov_base, iov[0].iov_len));
 	if (!txn_id)
 		stack_trying_sent(s, to, iov);

@@ -62,6 +62,11 @@ struct stack_user {
 
 	/* ---- in a cluster; else not called ---- */
 
+	/* A token (as read_flow()'s) of a connection to us that is gone, of a phone that is
+	 * back by another or may be yet; in the arena, empty: of nobody known.  In any worker.
+	 */
+	struct span (*lost_flow)(void *arg, const struct sip_flow *f);
+
 	/* A request that a node sent: what it says of it is put into f (leg, remote: of the
 	 * peer behind the node) and marks.  False: it says nothing that can be understood. */
 	bool (*from_node)(void *arg, const struct sip_msg *m, struct sip_flow *f,
@@ -164,6 +169,9 @@ void stack_group_node_lives(struct stack_group *g, unsigned node);
  * ago, and will not be repeated by whoever sent it, goes to the other member of its pair.  From
  * any thread. */
 void stack_group_node_lost(struct stack_group *g, unsigned node);
+/* The node lives, but what it has passed on to its phones a moment ago is lost, or what they
+ * have answered: it goes to it again.  From any thread. */
+void stack_group_send_again(struct stack_group *g, unsigned node);
 /* It has died, not only begun to drain: what is still on the way to it must not arrive when it
  * is back, for another has got it.  From any thread. */
 void stack_group_sever(struct stack_group *g, unsigned node);

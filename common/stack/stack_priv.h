@@ -97,8 +97,11 @@ struct stack_links *stack_links_new(struct stack *s);
 struct stack_links *stack_links_free(struct stack_links *l);
 /* Once the rest of the stack is there. */
 void stack_links_start(struct stack *s);
-void stack_link_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov,
-		     int n);
+/* again: a transaction of ours sends it, and does so again (txn_send_again). */
+void stack_link_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
+		     bool again);
+/* To this node, as if it had come by a link.  0 or -errno. */
+int stack_link_self(struct stack *s, const struct iovec *iov, int n);
 /* To the node that stands for to->node now, which is *ret_node when there is one.  0;
  * -EHOSTUNREACH: none lives; -EAGAIN: its link is full (patient: there is something in it that
  * should leave first); -errno: it has broken, and the user was told. */
@@ -138,14 +141,18 @@ struct stack_kept *stack_kept_free(struct stack_kept *l);
  * to be kept. */
 const struct sip_msg *stack_kept_msg(const struct stack *s, const struct sip_flow *to,
 				     const struct iovec *iov, int n, struct sip_msg *room);
-/* It has left for the node (queue -1), or could not, and waits in the queue of some node.
- * False: there is no room for it. */
+/* It has left for the node (queue -1), or could not, and waits in the queue of some node; once:
+ * until it has left.  False: there is no room for it. */
 bool stack_keep(struct stack *s, const struct sip_flow *to, unsigned node,
-		const struct sip_msg *m, const struct iovec *iov, int n, int queue);
+		const struct sip_msg *m, const struct iovec *iov, int n, int queue, bool once);
 /* The queue of what has to leave for the node before what is new; -1: nothing has. */
 int stack_kept_ahead(const struct stack *s, unsigned node);
 /* A response from a node: the request that it answers has arrived there. */
 void stack_kept_answered(struct stack *s, const struct sip_msg *m);
+/* An INVITE of a transaction of ours: have we just given its final answer to the other member
+ * of our pair, which is gone with it, or could be?  Taken in here, then: to a device on a
+ * stream the INVITE would be a new one. */
+bool stack_kept_answers(struct stack *s, const struct iovec *iov);
 /* A node is dead: what has left for it waits once more. */
 void stack_kept_lost(struct stack *s, unsigned node);
 /* Sends what waits as far as there is room, and the rest as soon as there is; more: how many

@@ -1,7 +1,7 @@
 /*
- * Requests once more: what went by a way that broke may not have arrived, nor its answer, and
- * over a reliable transport nobody repeats them (RFC 3261 17.1.1.2, 17.1.2.2 run their timers
- * over UDP alone).  To the other side it is a retransmission.
+ * Once more: what went by a way that broke may not have arrived, a request nor its answer, and
+ * over a reliable transport nobody repeats them (RFC 3261 17.1.1.2, 17.1.2.2 and 17.2.1 run
+ * their timers over UDP alone).  To the other side it is a retransmission.
  */
 #include "common/txn/txn_priv.h"
 
@@ -25,18 +25,44 @@ static bool waits(const struct txn *t)
 	return false;
 }
 
-unsigned txn_send_again(struct txn_table *tt,
-			bool (*went)(void *arg, const struct sip_flow *to), void *arg, msec now)
+/* Who has an ACK, or had a 2xx (which the UAS repeats), needs nothing. */
+static bool is_owed(const struct txn *t)
+{
+	return t->tt && !t->terminated && t->kind == TXN_INVITE_SERVER && t->reliable &&
+	       t->last && t->status > 100 && (t->status < 200 || t->status >= 300);
+}
+
+static unsigned send_all(struct txn_table *tt, enum txn_kind kind,
+			 bool (*went)(void *arg, struct sip_flow *to), void *arg)
 {
 	unsigned n = 0;
-	table_enter(tt);
 	for (size_t slot = 1; slot <= tt->nslabs * TXN_SLAB; slot++) {
 		struct txn *t = txn_at(tt->slab, (uint32_t)slot);
-		if (!waits(t) || !went(arg, &t->to))
+		bool server = kind == TXN_INVITE_SERVER;
+		if (t->kind != kind || !(server ? is_owed(t) : waits(t)) || !went(arg, &t->to))
 			continue;
-		txn_resend(t, t->client.req);
+		txn_resend(t, server ? t->last : t->client.req);
 		n++;
 	}
+	return n;
+}
+
+/* INVITEs first: a CANCEL that has overtaken its own finds nothing. */
+unsigned txn_send_again(struct txn_table *tt, bool (*went)(void *arg, struct sip_flow *to),
+			void *arg, msec now)
+{
+	table_enter(tt);
+	unsigned n = send_all(tt, TXN_INVITE_CLIENT, went, arg);
+	n += send_all(tt, TXN_CLIENT, went, arg);
+	table_leave(tt, now);
+	return n;
+}
+
+unsigned txn_answer_again(struct txn_table *tt, bool (*went)(void *arg, struct sip_flow *to),
+			  void *arg, msec now)
+{
+	table_enter(tt);
+	unsigned n = send_all(tt, TXN_INVITE_SERVER, went, arg);
 	table_leave(tt, now);
 	return n;
 }

@@ -159,10 +159,14 @@ bool txn_recv_response(struct txn_table *tt, const struct sip_msg *m, const stru
 		       const struct sip_flow *src, msec now);
 /* The way that `went` knows has broken: requests that went there over a reliable transport, and
  * INVITEs that are not cancelled over any, and have no final response are sent once more.  Not
- * what was resumed.  How many. */
-unsigned txn_send_again(struct txn_table *tt,
-			bool (*went)(void *arg, const struct sip_flow *to), void *arg,
-			msec now);
+ * what was resumed.  INVITEs first.  `went` may have them go by another way from now on.  How
+ * many. */
+unsigned txn_send_again(struct txn_table *tt, bool (*went)(void *arg, struct sip_flow *to),
+			void *arg, msec now);
+/* The same of answers to INVITEs over a reliable transport: refusals without an ACK, and the
+ * last 1xx, but for 100. */
+unsigned txn_answer_again(struct txn_table *tt, bool (*went)(void *arg, struct sip_flow *to),
+			  void *arg, msec now);
 /* Ends the interest of the user: no call of its ops from now on; the transaction lives on by
  * the figure (absorbs retransmissions, ACKs non-2xx); where the figure has no timer it
  * ends after 185 s (INVITE) or 64*T1.  Client and server; t may be gone at any time after. */

@@ -55,7 +55,8 @@ void freeifaddrs(struct ifaddrs *i)
 }
 
 static struct app app;
-static unsigned abandoned[LISTENERS], knocked, told;
+static unsigned abandoned[LISTENERS], knocked, told, told_left;
+static enum app_phase phase;
 static char token_told[FLOW_TOKEN_MAX + 2];
 static bool has_twin;
 
@@ -70,6 +71,12 @@ void stack_group_knock(struct stack_group *g, const struct sip_flow *f)
 	(void)g;
 	(void)f;
 	knocked++;
+}
+
+enum app_phase app_phase(const struct app *a)
+{
+	(void)a;
+	return phase;
 }
 
 uint16_t app_twin(const struct app *a)
@@ -139,6 +146,16 @@ int cluster_tell(struct cluster *c, int node, unsigned kind, struct span body)
 	return 0;
 }
 
+int cluster_notify(struct cluster *c, int node, unsigned kind, struct span body)
+{
+	(void)c;
+	ck_assert_int_eq(node, -1);
+	ck_assert_uint_eq(kind, APP_NOTICE_LEFT);
+	ck_assert_uint_eq(body.n, 0);
+	told_left++;
+	return 0;
+}
+
 /* ---- the node ---- */
 
 static struct conf_listener listeners[LISTENERS];
@@ -183,6 +200,7 @@ static void begin(bool in_cluster)
 	flow_keys_init(&app.flows, SPAN("secret"), 1);
 	listen_at(UDP, service);
 	listen_at(TCP, service);
+	listeners[TCP].transport = SIP_TRANSPORT_TCP;
 	listen_at(TLS6, service6);
 	listen_at(ANY, "0.0.0.0");
 	listen_at(OTHER, own);
@@ -221,6 +239,28 @@ START_TEST(connections_to_an_address_that_has_gone_are_ended_once)
 	run(LOOK_MS);
 	ck_assert_uint_eq(left(), 1 << UDP | 1 << TCP | 1 << TLS6);
 	ck_assert_uint_eq(abandoned[TLS6], 1);
+	end();
+}
+END_TEST
+
+/* Who ends by itself has hung up on its phones before, and told so. */
+START_TEST(all_are_told_once_that_the_address_of_connections_has_left)
+{
+	machine_has(service, service6, own);
+	begin(true);
+	listeners[TLS6].transport = SIP_TRANSPORT_UDP;
+	machine_has(service, own, NULL);
+	run(LOOK_MS);
+	ck_assert_uint_eq(told_left, 0);
+	machine_has(own, NULL, NULL);
+	run(10 * LOOK_MS);
+	ck_assert_uint_eq(told_left, 1);
+	machine_has(service, own, NULL);
+	run(LOOK_MS);
+	phase = APP_DRAINING;
+	machine_has(own, NULL, NULL);
+	run(LOOK_MS);
+	ck_assert_uint_eq(told_left, 1);
 	end();
 }
 END_TEST
@@ -517,6 +557,7 @@ START_TEST(a_phone_is_knocked_at_twice_a_second_at_most)
 END_TEST
 
 UNIT_MAIN("common/app address", connections_to_an_address_that_has_gone_are_ended_once,
+	  all_are_told_once_that_the_address_of_connections_has_left,
 	  an_address_that_is_back_may_leave_again, an_address_that_was_never_here_has_not_left,
 	  an_address_that_comes_is_taken_for_as_long_as_a_death_takes_to_be_found,
 	  who_gets_the_address_knocks_at_the_phones_of_others_little_by_little,

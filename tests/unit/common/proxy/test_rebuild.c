@@ -276,6 +276,40 @@ START_TEST(an_ack_is_hop_by_hop_where_that_can_be_told)
 }
 END_TEST
 
+/* A Via of ours more, with the token under its MAC; without it, as it was. */
+START_TEST(an_answer_by_a_token_is_the_answer_again)
+{
+	struct sip_flow src = world_flow(phone, 0);
+	struct proxy_origin from;
+	char up[4096];
+	start();
+	request("INVITE", a1, bob);
+	world_recv(w, response(486, NULL, tagged), &src);
+	for (unsigned i = 0; i < w->nsent; i++)
+		if (!strncmp(w->sent[i].text, "SIP/2.0 486", 11))
+			strcpy(up, w->sent[i].text);
+	struct bytes *b = proxy_response_by_token(w->p, span_str(up), 0, SPAN("abc"));
+	ck_assert_ptr_nonnull(b);
+	char text[4096];
+	snprintf(text, sizeof(text), "%.*s", (int)b->n, b->p);
+	bytes_unref(b);
+	index_text(text);
+	ck_assert(proxy_response_is_ours(w->p, &msg, &via, &from));
+	ck_assert_uint_eq(from.tag, 0);
+	ck_assert(span_eq(from.token, SPAN("abc")));
+	unsigned before = w->nsent;
+	ck_assert_int_eq(proxy_response_stateless(w->p, &msg, &via, &src), 0);
+	ck_assert_uint_eq(w->nsent, before + 1);
+	ck_assert_str_eq(w->sent[before].text, up);
+	memcpy(strstr(text, "ft=abc"), "ft=abd", 6);
+	index_text(text);
+	ck_assert(!proxy_response_is_ours(w->p, &msg, &via, &from));
+	ck_assert_ptr_null(
+		proxy_response_by_token(w->p, SPAN("SIP/2.0 486 No\r\n\r\n"), 0, SPAN("abc")));
+	world_free(w);
+}
+END_TEST
+
 UNIT_MAIN("proxy rebuild", request_cancel_and_response_have_one_key,
 	  what_is_no_response_to_an_invite_is_not_rebuilt,
 	  a_response_that_is_not_ours_is_refused,
@@ -284,4 +318,4 @@ UNIT_MAIN("proxy rebuild", request_cancel_and_response_have_one_key,
 	  while_the_role_decides_anew_the_device_is_let_alone,
 	  with_a_full_table_the_response_goes_on_statelessly,
 	  with_a_full_table_a_cancel_is_not_rebuilt,
-	  an_ack_is_hop_by_hop_where_that_can_be_told)
+	  an_ack_is_hop_by_hop_where_that_can_be_told, an_answer_by_a_token_is_the_answer_again)

@@ -232,7 +232,7 @@ static void run_ms(msec ms)
 	} while (0)
 
 /* Of about a kilobyte, from a phone with a stream, for a home. */
-static void to_device(unsigned branch, unsigned call, unsigned node)
+static void send_message(unsigned branch, unsigned call, unsigned node, bool again)
 {
 	static char pad[800];
 	char text[2048];
@@ -246,7 +246,12 @@ static void to_device(unsigned branch, unsigned call, unsigned node)
 			 "Content-Length: 0\r\n\r\n",
 			 branch, call, pad);
 	struct iovec iov = {text, (size_t)n};
-	stack_link_send(w, &to, &iov, 1);
+	stack_link_send(w, &to, &iov, 1, again);
+}
+
+static void to_device(unsigned branch, unsigned call, unsigned node)
+{
+	send_message(branch, call, node, false);
 }
 
 static void message(unsigned i, unsigned node)
@@ -328,9 +333,9 @@ START_TEST(a_caller_on_a_stream_hears_that_it_rings_when_his_home_dies)
 	struct iovec iov = {(char *)text, sizeof(text) - 1};
 	begin();
 	struct sip_flow to = {.node = H1 + 1, .leg = SIP_TRANSPORT_TCP};
-	stack_link_send(w, &to, &iov, 1);
+	stack_link_send(w, &to, &iov, 1, false);
 	to.leg = SIP_TRANSPORT_UDP; /* repeats his INVITE himself */
-	stack_link_send(w, &to, &iov, 1);
+	stack_link_send(w, &to, &iov, 1, false);
 	UNTIL(messages_at(&home[H1]) == 2, 2000);
 	dies(H1);
 	UNTIL(messages_at(&home[H2]) == 1, 2000);
@@ -442,6 +447,32 @@ START_TEST(what_is_kept_has_a_limit_in_bytes)
 }
 END_TEST
 
+/* From here it would come once more, and before the INVITE of the same transaction's. */
+START_TEST(what_its_transaction_sends_again_is_kept_until_it_has_left)
+{
+	begin();
+	send_message(0, 0, H1, true);
+	message(1, H1);
+	UNTIL(messages_at(&home[H1]) == 2, 2000);
+	dies(H1);
+	UNTIL(messages_at(&home[H2]) == 1, 2000);
+	in_order(&home[H2], 1, 2);
+	lives[H2] = false;
+	send_message(2, 2, H2, true); /* nobody lives for a moment */
+	run_ms(50);
+	lives[H2] = true;
+	UNTIL(messages_at(&home[H2]) == 2, 2000);
+	lives[H1] = true;
+	home_hang_up(&home[H1]);
+	dies(H2);
+	UNTIL(messages_at(&home[H1]) == 3, 2000);
+	run_ms(50);
+	ck_assert_uint_eq(messages_at(&home[H1]), 3);
+	ck_assert_ptr_null(strstr(home[H1].got, "Call-ID: 2\r\n"));
+	end();
+}
+END_TEST
+
 /* ---- calls that are told of ---- */
 
 static void invite(unsigned i, unsigned node)
@@ -507,4 +538,5 @@ UNIT_MAIN("links", a_link_is_there_before_it_is_used_and_comes_back,
 	  a_full_link_is_no_dead_node_and_loses_nothing,
 	  what_cannot_leave_in_its_time_is_counted,
 	  it_is_kept_longer_than_a_death_takes_to_be_found, what_is_kept_has_a_limit_in_bytes,
+	  what_its_transaction_sends_again_is_kept_until_it_has_left,
 	  a_call_is_told_of_when_the_100_has_left)
