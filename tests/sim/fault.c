@@ -24,8 +24,8 @@ enum {
 };
 
 static const char *const names[FAULT_KINDS] = {
-	"none", "kill", "restart", "cut",  "off",  "reboot", "stop", "peers",
-	"deaf", "dumb", "drain",   "roll", "wipe", "blink",  "twin", "split"};
+	"none", "kill",	 "restart", "cut",  "off",   "reboot", "stop",	"peers", "deaf",
+	"dumb", "drain", "roll",    "wipe", "blink", "twin",   "split", "move"};
 
 struct cut;
 struct repair {
@@ -99,7 +99,7 @@ bool fault_fits(const struct host *h, enum fault_kind k, const struct flow *f)
 	if (!runs(h))
 		return false;
 	return is_redis(h) ? k != FAULT_DRAIN && k != FAULT_ROLL && k != FAULT_TWIN &&
-				     k != FAULT_SPLIT
+				     k != FAULT_SPLIT && k != FAULT_MOVE
 			   : node_fits(node_on(h), k, f);
 }
 
@@ -322,6 +322,9 @@ void fault_apply(struct host *h, enum fault_kind k)
 		break;
 	case FAULT_BLINK:
 		blink(h);
+		return;
+	case FAULT_MOVE:
+		later(h, 0, take_over);
 		return;
 	case FAULT_STOP:
 		later(h, 0, stop);

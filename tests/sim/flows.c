@@ -453,6 +453,15 @@ static void setup_tcp(void)
 {
 	two_by(&tcp, &caller, &answers);
 }
+static void setup_tcp_both_cancelled(void)
+{
+	two_by(&tcp, &gives_up, &rings);
+}
+static void setup_tcp_other_cancelled(void)
+{
+	alice = device("alice1", "alice", &gives_up, &tcp, NULL);
+	device("hank1", "hank", &rings, &tcp, NULL);
+}
 static void setup_tcp_rejected(void)
 {
 	two_by(&tcp, &caller, &busy);
@@ -562,6 +571,8 @@ const struct flow flows[] = {
 	{"edge-to-home-cancelled", setup_edge_home_cancelled, call_bob, FLOW_STRAIGHT,
 	 FIRST | AGAIN},
 	{"edge-to-home-forked", setup_edge_home_forked, go_carol, FLOW_STRAIGHT, FIRST | AGAIN},
+	{"cancelled-tcp", setup_tcp_both_cancelled, call_bob, FLOW_STREAMS, FIRST | AGAIN},
+	{"other-cancelled-tcp", setup_tcp_other_cancelled, go_other_home, FLOW_STREAMS, FIRST},
 };
 const unsigned nflows = sizeof(flows) / sizeof(flows[0]);
 

@@ -20,7 +20,7 @@ static void usage(FILE *out)
 	      "  --flow NAME      one flow alone; --list names them\n"
 	      "  --faults LIST    "
 	      "kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll,\n"
-	      "                   wipe (of Redis alone), blink, twin, split\n"
+	      "                   wipe (of Redis alone), blink, twin, split, move\n"
 	      "  --node NAME --at N --fault KIND   of one run\n"
 	      "  --brief          "
 	      "faults of who is on its way alone, of flows that are others by other ways\n"

@@ -27,7 +27,13 @@ SIM_FAR := --wan 60 --faults kill,restart,cut,stop,drain
 SIM_FAR_FLOWS := answered-tcp-called home-tcp-reinvite
 SIM_ALL := kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll,wipe
 # A moment without a word, where somebody may miss it and somebody not.
-SIM_BLINK_FLOWS := forked serial cancelled answered-tcp-called home-tcp-forked home-tcp-serial
+SIM_BLINK_FLOWS := forked serial cancelled answered-tcp-called home-tcp-forked home-tcp-serial home-tcp-caller \
+	home-tcp-cancelled home-tcp-to-edge home-tcp-serial-refused home-tcp-other-cancelled \
+	edge-to-home-forked forked-tcp cancelled-tcp
+# How long each moment is, the seed says.
+SIM_BLINK_SEEDS := 1 4
+# The service address goes to the other member, and the node lives on.
+SIM_MOVE_FLOWS := cancelled-tcp rejected-tcp home-tcp-cancelled home-tcp-other-cancelled home-tcp-forked
 # Two members of a pair that do not hear each other, where one could take over from the other.
 SIM_TWIN_FLOWS := forked serial serial-rejected forked-cancelled forked-rejected home-tcp-serial
 SIM_CLUSTER := $(B)/sim --topology cluster --dir $(B)/sim-failed
@@ -43,7 +49,9 @@ sim-check: $(B)/sim
 	$(B)/sim --seeds 300 --dir $(B)/sim-failed $(SIM) || r=1; \
 	$(SIM_CLUSTER) --faults $(SIM_FAULTS) $(SIM_BRIEF) $(SIM) || r=1; \
 	for f in $(SIM_FAR_FLOWS); do $(SIM_CLUSTER) $(SIM_FAR) --flow $$f $(SIM) || r=1; done; \
-	for f in $(SIM_BLINK_FLOWS); do $(SIM_CLUSTER) --faults blink --flow $$f $(SIM) || r=1; done; \
+	for s in $(SIM_BLINK_SEEDS); do for f in $(SIM_BLINK_FLOWS); do \
+		$(SIM_CLUSTER) --faults blink --seed $$s --flow $$f $(SIM_BRIEF) $(SIM) || r=1; done; done; \
+	for f in $(SIM_MOVE_FLOWS); do $(SIM_CLUSTER) --faults move --flow $$f $(SIM_BRIEF) $(SIM) || r=1; done; \
 	for f in $(SIM_TWIN_FLOWS); do $(SIM_CLUSTER) --faults twin --flow $$f $(SIM) || r=1; done; \
 	$(SIM_CLUSTER) --seeds 300 $(SIM) || r=1; \
 	$(SIM_CLUSTER) --faults $(SIM_ALL) --seeds 400 --seed 286 $(SIM) || r=1; \
