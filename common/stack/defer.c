@@ -84,13 +84,17 @@ static uint64_t txn_of(const struct stack *s, const struct sip_flow *f, const st
 	return mac_final(&k);
 }
 
-/* Once more by another way, or repeated by its sender: its first one does. */
-static bool waits_already(struct stack *s, uint64_t key, uint64_t txn)
+/* Once more by another way, or repeated by its sender: its first one does.  But where an INVITE
+ * has come in between, which is sent again with its CANCEL, that one stays behind it. */
+static bool waits_already(struct stack *s, uint64_t key, uint64_t txn, enum sip_method method)
 {
 	list_for_each (it, bucket_of(s, key)) {
-		const struct deferred *d = container_of(it, struct deferred, bucket);
-		if (d->key == key && d->txn == txn)
-			return true;
+		struct deferred *d = container_of(it, struct deferred, bucket);
+		if (d->key != key || d->txn != txn)
+			continue;
+		if (method == SIP_CANCEL)
+			d->number = ++s->deferred_number;
+		return true;
 	}
 	return false;
 }
@@ -182,7 +186,7 @@ static bool defer(struct stack *s, const struct sip_flow *f, const struct sip_ms
 	if (d && loop_now(s->loop) >= d->since + WAIT_MS)
 		return false;
 	uint64_t key = key_of(s, m), txn = key ? txn_of(s, f, m) : 0;
-	if (!d && key && waits_already(s, key, txn))
+	if (!d && key && waits_already(s, key, txn, m->method))
 		return true;
 	if (!same(d, m)) {
 		size_t size = sizeof(*d) + m->len + SIP_STAMP_ROOM;

@@ -148,6 +148,20 @@ START_TEST(a_cancel_does_not_overtake_its_invite)
 }
 END_TEST
 
+START_TEST(a_cancel_that_is_sent_again_behind_its_invite_is_behind_it)
+{
+	begin();
+	comes("CANCEL sip:x@y SIP/2.0", "1");
+	comes("INVITE sip:x@y SIP/2.0", "1");
+	comes("CANCEL sip:x@y SIP/2.0", "1");
+	comes("INVITE sip:x@y SIP/2.0", "1");
+	away = false;
+	run_until_all_are_there();
+	ck_assert_str_eq(order, "INV CAN ");
+	end();
+}
+END_TEST
+
 /* The home knows the phone's new registration before the INVITE has been taken in again. */
 START_TEST(a_cancel_by_a_new_registration_does_not_overtake_its_invite)
 {
@@ -261,6 +275,7 @@ END_TEST
 UNIT_MAIN("common/stack defer", what_waits_is_taken_in_when_the_phone_is_there,
 	  what_is_sent_again_meanwhile_waits_once, what_comes_by_another_way_too_waits_once,
 	  a_cancel_does_not_overtake_its_invite,
+	  a_cancel_that_is_sent_again_behind_its_invite_is_behind_it,
 	  a_cancel_by_a_new_registration_does_not_overtake_its_invite,
 	  another_call_or_another_device_does_not_wait,
 	  what_waits_is_bounded_by_bytes_and_what_is_refused_is_counted,
