@@ -1,10 +1,11 @@
 /*
- * The server: connections, commands, the two scripts in C.  What has come in one message is
- * answered in one.
+ * The server: connections, commands, the reading script in C (redis_write.c has the other one).
+ * What has come in one message is answered in one.
  */
-#include "tests/sim/redis.h"
+#include "tests/sim/redis_write.h"
 
 #include "common/store/redis_parts.h"
+#include "tests/sim/redis.h"
 #include "tests/sim/stream.h"
 #include "tests/sim/trace.h"
 
@@ -12,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PORT = 6379, LOADING_MS = 200, ARGS_MAX = 8192 };
+enum { PORT = 6379, LOADING_MS = 200 };
 
 struct client {
 	struct list link;
@@ -29,7 +30,7 @@ static struct host *machine;
 static struct redis_keys *keys;
 static struct stream_listener listener;
 static struct list clients;
-static bool runs, paused, has_write, has_read;
+static bool runs, paused, has_write, has_read, forgets;
 static usec loaded_at;
 
 struct host *redis_host(void)
@@ -60,11 +61,6 @@ bool redis_serves(const struct host *from)
 
 /* ---- commands: RESP, as common/store/redis_link.c writes it ---- */
 
-struct command {
-	unsigned n;
-	struct span arg[ARGS_MAX];
-};
-
 static size_t number(struct span *in, char type)
 {
 	char *end;
@@ -74,95 +70,14 @@ static size_t number(struct span *in, char type)
 	return v;
 }
 
-static void read_command(struct span *in, struct command *c)
+static void read_command(struct span *in, struct redis_command *c)
 {
 	c->n = (unsigned)number(in, '*');
-	assert(c->n <= ARGS_MAX);
+	assert(c->n <= REDIS_ARGS_MAX);
 	for (unsigned i = 0; i < c->n; i++) {
 		size_t n = number(in, '$');
 		c->arg[i] = span_of(in->p, n);
 		*in = span_of(in->p + n + 2, in->n - n - 2);
-	}
-}
-
-static void add_bulk(FILE *out, struct span s)
-{
-	fprintf(out, "$%zu\r\n", s.n);
-	fwrite(s.p, 1, s.n, out);
-	fputs("\r\n", out);
-}
-
-static unsigned number_of(struct span s)
-{
-	uint64_t v = 0;
-	int rc = span_u64(s, ARGS_MAX, &v);
-	assert(rc == 0);
-	return (unsigned)v;
-}
-
-/* ---- the writing script ---- */
-
-/* What a call has of each row. */
-struct row {
-	struct redis_field f;
-	struct span guard;
-};
-
-static struct row row_of(const struct command *c, unsigned rows, unsigned i)
-{
-	const struct span *v = &c->arg[3 + rows + 3 + 4 * i];
-	return (struct row){{c->arg[3 + i], v[0], v[1]}, v[3]};
-}
-
-static int cmp_version(struct span a, struct span b)
-{
-	return memcmp(a.p, b.p, REDIS_VERSION_N);
-}
-
-static bool holds(const struct row *r, struct span old)
-{
-	const bool gone = old.n && memcmp(old.p + REDIS_VERSION_N + 1, "gone", 4) == 0;
-	if (r->guard.n == 0 || old.n == 0)
-		return true;
-	int cmp = cmp_version(old, r->f.value);
-	return cmp == 0 || (cmp < 0 && (span_eq(r->guard, span_of(old.p, REDIS_VERSION_N)) ||
-					(gone && span_eq(r->guard, SPAN("0")))));
-}
-
-static void write_unit(const struct command *c, unsigned rows, unsigned at, unsigned n,
-		       FILE *out)
-{
-	bool all_hold = true;
-	for (unsigned i = at; i < at + n; i++) {
-		struct row r = row_of(c, rows, i);
-		all_hold &= holds(&r, redis_keys_get(keys, r.f.key, r.f.name));
-	}
-	fprintf(out, all_hold ? ":0\r\n" : "*%u\r\n", n);
-	for (unsigned i = at; i < at + n; i++) {
-		struct row r = row_of(c, rows, i);
-		struct span old = redis_keys_get(keys, r.f.key, r.f.name);
-		if (!all_hold)
-			add_bulk(out, old);
-		else if (old.n == 0 || cmp_version(r.f.value, old) > 0)
-			redis_keys_set(keys, &r.f);
-	}
-}
-
-static void write_units(const struct command *c, FILE *out)
-{
-	unsigned rows = number_of(c->arg[2]), at = 0, units = 1;
-	struct span sizes = c->arg[3 + rows];
-	for (size_t i = 0; i < sizes.n; i++)
-		units += sizes.p[i] == ',';
-	fprintf(out, "*%u\r\n", units);
-	while (sizes.n) {
-		ptrdiff_t comma = span_chr(sizes, ',', 0);
-		size_t len = comma < 0 ? sizes.n : (size_t)comma;
-		unsigned n = number_of(span_of(sizes.p, len));
-		write_unit(c, rows, at, n, out);
-		at += n;
-		len += comma >= 0;
-		sizes = span_of(sizes.p + len, sizes.n - len);
 	}
 }
 
@@ -181,15 +96,15 @@ static bool read_field(void *arg, const struct redis_field *f)
 		return true;
 	r->n += 2;
 	if (r->out) {
-		add_bulk(r->out, f->name);
-		add_bulk(r->out, f->value);
+		redis_add_bulk(r->out, f->name);
+		redis_add_bulk(r->out, f->value);
 	}
 	return true;
 }
 
-static void read_keys(const struct command *c, FILE *out)
+static void read_keys(const struct redis_command *c, FILE *out)
 {
-	unsigned n = number_of(c->arg[2]);
+	unsigned n = redis_number(c->arg[2]);
 	fprintf(out, "*%u\r\n:%u\r\n:0\r\n", n + 2, n);
 	for (unsigned i = 0; i < n; i++) {
 		struct reading r = {.key = c->arg[3 + i]};
@@ -208,7 +123,7 @@ static bool scan_field(void *arg, const struct redis_field *f)
 	r->key = f->key;
 	r->n++;
 	if (r->out)
-		add_bulk(r->out, f->key);
+		redis_add_bulk(r->out, f->key);
 	return true;
 }
 
@@ -224,29 +139,29 @@ static void scan(FILE *out)
 
 /* ---- commands ---- */
 
-static void load_script(const struct command *c, FILE *out)
+static void load_script(const struct redis_command *c, FILE *out)
 {
 	char sha[41];
 	bool writes = span_eq(c->arg[2], span_str(redis_script_write));
 	assert(writes || span_eq(c->arg[2], span_str(redis_script_read)));
 	*(writes ? &has_write : &has_read) = true;
 	memset(sha, writes ? 'w' : 'r', 40);
-	add_bulk(out, span_of(sha, 40));
+	redis_add_bulk(out, span_of(sha, 40));
 }
 
-static void eval(const struct command *c, FILE *out)
+static void eval(const struct redis_command *c, FILE *out)
 {
 	bool writes = c->arg[1].p[0] == 'w';
 	if (!(writes ? has_write : has_read))
 		fputs("-NOSCRIPT No matching script.\r\n", out);
 	else if (writes)
-		write_units(c, out);
+		redis_write_units(keys, c, forgets, out);
 	else
 		read_keys(c, out);
 }
 
 /* True: a script was called, so that the ladder is to show it. */
-static bool serve(const struct command *c, FILE *out)
+static bool serve(const struct redis_command *c, FILE *out)
 {
 	struct span name = c->arg[0];
 	if (is_loading())
@@ -271,7 +186,7 @@ static bool serve(const struct command *c, FILE *out)
 /* The client may be gone after it. */
 static void answer(struct client *c, struct span in)
 {
-	static struct command command;
+	static struct redis_command command;
 	char *text = NULL;
 	size_t n = 0;
 	bool shown = false;
@@ -373,6 +288,12 @@ void redis_kill(bool silent)
 		machine->powered = false;
 		redis_keys_lose(keys);
 	}
+}
+
+void redis_forget(void)
+{
+	trace_note(machine, "FORGETS");
+	forgets = true;
 }
 
 void redis_start(bool empty)

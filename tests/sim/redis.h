@@ -18,6 +18,8 @@ bool redis_runs(void);
 void redis_kill(bool silent);
 /* empty: its files are lost. */
 void redis_start(bool empty);
+/* From now on it says yes to what is written, and keeps nothing of it. */
+void redis_forget(void);
 void redis_pause(void);
 void redis_resume(void);
 /* Can a node read and write there now? */

@@ -4,6 +4,7 @@
  */
 #include "tests/sim/redis_keys.h"
 
+#include "common/base/time.h"
 #include "tests/sim/event.h"
 
 #include <stdlib.h>
@@ -18,10 +19,15 @@ struct field {
 	struct span name;
 	struct value now, synced;
 };
+struct end {
+	uint64_t ms; /* 0: none */
+	usec at;
+};
 struct key {
 	struct key *next;
 	struct span name;
 	struct field *fields;
+	struct end now, synced;
 };
 struct redis_keys {
 	struct key *keys;
@@ -45,12 +51,36 @@ struct redis_keys *redis_keys_new(void)
 	return sim_alloc(sizeof(struct redis_keys));
 }
 
+static void free_fields(struct key *key)
+{
+	while (key->fields) {
+		struct field *f = key->fields;
+		key->fields = f->next;
+		free(f->now.p);
+		free(f->synced.p);
+		free((char *)f->name.p);
+		free(f);
+	}
+}
+
 static struct key **key_at(struct redis_keys *k, struct span name)
 {
 	struct key **at = &k->keys;
 	while (*at && !span_eq((*at)->name, name))
 		at = &(*at)->next;
 	return at;
+}
+
+static bool has_ended(const struct key *key)
+{
+	return key->now.ms && key->now.ms <= time_wall_ms();
+}
+
+/* What has come to its end is not there. */
+static struct key *find(const struct redis_keys *k, struct span name)
+{
+	struct key *key = *key_at((struct redis_keys *)k, name);
+	return key && !has_ended(key) ? key : NULL;
 }
 
 static struct field **field_at(struct key *key, struct span name)
@@ -63,7 +93,7 @@ static struct field **field_at(struct key *key, struct span name)
 
 struct span redis_keys_get(const struct redis_keys *k, struct span key, struct span name)
 {
-	struct key *found = *key_at((struct redis_keys *)k, key);
+	struct key *found = find(k, key);
 	struct field *f = found ? *field_at(found, name) : NULL;
 	return f && f->now.p ? span_of(f->now.p, f->now.n) : SPAN("");
 }
@@ -73,25 +103,62 @@ static usec this_second(void)
 	return sim_now() - sim_now() % USEC_S(1);
 }
 
-void redis_keys_set(struct redis_keys *k, const struct redis_field *v)
+static struct key *key_for(struct redis_keys *k, struct span name)
 {
-	struct key **key = key_at(k, v->key);
-	if (!*key) {
-		*key = sim_alloc(sizeof(**key));
-		(*key)->name = keep(v->key);
+	struct key **at = key_at(k, name), *key = *at;
+	if (!key) {
+		key = *at = sim_alloc(sizeof(*key));
+		key->name = keep(name);
+	} else if (has_ended(key)) {
+		free_fields(key);
+		key->now = key->synced = (struct end){0};
 	}
-	struct field **at = field_at(*key, v->name), *f = *at;
-	if (!f) {
-		f = *at = sim_alloc(sizeof(*f));
-		f->name = keep(v->name);
-	}
+	return key;
+}
+
+static void change(struct field *f, struct value v)
+{
 	if (f->now.at < this_second()) {
 		free(f->synced.p);
 		f->synced = f->now;
 	} else {
 		free(f->now.p);
 	}
-	f->now = (struct value){copy(v->value), v->value.n, sim_now()};
+	f->now = v;
+}
+
+void redis_keys_set(struct redis_keys *k, const struct redis_field *v)
+{
+	struct field **at = field_at(key_for(k, v->key), v->name), *f = *at;
+	if (!f) {
+		f = *at = sim_alloc(sizeof(*f));
+		f->name = keep(v->name);
+	}
+	change(f, (struct value){copy(v->value), v->value.n, sim_now()});
+}
+
+void redis_keys_drop(struct redis_keys *k, const struct redis_field *v)
+{
+	struct key *key = find(k, v->key);
+	struct field *f = key ? *field_at(key, v->name) : NULL;
+	if (f)
+		change(f, (struct value){.at = sim_now()});
+}
+
+void redis_keys_set_end(struct redis_keys *k, struct span name, uint64_t ms)
+{
+	struct key *key = find(k, name);
+	if (!key)
+		return;
+	if (key->now.at < this_second())
+		key->synced = key->now;
+	key->now = (struct end){ms, sim_now()};
+}
+
+uint64_t redis_keys_end(const struct redis_keys *k, struct span name)
+{
+	const struct key *key = find(k, name);
+	return key ? key->now.ms : 0;
 }
 
 void redis_keys_each(const struct redis_keys *k,
@@ -99,7 +166,8 @@ void redis_keys_each(const struct redis_keys *k,
 {
 	bool more = true;
 	for (const struct key *key = k->keys; key; key = key->next)
-		for (const struct field *f = key->fields; f && more; f = f->next) {
+		for (const struct field *f = has_ended(key) ? NULL : key->fields; f && more;
+		     f = f->next) {
 			const struct redis_field v = {key->name, f->name,
 						      span_of(f->now.p, f->now.n)};
 			more = !f->now.p || each(arg, &v);
@@ -117,20 +185,11 @@ static void lose(struct field *f)
 
 void redis_keys_lose(struct redis_keys *k)
 {
-	for (struct key *key = k->keys; key; key = key->next)
+	for (struct key *key = k->keys; key; key = key->next) {
 		for (struct field *f = key->fields; f; f = f->next)
 			lose(f);
-}
-
-static void free_fields(struct key *key)
-{
-	while (key->fields) {
-		struct field *f = key->fields;
-		key->fields = f->next;
-		free(f->now.p);
-		free(f->synced.p);
-		free((char *)f->name.p);
-		free(f);
+		if (key->now.at >= this_second())
+			key->now = key->synced;
 	}
 }
 

@@ -1,93 +1,26 @@
 /*
- * common/admin/admin.h without a socket: nobody administers a simulated node.
+ * The ports of common/admin, which nobody opens here: its tables, its commands and those that
+ * answer later are the product's own, for what one node asks another one over the bus.
  */
-#include "common/admin/admin.h"
+#include "common/admin/admin_priv.h"
 
-#include "tests/sim/event.h"
-
-#include <errno.h>
-#include <stdlib.h>
-
-struct admin {
-	int unused;
-};
-
-struct admin *admin_new(struct loop *l, const char *socket_path, const char *http,
-			struct metrics *m, bool (*healthy)(void *arg), void *healthy_arg,
-			char ret_error[256])
-{
-	(void)l;
-	(void)socket_path;
-	(void)http;
-	(void)m;
-	(void)healthy;
-	(void)healthy_arg;
-	(void)ret_error;
-	return sim_alloc(sizeof(struct admin));
-}
-
-void admin_free(struct admin *a)
-{
-	free(a);
-}
-
-int admin_add(struct admin *a, const struct admin_command *table, unsigned n, void *arg)
+int admin_socket_start(struct admin *a, const char *path, char ret_error[256])
 {
 	(void)a;
-	(void)table;
-	(void)n;
-	(void)arg;
+	(void)path;
+	(void)ret_error;
 	return 0;
 }
 
-void admin_run(struct admin *a, int argc, char **argv,
-	       void (*told)(void *arg, int status, struct span text), void *arg)
+int admin_http_start(struct admin *a, const char *host_port, char ret_error[256])
 {
 	(void)a;
-	(void)argc;
-	(void)argv;
-	told(arg, -ENOTSUP, SPAN(""));
+	(void)host_port;
+	(void)ret_error;
+	return 0;
 }
 
-struct admin_later *admin_later(struct admin_reply *r, void (*ending)(void *arg, bool now),
-				void *arg)
+void admin_port_stop(struct admin_port *p)
 {
-	(void)r;
-	(void)ending;
-	(void)arg;
-	return NULL;
-}
-
-struct loop *admin_later_loop(const struct admin_later *l)
-{
-	(void)l;
-	return NULL;
-}
-
-void admin_later_done(struct admin_later *l, int status)
-{
-	(void)l;
-	(void)status;
-}
-
-void admin_drain(struct admin *a)
-{
-	(void)a;
-}
-
-bool admin_busy(const struct admin *a)
-{
-	(void)a;
-	return false;
-}
-
-void admin_printf(struct admin_reply *r, const char *fmt, ...)
-{
-	(void)r;
-	(void)fmt;
-}
-
-void admin_sort_lines(struct admin_reply *r)
-{
-	(void)r;
+	(void)p;
 }

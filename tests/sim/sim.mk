@@ -5,7 +5,9 @@ SIM_RIM := common/net common/dns common/loop common/bus common/store common/admi
 SIM_LIBS := $(foreach a,$(filter-out $(SIM_RIM),$(AREAS)),$(call lib_of,$(a)))
 # Of the store all that is the client of Redis, but its connection.
 SIM_REDIS := $(filter-out %/redis_link.c,$(wildcard common/store/redis*.c)) common/store/queue.c
-SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c) $(SIM_REDIS))
+# Of admin all but its ports.
+SIM_ADMIN := common/admin/admin.c common/admin/later.c
+SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c) $(SIM_REDIS) $(SIM_ADMIN))
 SIM_WRAP := mac_random getifaddrs freeifaddrs pthread_self mallopt open fstat read pwrite close mkdir redis_load_now
 SIM_LDLIBS := -lhiredis -losipparser2 -lcrypto -lcyaml -lyaml -lprotobuf-c -lm
 
