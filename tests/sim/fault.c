@@ -25,7 +25,7 @@ enum {
 
 static const char *const names[FAULT_KINDS] = {
 	"none", "kill",	 "restart", "cut",  "off",   "reboot", "stop",	"peers", "deaf",
-	"dumb", "drain", "roll",    "wipe", "blink", "twin",   "split", "move"};
+	"dumb", "drain", "roll",    "wipe", "blink", "twin",   "split", "move",	 "forget"};
 
 struct cut;
 struct repair {
@@ -96,6 +96,8 @@ static bool node_fits(const struct node *n, enum fault_kind k, const struct flow
 
 bool fault_fits(const struct host *h, enum fault_kind k, const struct flow *f)
 {
+	if (k == FAULT_FORGET)
+		return is_redis(h);
 	if (!runs(h))
 		return false;
 	return is_redis(h) ? k != FAULT_DRAIN && k != FAULT_ROLL && k != FAULT_TWIN &&
@@ -314,6 +316,9 @@ void fault_apply(struct host *h, enum fault_kind k)
 		kill_now(h, false);
 		later(h, RESTART_MS, start_empty);
 		break;
+	case FAULT_FORGET:
+		redis_forget();
+		return;
 	case FAULT_DRAIN:
 	case FAULT_ROLL:
 		later(h, 0, drain);

@@ -26,6 +26,7 @@ enum fault_kind {
 	FAULT_TWIN,    /* cut off from the other member of its pair alone */
 	FAULT_SPLIT,   /* it and the members of its side, from those of the other side */
 	FAULT_MOVE, /* its pair's address goes to the other member, and nothing else happens */
+	FAULT_FORGET, /* of Redis: it keeps nothing of what it says yes to; to be found out */
 	FAULT_KINDS
 };
 const char *fault_name(enum fault_kind k);

@@ -37,6 +37,11 @@ enum flow_how {
 	/* A flow above, by other ways: what Redis and homes that have no part in it have to do
 	 * with it has been asked there (sweeps, --brief). */
 	FLOW_AGAIN = 1 << 1,
+	/* Of a cluster, and played when it is asked for by name alone: it takes long, or is for
+	 * some faults. */
+	FLOW_APART = 1 << 2,
+	/* All messages of the bus are boundaries. */
+	FLOW_BUS = 1 << 3,
 };
 
 struct flow {
@@ -51,7 +56,7 @@ extern const unsigned nflows;
 const struct flow *flow_find(const char *name);
 /* Those that seeds draw: the first ones. */
 unsigned flows_drawn(void);
-/* Is it one of that scene? */
+/* Is it one of that scene, and not apart? */
 bool flow_fits(const struct flow *f, enum scene_kind kind);
 
 #endif

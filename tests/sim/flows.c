@@ -6,6 +6,7 @@
 
 #include "common/directory/directory.h"
 #include "tests/sim/fault.h"
+#include "tests/sim/flows_cluster.h"
 #include "tests/sim/operator.h"
 #include "tests/sim/scene.h"
 
@@ -573,6 +574,11 @@ const struct flow flows[] = {
 	{"edge-to-home-forked", setup_edge_home_forked, go_carol, FLOW_STRAIGHT, FIRST | AGAIN},
 	{"cancelled-tcp", setup_tcp_both_cancelled, call_bob, FLOW_STREAMS, FIRST | AGAIN},
 	{"other-cancelled-tcp", setup_tcp_other_cancelled, go_other_home, FLOW_STREAMS, FIRST},
+	{"hour", hour_setup, hour_go, FLOW_STREAMS, FIRST | FLOW_APART},
+	{"join", join_setup, join_go, FLOW_DATAGRAMS, FIRST | FLOW_APART | FLOW_BUS},
+	{"edge-joins", edge_setup, edge_go, FLOW_DATAGRAMS, FIRST | FLOW_APART | FLOW_BUS},
+	{"repair", repair_setup, repair_go, FLOW_STREAMS, SECOND | FLOW_APART | FLOW_BUS},
+	{"ask", ask_setup, ask_go, FLOW_DATAGRAMS, FIRST | FLOW_APART | FLOW_BUS},
 };
 const unsigned nflows = sizeof(flows) / sizeof(flows[0]);
 
@@ -594,5 +600,5 @@ unsigned flows_drawn(void)
 
 bool flow_fits(const struct flow *f, enum scene_kind kind)
 {
-	return f->phones < FLOW_MOVING || kind == SCENE_CLUSTER;
+	return !(f->how & FLOW_APART) && (f->phones < FLOW_MOVING || kind == SCENE_CLUSTER);
 }

@@ -20,10 +20,13 @@ static void usage(FILE *out)
 	      "  --flow NAME      one flow alone; --list names them\n"
 	      "  --faults LIST    "
 	      "kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll,\n"
-	      "                   wipe (of Redis alone), blink, twin, split, move\n"
+	      "                   wipe (of Redis alone), blink, twin, split, move, forget "
+	      "(of Redis alone)\n"
 	      "  --node NAME --at N --fault KIND   of one run\n"
 	      "  --brief          "
 	      "faults of who is on its way alone, of flows that are others by other ways\n"
+	      "  --points N       at N boundaries of a flow alone\n"
+	      "  --bus            all messages of the bus are boundaries\n"
 	      "  --seed N --workers N --jobs N --drain\n"
 	      "  --wan MS         the way to phones takes so long\n"
 	      "  --loss N         permille of datagrams lost, doubled and late, each\n"
@@ -56,6 +59,8 @@ enum {
 	OPT_FLOW,
 	OPT_FAULTS,
 	OPT_BRIEF,
+	OPT_POINTS,
+	OPT_BUS,
 	OPT_NODE,
 	OPT_AT,
 	OPT_FAULT,
@@ -80,6 +85,8 @@ static const struct option options[] = {
 	{"flow", required_argument, NULL, OPT_FLOW},
 	{"faults", required_argument, NULL, OPT_FAULTS},
 	{"brief", no_argument, NULL, OPT_BRIEF},
+	{"points", required_argument, NULL, OPT_POINTS},
+	{"bus", no_argument, NULL, OPT_BUS},
 	{"node", required_argument, NULL, OPT_NODE},
 	{"at", required_argument, NULL, OPT_AT},
 	{"fault", required_argument, NULL, OPT_FAULT},
@@ -153,6 +160,12 @@ static void take(struct command *c, int option)
 		break;
 	case OPT_BRIEF:
 		s->brief = true;
+		break;
+	case OPT_POINTS:
+		s->points = n;
+		break;
+	case OPT_BUS:
+		s->run.bus = true;
 		break;
 	case OPT_NODE:
 		s->node = optarg;

@@ -201,7 +201,7 @@ static void answer(struct client *c, struct span in)
 	stream_write(c->end, span_of(text, n));
 	free(text);
 	if (shown && trace_is_counting())
-		trace_bus(machine, stream_peer(c->end), "redis ok");
+		trace_bus(machine, stream_peer(c->end), "redis ok", false);
 }
 
 /* ---- connections ---- */

@@ -28,7 +28,8 @@ struct link {
 	unsigned node; /* the far end, once it is known */
 	struct stream_end *end;
 	bool dialed, known, up;
-	usec silent_since; /* 0: something comes through */
+	usec silent_since;   /* 0: something comes through */
+	usec compared_at[2]; /* when digests, and answers to them, left last: for the ladder */
 	struct event again, watch;
 	struct list list; /* of its bus */
 };
@@ -317,8 +318,69 @@ struct bus *bus_free(struct bus *b)
 	return NULL;
 }
 
-/* What the ladder says of it, and a boundary; the clockwork of the cluster is neither. */
-static void note(const struct link *l, struct span bytes)
+/* The cluster's clockwork is in the ladder, and a boundary, where it is asked for. */
+static void clockwork(const Eaves__Envelope *e, char *what, size_t room)
+{
+	switch (e->body_case) {
+	case EAVES__ENVELOPE__BODY_HELLO:
+		snprintf(what, room, "hello");
+		break;
+	case EAVES__ENVELOPE__BODY_HEARTBEAT:
+		snprintf(what, room, "heartbeat");
+		break;
+	case EAVES__ENVELOPE__BODY_DIGESTS:
+		snprintf(what, room, "digests of %u", e->digests->group);
+		break;
+	case EAVES__ENVELOPE__BODY_DIFFERENCES:
+		snprintf(what, room, "differences in %u", e->differences->group);
+		break;
+	case EAVES__ENVELOPE__BODY_ASK:
+		snprintf(what, room, "ask for %u", e->ask->part);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Records and what else somebody waits for. */
+static void payload(const Eaves__Envelope *e, char *what, size_t room)
+{
+	switch (e->body_case) {
+	case EAVES__ENVELOPE__BODY_BATCH:
+		snprintf(what, room, "%u records", e->batch->count);
+		break;
+	case EAVES__ENVELOPE__BODY_ROWS:
+		snprintf(what, room, "%u rows", e->rows->count);
+		break;
+	case EAVES__ENVELOPE__BODY_NOTICE:
+		snprintf(what, room, "notice %u", e->notice->kind);
+		break;
+	case EAVES__ENVELOPE__BODY_ADMIN_CALL:
+		snprintf(what, room, "call");
+		break;
+	case EAVES__ENVELOPE__BODY_ADMIN_REPLY:
+		snprintf(what, room, "reply, %zu bytes", e->admin_reply->data.len);
+		break;
+	case EAVES__ENVELOPE__BODY__NOT_SET:
+		snprintf(what, room, "ack");
+		break;
+	default:
+		break;
+	}
+}
+
+/* One of a whole table's digests, or of the answers to them, but the first. */
+static bool is_more(struct link *l, unsigned kind)
+{
+	usec *at = &l->compared_at[kind == EAVES__ENVELOPE__BODY_DIFFERENCES];
+	if (kind != EAVES__ENVELOPE__BODY_DIGESTS && kind != EAVES__ENVELOPE__BODY_DIFFERENCES)
+		return false;
+	bool more = *at && sim_now() < *at + USEC_MS(1);
+	*at = sim_now();
+	return more;
+}
+
+static void note(struct link *l, struct span bytes)
 {
 	struct host *from = loop_node(l->bus->loop)->host;
 	char what[32] = "";
@@ -327,17 +389,12 @@ static void note(const struct link *l, struct span bytes)
 	Eaves__Envelope *e = eaves__envelope__unpack(NULL, bytes.n, (const uint8_t *)bytes.p);
 	if (!e)
 		return;
-	if (e->body_case == EAVES__ENVELOPE__BODY_BATCH)
-		snprintf(what, sizeof(what), "%u records", e->batch->count);
-	else if (e->body_case == EAVES__ENVELOPE__BODY_ROWS)
-		snprintf(what, sizeof(what), "%u rows", e->rows->count);
-	else if (e->body_case == EAVES__ENVELOPE__BODY_NOTICE)
-		snprintf(what, sizeof(what), "notice %u", e->notice->kind);
-	else if (e->body_case == EAVES__ENVELOPE__BODY__NOT_SET)
-		snprintf(what, sizeof(what), "ack");
-	eaves__envelope__free_unpacked(e, NULL);
+	payload(e, what, sizeof(what));
+	if (trace_is_all_bus())
+		clockwork(e, what, sizeof(what));
 	if (what[0])
-		trace_bus(from, stream_peer(l->end), what);
+		trace_bus(from, stream_peer(l->end), what, is_more(l, e->body_case));
+	eaves__envelope__free_unpacked(e, NULL);
 }
 
 int bus_send(struct bus *b, unsigned node, struct span bytes)

@@ -162,7 +162,7 @@ static void note(struct redis_link *k)
 	if (!(rows || reads) || !trace_is_counting())
 		return;
 	snprintf(what, sizeof(what), rows ? "redis %u rows" : "redis read", rows);
-	trace_bus(loop_node(k->loop)->host, redis_host(), what);
+	trace_bus(loop_node(k->loop)->host, redis_host(), what, false);
 }
 
 void redis_link_flush(struct redis_link *k)

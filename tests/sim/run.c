@@ -8,6 +8,7 @@
 #include "tests/sim/fault.h"
 #include "tests/sim/operator.h"
 #include "tests/sim/rings.h"
+#include "tests/sim/script.h"
 #include "tests/sim/stored.h"
 #include "tests/sim/trace.h"
 
@@ -48,7 +49,7 @@ static bool all_idle(void)
 	for (unsigned i = 0; i < ua_count(); i++)
 		if (!ua_is_idle(ua_of(i)))
 			return false;
-	return !fault_is_open() && !operator_is_busy();
+	return !fault_is_open() && !operator_is_busy() && !script_is_open();
 }
 
 static void wait_until(bool (*done)(void), usec limit)
@@ -107,10 +108,11 @@ static bool nodes_idle(void)
 void run_flow(const struct run_conf *c)
 {
 	rings_network(c->trouble.udp_loss > 0 || c->trouble.stream_loss > 0);
+	trace_all_bus(c->bus || (c->flow->how & FLOW_BUS));
 	trace_begin();
 	trace_note(ua_host(probe), "the flow begins");
 	c->flow->go();
-	wait_until(all_idle, USEC_S(LIMIT_S));
+	wait_until(all_idle, script_left() + USEC_S(LIMIT_S));
 	event_run_until(sim_now() + USEC_MS(SETTLE_MS));
 	trace_end();
 	trace_note(ua_host(probe), "the flow has ended");
@@ -170,6 +172,8 @@ static void of_phone(struct lines *l, const struct ua *u)
 		line(l, "%s: is registered", name);
 	if (registered && u != probe && !is_reached(u))
 		line(l, "!%s: registered, but not reached", name);
+	if (!registered && ua_is_gone(u) && is_reached(u))
+		line(l, "!%s: gone, but reached", name);
 	if (ua_ringing(u))
 		line(l, "!%s: rings still", name);
 	if (ua_calls(u))
@@ -205,6 +209,8 @@ size_t run_outcome(const struct run_conf *c, char out[RUN_OUTCOME_MAX])
 		of_phone(l, ua_of(i));
 	for (unsigned i = 0; i < nodes_count(); i++)
 		of_node(l, node_of(i), c->drain);
+	if (operator_unanswered())
+		line(l, "!the operator: %u questions have no answer", operator_unanswered());
 	stored_look(of_tables, l);
 	qsort(l->v, l->n, sizeof(l->v[0]), by_text);
 	for (unsigned i = 0; i < l->n; i++) {

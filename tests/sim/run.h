@@ -15,6 +15,7 @@ struct run_conf {
 	unsigned workers;
 	struct trouble trouble; /* from the flow's beginning */
 	bool drain;		/* waits for the last timer of all transactions too */
+	bool bus;		/* all messages of the bus are boundaries */
 };
 
 enum { RUN_OUTCOME_MAX = 16384 };

@@ -32,6 +32,7 @@ static unsigned nusers;
 static struct addr server;
 static struct nat *nat;
 static uint32_t kept_off;
+static void (*then)(void);
 
 enum scene_kind scene_kind(void)
 {
@@ -220,6 +221,11 @@ void scene_keep_off(const struct ua *u)
 			kept_off |= 1u << i;
 }
 
+void scene_then(void (*fn)(void))
+{
+	then = fn;
+}
+
 /* One after the other, so that what each does by its clock is apart from what others do. */
 static void start_member(unsigned k)
 {
@@ -272,5 +278,9 @@ bool scene_register(void)
 	for (int i = 0; i < 200 && !all_registered(); i++)
 		event_run_until(sim_now() + USEC_MS(100));
 	event_run_until(sim_now() + USEC_MS(500));
-	return all_registered();
+	if (!all_registered())
+		return false;
+	if (then)
+		then();
+	return true;
 }

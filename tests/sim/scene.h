@@ -40,6 +40,8 @@ struct ua *scene_phone(const struct ua_conf *c, const char *where);
 void scene_start(bool second_first);
 /* All phones that register by themselves, then waits for their 200.  False: not within 20 s. */
 bool scene_register(void);
+/* What happens at the end of scene_register(), before the flow. */
+void scene_then(void (*fn)(void));
 /* A phone that scene_register() leaves alone. */
 void scene_keep_off(const struct ua *u);
 

@@ -1,16 +1,18 @@
 /*
  * Tables as sets of lines, "KIND:GROUP NAME VERSION": those of the edges and of Redis are
- * equal; bindings of the members of a pair of homes are, and the edges have them all.
+ * equal; bindings of the members of a pair of homes are, and the edges have them all.  What is
+ * about to be forgotten does not count, as when nodes compare (common/cluster/compare.c).
  */
 #include "tests/sim/stored.h"
 
-#include "common/store/redis.h"
+#include "common/base/time.h"
+#include "common/store/redis_parts.h"
 #include "tests/sim/redis.h"
 #include "tests/sim/scene.h"
 
 #include <stdlib.h>
 
-enum { LINES_MAX = 512, LINE_BYTES = 160, VERSION_CHARS = 32 };
+enum { LINES_MAX = 512, LINE_BYTES = 160, FORGOTTEN_MS = 300 * 1000 };
 
 struct table {
 	const char *name;
@@ -42,18 +44,24 @@ static const char *kind_name(uint8_t kind)
 	return kind == RECORD_USER ? "user" : kind == RECORD_ALIAS ? "alias" : "binding";
 }
 
+static bool counts(bool deleted, uint64_t expires_ms)
+{
+	uint64_t forgotten = expires_ms + (deleted ? 0 : RECORDS_TOMBSTONE_MS);
+	return expires_ms == 0 || forgotten > time_wall_ms() + FORGOTTEN_MS;
+}
+
 static bool add_record(void *arg, const struct record *rec)
 {
 	struct table *t = arg;
-	char key[96], version[VERSION_CHARS + 1];
-	if (rec->kind == RECORD_FORK)
+	char key[96], version[REDIS_VERSION_N + 1];
+	if (rec->kind == RECORD_FORK || !counts(rec->deleted, rec->expires_ms))
 		return true;
 	int n = snprintf(key, sizeof(key), "%s:%.*s", kind_name(rec->kind),
 			 SPAN_FMT(rec->group));
 	snprintf(version, sizeof(version), "%015llu.%05u.%010u",
 		 (unsigned long long)(rec->version.hlc >> 16),
 		 (unsigned)(rec->version.hlc & 0xffff), (unsigned)rec->version.node);
-	put(t, span_of(key, (size_t)n), rec->name, span_of(version, VERSION_CHARS));
+	put(t, span_of(key, (size_t)n), rec->name, span_of(version, REDIS_VERSION_N));
 	return true;
 }
 
@@ -62,8 +70,13 @@ static bool add_field(void *arg, const struct redis_field *f)
 {
 	ptrdiff_t at = span_chr(f->key, '}', 0);
 	size_t skip = (size_t)at + 2;
+	const char *state = f->value.p + REDIS_VERSION_N + 1;
+	uint64_t expires_ms = 0;
+	span_u64(span_of(state + 5, REDIS_MS_N), UINT64_MAX, &expires_ms);
+	if (!counts(*state == 'g', expires_ms))
+		return true;
 	put(arg, span_of(f->key.p + skip, f->key.n - skip), f->name,
-	    span_of(f->value.p, VERSION_CHARS));
+	    span_of(f->value.p, REDIS_VERSION_N));
 	return true;
 }
 

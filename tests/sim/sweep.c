@@ -24,9 +24,18 @@ static bool is_asked(const struct host *h, enum fault_kind k)
 	return (sweep->faults >> k & 1) && fault_fits(h, k, walk.flow);
 }
 
+/* Of those that the run without a fault has. */
+static bool is_point(unsigned n)
+{
+	unsigned parts = sweep->points + 1, all = shared->boundaries;
+	return !sweep->points || (n && n < all && n * parts / all != (n - 1) * parts / all);
+}
+
 static void on_boundary(unsigned n, struct host *sender)
 {
 	(void)sender;
+	if (!is_point(n))
+		return;
 	for (unsigned i = 0; !in_case && i < fault_hosts(); i++)
 		for (unsigned k = FAULT_KILL; !in_case && k < FAULT_KINDS; k++) {
 			if (!is_asked(fault_host(i), (enum fault_kind)k))

@@ -14,6 +14,7 @@ struct sweep {
 	struct run_conf run;
 	unsigned faults; /* bit (1 << enum fault_kind) */
 	bool brief;	 /* FLOW_AGAIN */
+	unsigned points; /* so many boundaries alone, as far from each other; 0: all */
 	unsigned jobs;
 	const char *dir; /* ladders of what fails go there */
 	/* of one run: */

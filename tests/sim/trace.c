@@ -19,7 +19,7 @@ struct entry {
 
 static struct entry *entries;
 static size_t count, room;
-static bool counting, live;
+static bool counting, live, all_bus;
 static unsigned boundaries;
 static void (*on_boundary)(unsigned n, struct host *sender);
 static uint64_t hash = 14695981039346656037u;
@@ -138,17 +138,28 @@ void trace_message(const struct host *from, const struct host *to, struct span b
 	boundary(e);
 }
 
-void trace_bus(const struct host *from, const struct host *to, const char *what)
+void trace_bus(const struct host *from, const struct host *to, const char *what, bool more)
 {
 	struct entry *e = add(from, to);
 	snprintf(e->label, sizeof(e->label), "~ %s", what);
 	mix(e->label, strlen(e->label));
-	boundary(e);
+	if (!more)
+		boundary(e);
 }
 
 bool trace_is_counting(void)
 {
 	return counting;
+}
+
+void trace_all_bus(bool on)
+{
+	all_bus = on;
+}
+
+bool trace_is_all_bus(void)
+{
+	return all_bus;
 }
 
 void trace_note(const struct host *h, const char *fmt, ...)

@@ -22,8 +22,12 @@ void trace_on_boundary(void (*fn)(unsigned n, struct host *sender));
 /* A SIP message has left `from`. */
 void trace_message(const struct host *from, const struct host *to, struct span bytes,
 		   enum trace_fate fate);
-/* A message of the bus that is not one of its periodical ones. */
-void trace_bus(const struct host *from, const struct host *to, const char *what);
+/* The bus's own messages are boundaries too: hellos, heartbeats, comparison. */
+void trace_all_bus(bool on);
+bool trace_is_all_bus(void);
+/* A message of the bus.  more: one of several of its kind that leave together, and not the
+ * first of them: no boundary. */
+void trace_bus(const struct host *from, const struct host *to, const char *what, bool more);
 bool trace_is_counting(void);
 /* Something else that the ladder is to show. */
 void trace_note(const struct host *h, const char *fmt, ...)

@@ -63,6 +63,10 @@ void ua_register(struct ua *u);
 void ua_unregister(struct ua *u);
 /* Registers again now, as it does by itself after half of the time. */
 void ua_refresh(struct ua *u);
+/* Switched off: nobody hears of it any more. */
+void ua_leave(struct ua *u);
+/* It has unregistered, or its time has run out: nothing is to come to it. */
+bool ua_is_gone(const struct ua *u);
 /* A 200 was the last that it heard of its registration, and it has not run out. */
 bool ua_is_registered(const struct ua *u);
 /* uri: "sip:bob@example.org". */

@@ -134,6 +134,21 @@ void ua_refresh(struct ua *u)
 	register_now(u);
 }
 
+void ua_leave(struct ua *u)
+{
+	trace_note(u->host, "switched off");
+	u->reg.wanted = false;
+	event_stop(&u->reg.refresh);
+	u->host->powered = false;
+}
+
+/* Nothing is known of one whose last request was refused, or lost. */
+bool ua_is_gone(const struct ua *u)
+{
+	const struct registration *r = &u->reg;
+	return !r->open && !r->wanted && r->yeses && (!r->expires_s || sim_now() >= r->until);
+}
+
 bool ua_is_registered(const struct ua *u)
 {
 	return u->reg.done && sim_now() < u->reg.until;
