@@ -47,7 +47,8 @@ struct app_nodes {
 	struct loop *loop;
 	struct bus *bus;
 	struct cluster *cluster;
-	struct store *redis; /* of an edge; NULL: none */
+	struct store *redis;	       /* of an edge; NULL: none */
+	struct wheel_timer redis_read; /* armed: the other edge is not heard */
 	pthread_t thread;
 	bool running;
 	/* As the roles were told; what was sent to it was sent to another. */
@@ -189,6 +190,8 @@ int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX]);
 int app_redis_check(const struct conf *c, char ret_error[APP_ERROR_MAX]);
 /* Says so where it was away from the start: before the bus's thread runs. */
 void app_redis_start(const struct app_nodes *n);
+/* The other edge lives, or has died; in the bus's thread. */
+void app_redis_partner(struct app_nodes *n);
 void app_redis_show(const struct app *a, struct admin_reply *out);
 void app_redis_metrics(const struct app *a, struct metrics_out *o);
 /* ask.c: commands at other nodes; cluster_ops.admin. */

@@ -134,6 +134,7 @@ static void on_changed(void *arg, unsigned node)
 	for (unsigned i = 0; i < n->conf.n; i++)
 		live |= n->lives[i] ? UINT64_C(1) << i : 0;
 	app_serve_seen(n->app, live);
+	app_redis_partner(n);
 	if (lives)
 		on_life(n, node, !before);
 	else

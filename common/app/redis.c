@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-enum { PASSWORD_MAX = 512 };
+enum { PASSWORD_MAX = 512, READ_MS = 2000, READ_ROWS_PER_MS = 5 };
 
 static struct store_row row_of(const struct record *v)
 {
@@ -98,6 +98,37 @@ static bool on_rewrite(void *arg, unsigned part,
 	return part + 1 < RECORDS_PARTS;
 }
 
+/*
+ * As long as the other edge is not heard, what it tells operators is done may be in Redis
+ * alone: it lives and cannot reach us, or has died before it did.  So what is there is read
+ * again and again; seldom where there is much of it.
+ */
+static void read_later(struct app_nodes *n)
+{
+	uint64_t ms = records_counters(n->app->records).records / READ_ROWS_PER_MS;
+	wheel_arm(loop_wheel(n->loop), &n->redis_read,
+		  loop_now(n->loop) + (ms > READ_MS ? ms : READ_MS));
+}
+
+static void on_read(struct wheel_timer *t, msec now)
+{
+	struct app_nodes *n = container_of(t, struct app_nodes, redis_read);
+	(void)now;
+	store_redis_read(n->redis);
+	read_later(n);
+}
+
+void app_redis_partner(struct app_nodes *n)
+{
+	int other = n->redis ? cluster_partner(n->cluster, n->conf.self) : -1;
+	if (other < 0)
+		return;
+	if (cluster_alive(n->cluster, (unsigned)other))
+		wheel_stop(loop_wheel(n->loop), &n->redis_read);
+	else if (!wheel_armed(&n->redis_read))
+		read_later(n);
+}
+
 static void tell(const struct app_nodes *n, bool up)
 {
 	struct redis_state s;
@@ -113,6 +144,7 @@ static void tell(const struct app_nodes *n, bool up)
 static void on_up(void *arg, bool up)
 {
 	tell(arg, up);
+	app_redis_partner(arg);
 }
 
 void app_redis_start(const struct app_nodes *n)
@@ -190,6 +222,7 @@ int app_redis_open(struct app *a, char ret_error[APP_ERROR_MAX])
 	struct redis_conf r = redis_conf_default;
 	struct passwords secret = {"", ""};
 	char prefix[300];
+	wheel_timer_init(&a->nodes->redis_read, on_read);
 	if (!c->redis.servers && !c->redis.sentinels)
 		return 0;
 	r.nservers = read_addrs(c->redis.servers, r.server);

@@ -221,6 +221,11 @@ struct store *store_redis_new(struct loop *l, const struct redis_conf *c, char *
 	return &s->store;
 }
 
+void store_redis_read(struct store *st)
+{
+	redis_queue_read((struct store_redis *)st);
+}
+
 void store_redis_state(struct store *st, struct redis_state *ret)
 {
 	struct store_redis *s = (struct store_redis *)st;

@@ -71,6 +71,10 @@ extern const struct redis_conf redis_conf_default;
  */
 struct store *store_redis_new(struct loop *l, const struct redis_conf *c, char *ret_error);
 
+/* Reads everything once more, for ops.loaded, when Redis is up: what somebody has written there
+ * and cannot tell us.  In the loop's thread. */
+void store_redis_read(struct store *s);
+
 struct redis_counters {
 	uint64_t connects, lost, timeouts, refused; /* refused: READONLY, NOREPLICAS ... */
 	uint64_t calls, conflicts;		    /* scripts run; units of -EAGAIN */

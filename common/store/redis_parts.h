@@ -177,6 +177,8 @@ void redis_conflict_show(struct store_redis *s, const struct store_unit *u,
 /* Would a put of these rows write what is shown to the owner just now? */
 bool redis_is_shown(struct store_redis *s, const struct store_row *rows, unsigned n);
 
+/* Everything once more. */
+void redis_queue_read(struct store_redis *s);
 /* load() of the store: a loop of its own. */
 int redis_load_now(struct store_redis *s, uint64_t wall_ms,
 		   int (*each)(void *arg, const struct store_row *row), void *arg);

@@ -464,6 +464,14 @@ static void on_up(void *arg)
 	redis_queue_pump(s);
 }
 
+void redis_queue_read(struct store_redis *s)
+{
+	if (s->client.state != REDIS_CLIENT_UP || s->load.running || !s->setup.c.ops.loaded)
+		return;
+	redis_load_start(&s->load, time_wall_ms(), show_late, s);
+	redis_queue_show(s);
+}
+
 static void go(struct store_redis *s)
 {
 	atomic_store_explicit(&s->gone, true, memory_order_relaxed);

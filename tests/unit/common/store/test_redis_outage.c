@@ -251,6 +251,32 @@ START_TEST(what_is_read_late_is_not_written_back)
 }
 END_TEST
 
+START_TEST(what_another_has_written_there_is_read_when_it_is_asked_for)
+{
+	begin();
+	struct store *s = store_of(&conf);
+	UNTIL(state_of(s).up && !state_of(s).loading && !state_of(s).dirty);
+	for (unsigned i = 0; i < 2; i++) {
+		char key[64];
+		snprintf(key, sizeof(key), PREFIX "user:nina%u", i);
+		cli(&server, "HSET %s %b %s", key, "", (size_t)0,
+		    "001718900000123.00007.0000000002 live 000000000000000 1");
+		ck_assert_uint_eq(owner.n, i * (i + 1) / 2);
+		store_redis_read(s);
+		store_redis_read(s); /* one is under way */
+		UNTIL(!state_of(s).loading);
+		ck_assert_uint_eq(owner.n, (i + 1) * (i + 2) / 2);
+	}
+	/* Not while it is away; nothing hangs, and it is asked again when it is back. */
+	server_kill(&server);
+	UNTIL(!state_of(s).up);
+	store_redis_read(s);
+	ck_assert(!state_of(s).loading);
+	s->ops->free(s);
+	finish();
+}
+END_TEST
+
 enum { HOUR_NAMES = 6000, HOUR_OLD = 5000, HOUR_CHANGES = 360000, HOUR_QUEUE = 1000 };
 
 static struct {
@@ -550,6 +576,7 @@ UNIT_MAIN("common/store redis outage",
 	  a_redis_that_stands_still_fails_puts_in_time_and_then_at_once,
 	  an_idle_connection_to_a_redis_that_stands_still_is_noticed,
 	  what_is_read_late_is_not_written_back,
+	  what_another_has_written_there_is_read_when_it_is_asked_for,
 	  what_changed_in_an_hour_without_redis_is_there_when_it_is_back,
 	  a_connection_that_breaks_costs_no_unit, scripts_that_were_flushed_are_loaded_again,
 	  a_primary_without_its_replicas_is_gone_until_they_are_back,
