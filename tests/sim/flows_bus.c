@@ -38,10 +38,28 @@ static void wait_ms(unsigned ms)
 	event_run_until(sim_now() + USEC_MS(ms));
 }
 
+static bool hears(const struct node *a, const struct node *b)
+{
+	struct node *other;
+	scene_pair_of(a, &other);
+	if (a == b || !node_runs(a) || !node_runs(b) ||
+	    !(a->has_role[APP_EDGE] || b->has_role[APP_EDGE] || b == other))
+		return true;
+	return cluster_alive(a->app->nodes->cluster, b->index);
+}
+
+static bool all_hear(void)
+{
+	for (unsigned i = 0; i < nodes_count() * nodes_count(); i++)
+		if (!hears(node_of(i / nodes_count()), node_of(i % nodes_count())))
+			return false;
+	return true;
+}
+
 /* Boundaries end when there is nothing left to repair. */
 static void on_look(struct event *e)
 {
-	if (stored_everywhere() && !fault_is_open())
+	if (all_hear() && stored_everywhere() && !fault_is_open())
 		trace_end();
 	else
 		event_after(e, USEC_MS(50));

@@ -144,10 +144,40 @@ static void list_flows(void)
 	exit(0);
 }
 
+/* False: it is no number. */
+static bool take_number(struct sweep *s, int option, unsigned n)
+{
+	switch (option) {
+	case OPT_AT:
+		s->at = n;
+		break;
+	case OPT_POINTS:
+		s->points = n;
+		break;
+	case OPT_SEED:
+		s->run.seed = n;
+		break;
+	case OPT_WORKERS:
+		s->run.workers = n;
+		break;
+	case OPT_JOBS:
+		s->jobs = n;
+		break;
+	case OPT_LIMIT:
+		s->limit_s = n;
+		break;
+	default:
+		return false;
+	}
+	return true;
+}
+
 static void take(struct command *c, int option)
 {
 	struct sweep *s = &c->s;
 	unsigned n = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
+	if (take_number(s, option, n))
+		return;
 	switch (option) {
 	case OPT_TOPOLOGY:
 		s->run.kind = strcmp(optarg, "cluster") == 0 ? SCENE_CLUSTER : SCENE_COMBINED;
@@ -161,29 +191,14 @@ static void take(struct command *c, int option)
 	case OPT_BRIEF:
 		s->brief = true;
 		break;
-	case OPT_POINTS:
-		s->points = n;
-		break;
 	case OPT_BUS:
 		s->run.bus = true;
 		break;
 	case OPT_NODE:
 		s->node = optarg;
 		break;
-	case OPT_AT:
-		s->at = n;
-		break;
 	case OPT_FAULT:
 		s->fault = fault_find(optarg);
-		break;
-	case OPT_SEED:
-		s->run.seed = n;
-		break;
-	case OPT_WORKERS:
-		s->run.workers = n;
-		break;
-	case OPT_JOBS:
-		s->jobs = n;
 		break;
 	case OPT_DRAIN:
 		s->run.drain = true;
@@ -205,9 +220,6 @@ static void take(struct command *c, int option)
 		break;
 	case OPT_BREAK:
 		s->breaks = strcmp(optarg, "hang") == 0 ? BREAKS_HANG : BREAKS_CRASH;
-		break;
-	case OPT_LIMIT:
-		s->limit_s = n;
 		break;
 	case OPT_LOG:
 		choose_log(optarg);

@@ -159,7 +159,7 @@ static void note(struct redis_link *k)
 	char what[32];
 	unsigned rows = k->rows, reads = k->reads;
 	k->rows = k->reads = 0;
-	if (!(rows || reads) || !trace_is_counting())
+	if (!(rows || (reads && trace_is_all_bus())) || !trace_is_counting())
 		return;
 	snprintf(what, sizeof(what), rows ? "redis %u rows" : "redis read", rows);
 	trace_bus(loop_node(k->loop)->host, redis_host(), what, false);

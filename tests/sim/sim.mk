@@ -38,6 +38,14 @@ SIM_BLINK_SEEDS := 1 4
 SIM_MOVE_FLOWS := cancelled-tcp rejected-tcp home-tcp-cancelled home-tcp-other-cancelled home-tcp-forked
 # Two members of a pair that do not hear each other, where one could take over from the other.
 SIM_TWIN_FLOWS := forked serial serial-rejected forked-cancelled forked-rejected home-tcp-serial
+# Nodes that meet, and what one asks another: every message of the bus is a boundary (FLOW_BUS).
+# SIM_POINTS= has all of them, two minutes more.
+SIM_BUS_FLOWS := join edge-joins repair ask
+SIM_POINTS := --points 40
+# What leaves nowhere, at some boundaries of every flow; SIM_FAULTS=dumb has all.
+SIM_DUMB := --faults dumb --points 6
+# An hour without Redis, in the middle of which a node dies, for good or for a second.
+SIM_HOUR := --faults kill,restart --points 1
 SIM_CLUSTER := $(B)/sim --topology cluster --dir $(B)/sim-failed
 sim: $(B)/sim
 	$(SIM_CLUSTER) --faults $(SIM_ALL),blink --seeds $(SEEDS) --seed $(SEED) $(SIM)
@@ -55,6 +63,9 @@ sim-check: $(B)/sim
 		$(SIM_CLUSTER) --faults blink --seed $$s --flow $$f $(SIM_BRIEF) $(SIM) || r=1; done; done; \
 	for f in $(SIM_MOVE_FLOWS); do $(SIM_CLUSTER) --faults move --flow $$f $(SIM_BRIEF) $(SIM) || r=1; done; \
 	for f in $(SIM_TWIN_FLOWS); do $(SIM_CLUSTER) --faults twin --flow $$f $(SIM) || r=1; done; \
+	$(SIM_CLUSTER) $(SIM_DUMB) $(SIM_BRIEF) $(SIM) || r=1; \
+	for f in $(SIM_BUS_FLOWS); do $(SIM_CLUSTER) --faults kill,restart,cut $(SIM_POINTS) --flow $$f $(SIM) || r=1; done; \
+	$(SIM_CLUSTER) $(SIM_HOUR) --flow hour --brief $(SIM) || r=1; \
 	$(SIM_CLUSTER) --seeds 300 $(SIM) || r=1; \
 	$(SIM_CLUSTER) --faults $(SIM_ALL) --seeds 400 --seed 286 $(SIM) || r=1; \
 	tests/sim/must_fail.sh $(B)/sim $(B)/sim-must-fail || r=1; exit $$r
