@@ -105,7 +105,8 @@ static bool on_rewrite(void *arg, unsigned part,
  */
 static void read_later(struct app_nodes *n)
 {
-	uint64_t ms = records_counters(n->app->records).records / READ_ROWS_PER_MS;
+	struct records *r = n->app->records;
+	uint64_t ms = r ? records_counters(r).records / READ_ROWS_PER_MS : 0;
 	wheel_arm(loop_wheel(n->loop), &n->redis_read,
 		  loop_now(n->loop) + (ms > READ_MS ? ms : READ_MS));
 }

@@ -1,5 +1,6 @@
 """Two edges with Redis behind them, and what Redis has when it was away."""
 import re
+import signal
 
 import pytest
 
@@ -141,6 +142,25 @@ def test_who_changes_the_directory_while_redis_is_away_is_told_where_the_change_
 	e1.wait_metric("redis_dirty", 0, LONG)
 	assert set(r.live("user")) == {"alice", "bob", "carol", "dave", "erin"}
 	assert done("user", "password", "dave", text="another\n") == "changed\n"
+
+
+def test_what_an_edge_did_while_the_other_did_not_hear_it_outlives_it(cluster, redis):
+	"""It was done with Redis alone, and the one that did it is lost before the two have met."""
+	r = redis()
+	c = edges_with(cluster, {"servers": r.where()})
+	e1, e2 = c.edges
+	e1.add_users(["alice"])
+	c.wait_users(1)
+	e2.process.send_signal(signal.SIGSTOP)
+	try:
+		c.wait(lambda: "e2" not in e1.alive(), "the edge is not missed", LONG)
+		e1.ctl("user add", "nina", stdin="x\n")
+		e1.ctl("user remove", "alice")
+		e1.kill9()
+	finally:
+		e2.process.send_signal(signal.SIGCONT)
+	c.wait(lambda: "nina" in e2.ctl("user list"), "what Redis has is not read", LONG)
+	assert "alice" not in e2.ctl("user list")
 
 
 def test_an_edge_delivers_alone_what_redis_has(cluster, redis):
