@@ -28,7 +28,9 @@ static bool is_asked(const struct host *h, enum fault_kind k)
 static bool is_point(unsigned n)
 {
 	unsigned parts = sweep->points + 1, all = shared->boundaries;
-	return !sweep->points || (n && n < all && n * parts / all != (n - 1) * parts / all);
+	if (!sweep->points || sweep->points >= all)
+		return true;
+	return n && n < all && n * parts / all != (n - 1) * parts / all;
 }
 
 static void on_boundary(unsigned n, struct host *sender)
