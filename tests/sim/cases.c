@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,13 +99,20 @@ int case_judge(const struct run_conf *c, const char *name)
 
 static char watched[CASE_NAME_MAX];
 
+/* Of the processor: however busy the machine is. */
+static void alarm_after(unsigned s)
+{
+	const struct itimerval t = {.it_value = {.tv_sec = s}};
+	setitimer(ITIMER_PROF, &t, NULL);
+}
+
 /* Nothing of this is for handlers; but the process is lost anyway, and what goes wrong now ends
  * it by its signal, or by the next alarm, which reap_one() tells. */
 static void on_end(int number)
 {
-	signal(SIGALRM, SIG_DFL);
-	alarm(LAST_WORDS_S);
-	tell(watched, number == SIGALRM ? "  it does not end\n" : "  it crashed\n");
+	signal(SIGPROF, SIG_DFL);
+	alarm_after(LAST_WORDS_S);
+	tell(watched, number == SIGPROF ? "  it does not end\n" : "  it crashed\n");
 	_exit(1);
 }
 
@@ -112,14 +120,14 @@ static void on_end(int number)
 static void watch(const char *name)
 {
 	enum { STACK = 256 << 10 };
-	static const int ends[] = {SIGALRM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+	static const int ends[] = {SIGPROF, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 	struct sigaction a = {.sa_handler = on_end, .sa_flags = SA_ONSTACK | SA_RESETHAND};
 	stack_t own = {.ss_sp = sim_alloc(STACK), .ss_size = STACK};
 	snprintf(watched, sizeof(watched), "%s", name);
 	sigaltstack(&own, NULL);
 	for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
 		sigaction(ends[i], &a, NULL);
-	alarm(sweep->limit_s ? sweep->limit_s : CASE_S);
+	alarm_after(sweep->limit_s ? sweep->limit_s : CASE_S);
 }
 
 static void reap_one(void)
@@ -136,7 +144,7 @@ static void reap_one(void)
 		shared->failed++;
 	if (!WIFEXITED(status))
 		printf("FAILED %s\n  %s\n", running[i].name,
-		       WTERMSIG(status) == SIGALRM ? "it does not end" : "it crashed");
+		       WTERMSIG(status) == SIGPROF ? "it does not end" : "it crashed");
 	else if (WEXITSTATUS(status) > 1)
 		printf("FAILED %s\n  exit %d\n", running[i].name, WEXITSTATUS(status));
 	running[i] = running[--nrunning];

@@ -8,6 +8,7 @@
 
 #include "tests/sim/operator.h"
 #include "tests/sim/redis.h"
+#include "tests/sim/run.h"
 #include "tests/sim/scene.h"
 #include "tests/sim/script.h"
 
@@ -51,8 +52,13 @@ static void redis_goes(void)
 {
 	redis_kill(false);
 }
+/* A yes is held twice: by the members, or by one and the edges. */
 static void redis_is_back(void)
 {
+	for (unsigned i = 0; i < nodes_count(); i++)
+		if (node_runs(node_of(i)) &&
+		    cluster_counters(node_of(i)->app->nodes->cluster).alone)
+			run_wrong("a yes has left without a second place");
 	redis_start(false);
 }
 static void bob_comes(void)

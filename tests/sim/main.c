@@ -35,7 +35,7 @@ static void usage(FILE *out)
 	      "  --dir FOLDER     where ladders of failed runs go\n"
 	      "  --live           every message as it is sent (one run)\n"
 	      "  --break crash|hang  the run itself does so, with --one at --at\n"
-	      "  --limit S        a run takes so long at most\n"
+	      "  --limit S        a run takes so long of a processor at most\n"
 	      "  --log LEVEL      the nodes' log\n",
 	      out);
 }

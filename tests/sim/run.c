@@ -28,6 +28,7 @@ enum {
 };
 
 static struct ua *probe;
+static const char *found_wrong;
 
 bool run_prepare(const struct run_conf *c)
 {
@@ -201,6 +202,11 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+void run_wrong(const char *what)
+{
+	found_wrong = what;
+}
+
 size_t run_outcome(const struct run_conf *c, char out[RUN_OUTCOME_MAX])
 {
 	struct lines *l = sim_alloc(sizeof(*l));
@@ -211,6 +217,8 @@ size_t run_outcome(const struct run_conf *c, char out[RUN_OUTCOME_MAX])
 		of_node(l, node_of(i), c->drain);
 	if (operator_unanswered())
 		line(l, "!the operator: %u questions have no answer", operator_unanswered());
+	if (found_wrong)
+		line(l, "!%s", found_wrong);
 	stored_look(of_tables, l);
 	qsort(l->v, l->n, sizeof(l->v[0]), by_text);
 	for (unsigned i = 0; i < l->n; i++) {

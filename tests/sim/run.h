@@ -26,6 +26,8 @@ void run_flow(const struct run_conf *c);
 /* Lines: the facts of each phone, in order of the alphabet; a line that begins with "!" is
  * wrong whatever other runs say.  The length. */
 size_t run_outcome(const struct run_conf *c, char out[RUN_OUTCOME_MAX]);
+/* What a flow itself has found wrong, in the outcome; the text lives on elsewhere. */
+void run_wrong(const char *what);
 /* Prints how two outcomes differ, and what is wrong in the second.  How many lines. */
 unsigned run_compare(FILE *out, const char *good, const char *other);
 

@@ -23,7 +23,7 @@ struct sweep {
 	enum fault_kind fault;
 	bool live; /* every message as it is sent */
 	enum sweep_break breaks;
-	unsigned limit_s; /* of a case; 0: a minute */
+	unsigned limit_s; /* of a case, of a processor; 0: a minute */
 };
 struct sweep_count {
 	unsigned long runs, failed;
