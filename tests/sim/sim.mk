@@ -41,7 +41,7 @@ SIM_TWIN_FLOWS := forked serial serial-rejected forked-cancelled forked-rejected
 # Nodes that meet, and what one asks another: every message of the bus is a boundary (FLOW_BUS).
 # SIM_POINTS= has all of them, two minutes more.
 SIM_BUS_FLOWS := join edge-joins repair ask
-SIM_POINTS := --points 40
+SIM_POINTS := --points 30
 # What leaves nowhere, at some boundaries of every flow; SIM_FAULTS=dumb has all.
 SIM_DUMB := --faults dumb --points 6
 # An hour without Redis, in the middle of which a node dies, for good or for a second.
