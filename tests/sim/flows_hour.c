@@ -52,13 +52,13 @@ static void redis_goes(void)
 {
 	redis_kill(false);
 }
-/* A yes is held twice: by the members, or by one and the edges. */
+/* A yes is held twice: by the members, or by one and the edges (how far a call has come is the
+ * members' alone, and of one of them it is held once). */
 static void redis_is_back(void)
 {
 	for (unsigned i = 0; i < nodes_count(); i++)
-		if (node_runs(node_of(i)) &&
-		    cluster_counters(node_of(i)->app->nodes->cluster).alone)
-			run_wrong("a yes has left without a second place");
+		if (node_of(i)->held_once)
+			run_wrong("a registration is in no second place");
 	redis_start(false);
 }
 static void bob_comes(void)

@@ -39,7 +39,8 @@ struct node {
 	unsigned nloops;
 	struct disk *disk; /* outlives the process */
 	struct app *dead[16];
-	uint64_t warnings; /* lines of the log at level warn or error */
+	uint64_t warnings;  /* lines of the log at level warn or error */
+	uint64_t held_once; /* of these: a registration is in no second place */
 };
 
 void nodes_init(uint64_t seed);

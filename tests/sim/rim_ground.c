@@ -12,6 +12,7 @@
 #include <ifaddrs.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { WALL_S = 1700000000 };
 
@@ -119,6 +120,7 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 	struct node *node = node_current();
 	if (node && level <= LOG_WARN) {
 		node->warnings++;
+		node->held_once += strcmp(event, "store-failing") == 0;
 		trace_note(node->host, "%s", event);
 	}
 	if (!log_out || level > log_at)
