@@ -160,7 +160,7 @@ static void setup_other_home(void)
 {
 	other_home_by(&udp);
 }
-static void go_other_home(void)
+static void go_hank(void)
 {
 	ua_call(alice, "sip:hank@example.org");
 }
@@ -336,7 +336,7 @@ static void setup_tcp_unanswered(void)
 	bob = phone("bob1", "bob", &rings, SIP_TRANSPORT_TCP, NULL);
 }
 /* The INVITE comes to the other edge before bob has come back to that. */
-static void go_edge_has_died(void)
+static void go_has_died(void)
 {
 	lose_edge();
 	call_bob();
@@ -391,45 +391,46 @@ static void setup_home_serial(void)
 	device("dave1", "dave", &refuses_soon, &at_h1, "1.0");
 	device("dave2", "dave", &answers, &at_h1, "0.5");
 }
-static void setup_home_serial_refused(void)
+static void setup_home_refused(void)
 {
 	alice = device("alice1", "alice", &caller, &at_h1, NULL);
 	device("dave1", "dave", &refuses_soon, &at_h1, "1.0");
 	device("dave2", "dave", &refuses_soon, &at_h1, "0.5");
 }
-static void setup_home_serial_mixed(void)
+static void setup_home_mixed(void)
 {
 	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_UDP, NULL);
 	device("dave1", "dave", &refuses_soon, &tcp, "1.0");
 	ua_use_gruu(device("dave2", "dave", &answers_soon, &at_h1, "0.5"));
 }
-static void homes_of_both(const struct ua_policy *a, const struct ua_policy *b)
+static void both_homes_by(const struct way *to_a, const struct way *to_h,
+			  const struct ua_policy *a, const struct ua_policy *h)
 {
-	alice = device("alice1", "alice", a, &at_h1, NULL);
-	device("hank1", "hank", b, &at_h2, NULL);
+	alice = device("alice1", "alice", a, to_a, NULL);
+	device("hank1", "hank", h, to_h, NULL);
 }
-static void setup_home_other_cancelled(void)
+static void setup_two_cancelled(void)
 {
-	homes_of_both(&gives_up, &rings);
+	both_homes_by(&at_h1, &at_h2, &gives_up, &rings);
 }
-static void setup_home_other_refused(void)
+static void setup_two_refused(void)
 {
-	homes_of_both(&caller, &refuses_soon);
+	both_homes_by(&at_h1, &at_h2, &caller, &refuses_soon);
 }
 static void edge_to_home(const struct ua_policy *a, const struct ua_policy *b)
 {
 	alice = device("alice1", "alice", a, &tcp, NULL);
 	bob = device("bob1", "bob", b, &at_h1, NULL);
 }
-static void setup_edge_home_refused(void)
+static void setup_refused_there(void)
 {
 	edge_to_home(&caller, &refuses_soon);
 }
-static void setup_edge_home_cancelled(void)
+static void setup_to_home_cancelled(void)
 {
 	edge_to_home(&gives_up, &rings);
 }
-static void setup_edge_home_forked(void)
+static void setup_to_home_forked(void)
 {
 	alice = device("alice1", "alice", &caller, &tcp, NULL);
 	ua_use_gruu(alice);
@@ -460,8 +461,7 @@ static void setup_tcp_both_cancelled(void)
 }
 static void setup_tcp_other_cancelled(void)
 {
-	alice = device("alice1", "alice", &gives_up, &tcp, NULL);
-	device("hank1", "hank", &rings, &tcp, NULL);
+	both_homes_by(&tcp, &tcp, &gives_up, &rings);
 }
 static void setup_tcp_rejected(void)
 {
@@ -519,7 +519,7 @@ const struct flow flows[] = {
 	{"serial", setup_serial, go_dave, FLOW_DATAGRAMS, SECOND},
 	{"serial-rejected", setup_serial_rejected, go_dave, FLOW_DATAGRAMS, FIRST},
 	{"prack", setup_prack, call_bob, FLOW_DATAGRAMS, FIRST},
-	{"other-home", setup_other_home, go_other_home, FLOW_DATAGRAMS, SECOND},
+	{"other-home", setup_other_home, go_hank, FLOW_DATAGRAMS, SECOND},
 	{"out", setup_far_answers, go_out, FLOW_DATAGRAMS, FIRST},
 	{"in", setup_far, go_in, FLOW_DATAGRAMS, SECOND},
 	{"reinvite", setup_reinvite, call_bob, FLOW_DATAGRAMS, FIRST},
@@ -548,7 +548,7 @@ const struct flow flows[] = {
 	{"forked-tcp", setup_tcp_forked, go_carol, FLOW_STREAMS, FIRST | AGAIN},
 	{"serial-tcp", setup_tcp_serial, go_dave, FLOW_STREAMS, SECOND | AGAIN},
 	{"prack-tcp", setup_tcp_prack, call_bob, FLOW_STREAMS, FIRST | AGAIN},
-	{"other-home-tcp", setup_tcp_other_home, go_other_home, FLOW_STREAMS, FIRST | AGAIN},
+	{"other-home-tcp", setup_tcp_other_home, go_hank, FLOW_STREAMS, FIRST | AGAIN},
 	{"out-tcp", setup_tcp_out, go_out, FLOW_STREAMS, SECOND | AGAIN},
 	{"in-tcp", setup_tcp_in, go_in, FLOW_STREAMS, FIRST | AGAIN},
 	{"reinvite-tcp", setup_tcp_reinvite, call_bob, FLOW_STREAMS, SECOND | AGAIN},
@@ -556,24 +556,19 @@ const struct flow flows[] = {
 	/* Not drawn by seeds (flow.h), and so last: their numbers do not change. */
 	{"cancelled-tcp-moved", setup_tcp_moved, call_bob, FLOW_MOVING, FIRST},
 	{"unanswered-edge-dies", setup_unanswered, go_edge_dies, FLOW_EDGE_LOST, FIRST},
-	{"unanswered-tcp-waited", setup_tcp_unanswered, go_edge_has_died, FLOW_EDGE_LOST,
-	 FIRST},
+	{"unanswered-tcp-waited", setup_tcp_unanswered, go_has_died, FLOW_EDGE_LOST, FIRST},
 	{"home-tcp-serial", setup_home_serial, go_dave, FLOW_STRAIGHT, FIRST},
-	{"home-tcp-serial-refused", setup_home_serial_refused, go_dave, FLOW_STRAIGHT,
-	 FIRST | AGAIN},
-	{"home-tcp-serial-mixed", setup_home_serial_mixed, go_dave, FLOW_STRAIGHT,
+	{"home-tcp-serial-refused", setup_home_refused, go_dave, FLOW_STRAIGHT, FIRST | AGAIN},
+	{"home-tcp-serial-mixed", setup_home_mixed, go_dave, FLOW_STRAIGHT, SECOND | AGAIN},
+	{"home-tcp-other-cancelled", setup_two_cancelled, go_hank, FLOW_STRAIGHT,
 	 SECOND | AGAIN},
-	{"home-tcp-other-cancelled", setup_home_other_cancelled, go_other_home, FLOW_STRAIGHT,
-	 SECOND | AGAIN},
-	{"home-tcp-other-refused", setup_home_other_refused, go_other_home, FLOW_STRAIGHT,
+	{"home-tcp-other-refused", setup_two_refused, go_hank, FLOW_STRAIGHT, FIRST | AGAIN},
+	{"edge-to-home-refused", setup_refused_there, call_bob, FLOW_STRAIGHT, SECOND | AGAIN},
+	{"edge-to-home-cancelled", setup_to_home_cancelled, call_bob, FLOW_STRAIGHT,
 	 FIRST | AGAIN},
-	{"edge-to-home-refused", setup_edge_home_refused, call_bob, FLOW_STRAIGHT,
-	 SECOND | AGAIN},
-	{"edge-to-home-cancelled", setup_edge_home_cancelled, call_bob, FLOW_STRAIGHT,
-	 FIRST | AGAIN},
-	{"edge-to-home-forked", setup_edge_home_forked, go_carol, FLOW_STRAIGHT, FIRST | AGAIN},
+	{"edge-to-home-forked", setup_to_home_forked, go_carol, FLOW_STRAIGHT, FIRST | AGAIN},
 	{"cancelled-tcp", setup_tcp_both_cancelled, call_bob, FLOW_STREAMS, FIRST | AGAIN},
-	{"other-cancelled-tcp", setup_tcp_other_cancelled, go_other_home, FLOW_STREAMS, FIRST},
+	{"other-cancelled-tcp", setup_tcp_other_cancelled, go_hank, FLOW_STREAMS, FIRST},
 	{"hour", hour_setup, hour_go, FLOW_STREAMS, FIRST | AGAIN | FLOW_APART},
 	{"join", join_setup, join_go, FLOW_DATAGRAMS, FIRST | FLOW_APART | FLOW_BUS},
 	{"edge-joins", edge_setup, edge_go, FLOW_DATAGRAMS, FIRST | FLOW_APART | FLOW_BUS},
