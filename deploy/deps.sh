@@ -14,7 +14,7 @@ run) want=$run ;;
 cluster) want="$run redis-server redis-tools" ;;
 check) want=$check ;;
 bench) want=$bench ;;
-lab) want="$run redis-server redis-sentinel redis-tools kamailio keepalived nftables iproute2 util-linux procps python3" ;;
+lab) want="$run redis-server redis-sentinel redis-tools kamailio keepalived nftables iproute2 util-linux procps python3 sip-tester" ;;
 phone) want=baresip-core ;;
 *)
 	echo "usage: $0 run|cluster|check|bench|lab|phone" >&2

@@ -30,6 +30,7 @@ class Cluster:
     homes = ("h1", "h2")
     transports = ("udp", "tcp")
     has_redis = False
+    asks_callers = False    # INVITE and MESSAGE are challenged, as SIPp's callers expect
     tells_stranded = False  # an edge that reaches no home yields its address
 
     def __init__(self, opt):

@@ -15,7 +15,7 @@ BUS, LINK, HTTP = 7400, 7401, 9060
 
 class Eaves(Cluster):
     name = "eaves"
-    has_redis = tells_stranded = True
+    has_redis = tells_stranded = asks_callers = True
     transports = ("udp", "tcp", "tls")
 
     def before(self):
@@ -53,7 +53,7 @@ class Eaves(Cluster):
                   "policy: cluster}",
                   f"data_dir: \"{self.path(host, 'data')}\"",
                   f"store: {'memory' if role == 'edge' else 'sqlite'}", "workers: 1",
-                  "net: {connections_per_source: 5000}", "auth: {lock_failures: 0}",
+                  "net: {connections_per_source: 5000}", "auth: {lock_failures: 0, sha256: false}",  # SIPp 3.6 knows MD5 alone
                   "tls:", "  certificates:",
                   f"    - {{domain: {DOMAIN}, certificate: \"{self.folder}/tls.pem\", "
                   f"key: \"{self.folder}/tls.key\"}}",

@@ -1,7 +1,7 @@
 # The lab: real processes in network namespaces.  README.md here says what it does.
 
 PEER ?= both
-FAULTS ?= setup,kill,power,stop,drain,stranded,random,streams,partition
+FAULTS ?= setup,kill,power,stop,drain,stranded,random,streams,partition,sipp
 ROUNDS ?= 10
 .PHONY: lab lab-smoke
 lab: all $(B)/lab/crowd

@@ -12,10 +12,11 @@ import time
 import faults
 import net
 import report
+import sipp
 from crowd import Crowd
 from faults import say
 
-ALL = ("setup", *faults.HOLD_S, "random", "streams", "partition")
+ALL = ("setup", *faults.HOLD_S, "random", "streams", "partition", "sipp")
 
 
 def clusters(names):
@@ -40,6 +41,8 @@ def options(argv):
     p.add_argument("--partitions", default="20,60,210")
     p.add_argument("--stream-faults", default="kill,power,stop,drain",
                    help="those of phones with a connection each")
+    p.add_argument("--sipp", default="", help="more words for each SIPp: -trace_msg")
+    p.add_argument("--sipp-faults", default="kill", help="those under a load by SIPp")
     p.add_argument("--users", type=int, default=250)
     p.add_argument("--direct", type=int, default=50, help="percent of users at their home itself")
     p.add_argument("--seed", type=int, default=int(time.time()))
@@ -52,12 +55,14 @@ def options(argv):
     opt.crowd = os.path.join(opt.build, "lab", "crowd")
     opt.faults = opt.faults.split(",")
     opt.targets = opt.targets.split(",")
+    opt.sipp = opt.sipp.split()
+    opt.sipp_faults = opt.sipp_faults.split(",")
     opt.stream_faults = opt.stream_faults.split(",")
     opt.partitions = [int(x) for x in opt.partitions.split(",")]
     for f in opt.faults:
         if f not in ALL:
             p.error(f"no fault {f}; there are {' '.join(ALL)}")
-    for f in opt.stream_faults:
+    for f in opt.stream_faults + opt.sipp_faults:
         if f not in faults.HOLD_S:
             p.error(f"no fault {f}; there are {' '.join(faults.HOLD_S)}")
     return opt
@@ -65,26 +70,38 @@ def options(argv):
 
 def experiment(cls, opt):
     """Everything with one cluster: what report.py makes tables of."""
-    out = {"name": cls.name, "series": [], "streams": [], "setup": [], "partition": []}
+    out = {"name": cls.name, "series": [], "streams": [], "setup": [], "partition": [],
+           "sipp": []}
     with cls(opt) as cluster:
         if "setup" in opt.faults:
             out["setup"] = faults.set_up(cluster, opt)
         if "streams" in opt.faults:
             out["streams"] = [r.data() for r in faults.streams(cluster, opt, opt.rounds)]
-        with Crowd(cluster, opt) as crowd:
-            crowd.registered()
-            for fault in faults.HOLD_S:
-                for target in opt.targets:
-                    if fault in opt.faults and faults.suits(cluster, fault, target):
-                        out["series"].append(faults.series(cluster, crowd, fault, target,
-                                                           opt.rounds).data())
-            if "random" in opt.faults:
-                out["series"].append(faults.at_random(cluster, crowd, opt.rounds,
-                                                      opt.seed).data())
-            if "partition" in opt.faults:
-                out["partition"] = [faults.partition(cluster, crowd, s)
-                                    for s in opt.partitions]
+        if {*faults.HOLD_S, "random", "partition"} & {*opt.faults}:
+            by_crowd(cluster, opt, out)
+        if "sipp" in opt.faults and cluster.asks_callers:
+            out["sipp"] = by_sipp(cluster, opt)
     return out
+
+
+def by_crowd(cluster, opt, out):
+    with Crowd(cluster, opt) as crowd:
+        crowd.registered()
+        for fault in faults.HOLD_S:
+            for target in opt.targets:
+                if fault in opt.faults and faults.suits(cluster, fault, target):
+                    out["series"].append(faults.series(cluster, crowd, fault, target,
+                                                       opt.rounds).data())
+        if "random" in opt.faults:
+            out["series"].append(faults.at_random(cluster, crowd, opt.rounds, opt.seed).data())
+        if "partition" in opt.faults:
+            out["partition"] = [faults.partition(cluster, crowd, s) for s in opt.partitions]
+
+
+def by_sipp(cluster, opt):
+    return [sipp.series(cluster, opt, fault, target, opt.rounds)
+            for fault in opt.sipp_faults for target in opt.targets
+            if faults.suits(cluster, fault, target)]
 
 
 def run(opt):
@@ -113,7 +130,9 @@ def keep(result, opt):
             ("series", ("fault", "target"), lambda r: order.index(r["fault"])),
             ("streams", ("transport", "fault", "target"),
              lambda r: (r["transport"] != "tls", order.index(r["fault"]))),
-            ("partition", ("seconds",), lambda r: r["seconds"])):
+            ("partition", ("seconds",), lambda r: r["seconds"]),
+            ("sipp", ("fault", "target"),
+             lambda r: (order.index(r["fault"]), faults.TARGETS.index(r["target"])))):
         done = {tuple(r[n] for n in names) for r in result[key]}
         kept = [r for r in old.get(key, []) if tuple(r[n] for n in names) not in done]
         result[key] = sorted(kept + result[key], key=by)
@@ -134,6 +153,8 @@ def again(opt):
 
 def tell(results, opt):
     print(report.markdown(results))
+    if any(r.get("sipp") for r in results):
+        print(report.sipp_markdown(results))
     for result in results if opt.write else ():
         report.write(result)
     return sum(report.faults_of(r) for r in results if r["name"] == "eaves")

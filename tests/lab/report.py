@@ -9,11 +9,13 @@ BEGIN, END = "<!-- lab: {} begin -->", "<!-- lab: {} end -->"
 NAMES = {"eaves": "Eaves", "kamailio": "Kamailio, stateless edge",
          "kamailio-stateful": "Kamailio, stateful edge",
          "kamailio-failover": "Kamailio, stateful edge with fail-over"}
-PARTS = ("setup", "series", "streams", "partition")
+PARTS = ("setup", "series", "streams", "partition", "sipp")  # the last has tables of its own
 FAULTS = {"kill": "kill -9", "power": "power off", "stop": "SIGSTOP 5 s", "drain": "SIGTERM",
           "stranded": "no home reached, 3 s", "random": "at random"}
 ZERO = ("failed", "cancel_missing", "cancel_wrong", "rang_twice", "rang_late", "order", "bye_wrong",
         "message_failed", "message_lost", "message_partial", "register_failed", "bindings_lost")
+ZERO_SIPP = ("failed", "no_487", "rings_on", "rang_twice", "order", "message_failed", "message_lost",
+             "register_failed", "bindings_lost", "not_ended")
 
 
 def faults_of(result):
@@ -24,6 +26,8 @@ def faults_of(result):
              for r in rows)
     n += sum(r["waits"]["answer"] > 5000 for r in result["streams"])
     n += sum(r["lost"] + r["cancel_missing"] + r["other"] for r in result["setup"])
+    n += sum(sum(r[k] for k in ZERO_SIPP) + sum(r["odd"].values()) + len(r["wrong"])
+             for r in result.get("sipp", []))
     for p in result["partition"]:
         n += p["failed"] + sum(p[k] for k in ("lost_a", "lost_b", "back_a", "back_b"))
         n += p["equal_after_s"] is None or p["equal_after_s"] > 5
@@ -90,10 +94,22 @@ def partition_rows(results):
                    f"{p['back_a']} / {p['back_b']}"]
 
 
+def sipp_rows(results):
+    for result in results:
+        for r in result.get("sipp", []):
+            wrong = f" ({', '.join(r['wrong'])})" if r["wrong"] else ""
+            yield [NAMES[result["name"]], FAULTS[r["fault"]] + wrong, r["target"], r["rounds"],
+                   f"{r['calls']} / {r['failed']}", f"{r['given_up']} / {r['no_487']}", r["rings_on"],
+                   r["rang_twice"] + r["order"],
+                   f"{r['registers']} / {r['register_failed']} / {r['bindings_lost']}",
+                   f"{r['messages']} / {r['message_failed']} / {r['message_lost']}",
+                   sum(r["odd"].values()) + r["not_ended"], max(r["waits"].values())]
+
+
 def days(results):
     """When what is in the tables was measured: a day, or from one to another."""
     all_days = sorted({row.get("date", time.strftime("%Y-%m-%d"))
-                       for r in results for key in PARTS for row in r[key]})
+                       for r in results for key in PARTS if key != "sipp" for row in r[key]})
     return " to ".join(dict.fromkeys((all_days[0], all_days[-1]))) if all_days else "nothing"
 
 
@@ -129,10 +145,27 @@ def markdown(results):
     return "\n".join(lines)
 
 
+def sipp_markdown(results):
+    found = sorted({r["date"] for result in results for r in result.get("sipp", [])})
+    lines = [f"**Load by SIPp** ({found[0]}), whose phones are not ours: 200 calls, a tenth of them given up, "
+             "50 messages and 50 REGISTERs a second, by UDP through the edge.", ""]
+    lines += table(["", "fault", "of", "rounds", "calls / failed", "given up / without 487", "ring on",
+                    "rung wrongly", "REGISTERs / failed / bindings lost", "MESSAGEs / failed / lost",
+                    "unexpected", "longest wait, ms"], sipp_rows(results))
+    return "\n".join(lines)
+
+
 def write(result):
     """The tables of one cluster, in place of those that it had in docs/cluster.md."""
+    if any(result[key] for key in PARTS if key != "sipp"):
+        write_between(result["name"], markdown([result]))
+    if result.get("sipp"):
+        write_between(result["name"] + "-sipp", sipp_markdown([result]))
+
+
+def write_between(name, text):
     path = os.path.join(net.ROOT, "docs", "cluster.md")
-    begin, end = (mark.format(result["name"]) for mark in (BEGIN, END))
+    begin, end = (mark.format(name) for mark in (BEGIN, END))
     with open(path, encoding="utf-8") as f:
         old = f.read()
     if begin not in old or end not in old:
@@ -140,4 +173,4 @@ def write(result):
     head, _, rest = old.partition(begin)
     _, _, tail = rest.partition(end)
     with open(path, "w", encoding="utf-8") as f:
-        f.write(head + begin + "\n" + markdown([result]) + "\n" + end + tail)
+        f.write(head + begin + "\n" + text + "\n" + end + tail)
