@@ -121,7 +121,8 @@ static void on_read(struct wheel_timer *t, msec now)
 
 void app_redis_partner(struct app_nodes *n)
 {
-	int other = n->redis ? cluster_partner(n->cluster, n->conf.self) : -1;
+	bool ready = n->redis && n->cluster; /* the store is opened first */
+	int other = ready ? cluster_partner(n->cluster, n->conf.self) : -1;
 	if (other < 0)
 		return;
 	if (cluster_alive(n->cluster, (unsigned)other))
