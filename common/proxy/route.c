@@ -63,13 +63,14 @@ static bool is_mac_of(const struct proxy *p, uint64_t dialog, const struct sip_u
 	return mac_equal(got, proxy_route_mac(p, dialog, u->user));
 }
 
-/* Either side may be who began the dialog. */
+/* Either side may be who began the dialog.  A REGISTER is in none (RFC 3261 10.2): by
+ * the Routes of one it would come to a home as if its edge had looked at it. */
 static bool mac_is_good(const struct proxy *p, const struct proxy_request *r,
 			const struct sip_uri *u)
 {
 	const struct sip_param *ev = sip_uri_param(u, SPAN("ev"));
 	uint64_t got;
-	if (!ev || mac_unhex(ev->value, &got) || !r->to_tag.p)
+	if (!ev || mac_unhex(ev->value, &got) || !r->to_tag.p || r->msg->method == SIP_REGISTER)
 		return false;
 	return is_mac_of(p, r->id_mac, u, got) ||
 	       is_mac_of(p, proxy_dialog_mac(p, r->msg->call_id, r->to_tag), u, got);

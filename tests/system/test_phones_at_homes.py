@@ -300,6 +300,15 @@ def test_a_path_with_a_token_is_taken_from_edges_alone(cluster):
 	mallory.again(m, mallory.expect(407))
 	mallory.expect(403)
 	assert not home.registrations("mallory")
+	# So it would by the Routes of a dialog, with what is the edge's alone to write left as it is.
+	behind = c.phone("mallory", transport="tcp")
+	one, other = talk(behind, alice)
+	assert [";n=edge" in r for r in one.routes] == [True, False]
+	behind.request("REGISTER", "sip:example.org", [*path, *(("Route", r) for r in one.routes)],
+		to=f"<{behind.aor}>;tag=1", frm=one.local, call_id=one.call_id)
+	behind.expect(403)
+	hang_up(one, other)
+	assert not home.registrations("mallory")
 	# Another proxy's is none of ours.
 	mallory.register(headers=[("Supported", "path"), ("Path", "<sip:somebody@proxy.example;lr>")])
 
