@@ -31,16 +31,28 @@ struct phones {
 	struct known v[CONNS];
 };
 
-static void note(struct phones *p, uint64_t id, uint64_t tag)
+static struct known *place_of(struct known *at, uint64_t id)
+{
+	for (unsigned i = 0; i < WAYS; i++)
+		if (at[i].id == id)
+			return &at[i];
+	return NULL;
+}
+
+/* is_past: what a phone had before takes nobody's place.  There may be four times more of it
+ * than of what phones have now, and who has seen it noted it then. */
+static void note(struct phones *p, uint64_t id, uint64_t tag, bool is_past)
 {
 	size_t set = (id >> 32) % SETS;
-	struct known *at = &p->v[set * WAYS], *to = NULL;
+	struct known *at = &p->v[set * WAYS];
 	pthread_mutex_lock(&p->lock);
-	for (unsigned i = 0; i < WAYS && !to; i++)
-		to = at[i].id == id ? &at[i] : NULL;
+	struct known *to = place_of(at, id);
 	if (!to)
+		to = place_of(at, 0);
+	if (!to && !is_past)
 		to = &at[p->next[set]++ % WAYS];
-	*to = (struct known){id, tag};
+	if (to)
+		*to = (struct known){id, tag};
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -91,10 +103,10 @@ static bool gather(void *arg, const struct record *rec)
 static void note_all(struct phones *p, const struct found *f)
 {
 	for (unsigned i = 0; i < f->n; i++) {
-		for (unsigned k = f->v[i].npast; k-- > 0;)
-			note(p, f->v[i].past[k], f->v[i].tag);
 		if (f->v[i].way.id)
-			note(p, f->v[i].way.id, f->v[i].tag);
+			note(p, f->v[i].way.id, f->v[i].tag, false);
+		for (unsigned k = 0; k < f->v[i].npast; k++)
+			note(p, f->v[i].past[k], f->v[i].tag, true);
 	}
 }
 

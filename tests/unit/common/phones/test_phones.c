@@ -134,35 +134,68 @@ START_TEST(who_was_there_is_found_although_the_table_grows)
 }
 END_TEST
 
+static void bind_with_past(uint64_t id, const uint64_t *before, size_t n)
+{
+	char user[16];
+	uint8_t body[128];
+	size_t len = (size_t)snprintf(user, sizeof(user), "%lu", (unsigned long)id);
+	Eaves__Binding b = EAVES__BINDING__INIT;
+	b.contact = (ProtobufCBinaryData){len, (uint8_t *)user};
+	b.past_conns = (ProtobufCBinaryData){8 * n, (uint8_t *)(uintptr_t)before};
+	const struct record v = {
+		.kind = RECORD_BINDING,
+		.group = span_of(user, len),
+		.name = SPAN("phone"),
+		.body = span_of((const char *)body, eaves__binding__pack(&b, body))};
+	ck_assert_int_eq(records_put(records, &v, 1, NULL, time_wall_ms(), NULL, NULL), 0);
+}
+
+/* Connection k of phone n; those of one phone are in one set of the table. */
+static uint64_t conn_of(uint64_t n, uint64_t k)
+{
+	return n << 32 | (k + 1);
+}
+
 /* As at a node that starts: it gets the records, and has seen none of those connections. */
 START_TEST(a_phone_is_found_by_connections_that_it_had_before)
 {
-	uint64_t before[] = {900002, 900001};
-	uint8_t body[64];
-	Eaves__Binding b = EAVES__BINDING__INIT;
-	b.contact = (ProtobufCBinaryData){6, (uint8_t *)(uintptr_t) "900004"};
-	b.past_conns = (ProtobufCBinaryData){sizeof(before), (uint8_t *)before};
-	const struct record v = {
-		.kind = RECORD_BINDING,
-		.group = SPAN("alice"),
-		.name = SPAN("phone"),
-		.body = span_of((const char *)body, eaves__binding__pack(&b, body))};
+	const uint64_t before[] = {conn_of(9, 1), conn_of(9, 0)};
 	struct sip_flow to;
 
 	start();
-	ck_assert_int_eq(phones_moved(phones, 900001, &to), -ENOENT);
-	ck_assert_int_eq(records_put(records, &v, 1, NULL, time_wall_ms(), NULL, NULL), 0);
-	for (uint64_t id = 900001; id <= 900004; id++)
-		if (id != 900003) {
-			ck_assert_int_eq(phones_moved(phones, id, &to), 0);
-			ck_assert_uint_eq(to.conn, 900004);
+	ck_assert_int_eq(phones_moved(phones, before[1], &to), -ENOENT);
+	bind_with_past(conn_of(9, 3), before, 2);
+	for (uint64_t k = 0; k < 4; k++) {
+		ck_assert_int_eq(phones_moved(phones, conn_of(9, k), &to),
+				 k == 2 ? -ENOENT : 0);
+		if (k != 2)
+			ck_assert_uint_eq(to.conn, conn_of(9, 3));
+	}
+	stop();
+}
+END_TEST
+
+START_TEST(no_phone_is_lost_for_what_others_had_before)
+{
+	enum { AT_ONCE = 4, EACH = PHONES_PAST + 1 }; /* so many have room */
+	struct sip_flow to;
+
+	start();
+	for (unsigned again = 0; again < 2; again++)
+		for (uint64_t n = 0; n < AT_ONCE; n++) {
+			uint64_t before[PHONES_PAST];
+			for (unsigned k = 0; k < PHONES_PAST; k++)
+				before[k] = conn_of(9, n * EACH + k);
+			bind_with_past(conn_of(9, n * EACH + PHONES_PAST), before, PHONES_PAST);
 		}
-	ck_assert_int_eq(phones_moved(phones, 900003, &to), -ENOENT);
+	for (uint64_t n = 0; n < AT_ONCE; n++)
+		ck_assert_int_ne(phones_moved(phones, conn_of(9, n * EACH + PHONES_PAST), &to),
+				 -ENOENT);
 	stop();
 }
 END_TEST
 
 UNIT_MAIN("phones", a_phone_is_found_by_connections_that_it_had_before,
-	  all_are_found_and_no_step_reads_many,
+	  no_phone_is_lost_for_what_others_had_before, all_are_found_and_no_step_reads_many,
 	  a_step_ends_in_the_middle_of_a_chain_and_goes_on_there,
 	  who_was_there_is_found_although_the_table_grows)
