@@ -206,8 +206,8 @@ int app_make_key(const char *path, char ret_error[APP_ERROR_MAX]);
 int app_show_key(const char *path, char ret_error[APP_ERROR_MAX]);
 /* hop.c: what the stack asks of us. */
 size_t app_introduction(const struct app *a, unsigned node, char *buf);
-bool app_introduced(const struct app_worker *w, const struct sip_msg *m,
-		    const struct sip_flow *f, struct net_peer *ret);
+int app_introduced(const struct app_worker *w, const struct sip_msg *m,
+		   const struct sip_flow *f, struct net_peer *ret);
 uint32_t app_classify(const struct app_worker *w, struct sip_flow *f, bool opened,
 		      const struct net_peer *peer);
 bool app_from_node(const struct app_worker *w, const struct sip_msg *m, struct sip_flow *f,

@@ -10,7 +10,7 @@
  * MARKS are hexadecimal; TRANSPORT and SOURCE are the leg of the peer outside of the cluster,
  * as the first node saw it; USER, escaped, is who was authenticated.  The second form is in the
  * introduction, which a link by TCP begins with, and which ends where it arrives: PROOF is a
- *MAC by the cluster's secret.
+ * MAC by the cluster's secret.
  */
 #include "common/app/app_priv.h"
 #include "common/app/flows.h"
@@ -161,24 +161,28 @@ static void tell_unknown(const struct app_worker *w, const struct sip_flow *f)
 			  LOG_N("so_far", before + 1));
 }
 
-bool app_introduced(const struct app_worker *w, const struct sip_msg *m,
-		    const struct sip_flow *f, struct net_peer *ret)
+/* Who is held for a node of a version before may be a new one all the same: it has been started
+ * anew and is not heard on the bus yet, or shares its address with the one that is meant. */
+int app_introduced(const struct app_worker *w, const struct sip_msg *m,
+		   const struct sip_flow *f, struct net_peer *ret)
 {
 	const struct app_nodes *n = w->app->nodes;
 	struct span v = sip_msg_value(m, SIP_HDR_EAVES_LINK);
 	struct span name = link_field(v, 'n');
 	int node = cluster_node_by_name(n->cluster, name);
 	uint64_t proof;
+	if (f->node && !name.n)
+		return -ENOENT;
 	if (f->transport != SIP_TRANSPORT_TCP || node < 0 || (unsigned)node == n->conf.self ||
 	    !addr_host_equal(&n->node[node].addr, &f->remote) ||
 	    mac_unhex(link_field(v, 'p'), &proof) < 0 ||
 	    !mac_equal(proof, proof_of(n, app_node(n, (unsigned)node)->name,
 				       app_node(n, n->conf.self)->name, w->app->boot))) {
 		tell_unknown(w, f);
-		return false;
+		return -EPERM;
 	}
 	ret->tag = (unsigned)node + 1;
-	return true;
+	return 0;
 }
 
 /* ---- the field ---- */

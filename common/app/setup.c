@@ -50,8 +50,8 @@ static size_t on_introduction(void *arg, unsigned node, char *buf)
 	return app_introduction(w->app, node, buf);
 }
 
-static bool on_introduced(void *arg, const struct sip_msg *m, const struct sip_flow *f,
-			  struct net_peer *ret)
+static int on_introduced(void *arg, const struct sip_msg *m, const struct sip_flow *f,
+			 struct net_peer *ret)
 {
 	return app_introduced(arg, m, f, ret);
 }

@@ -248,14 +248,16 @@ size_t stack_link_introduction(void *arg, const struct sip_flow *f, char *buf)
 	return node < 0 ? 0 : s->group->user.introduction(s->user_arg, (unsigned)node, buf);
 }
 
-bool stack_link_take(struct stack *s, const struct sip_flow *f)
+bool stack_link_take(struct stack *s, const struct sip_flow *f, const struct net_peer *peer)
 {
-	struct net_peer peer = {.n = 0};
-	if (f->listener != s->group->conf.link_listener || net_opened(s->net, f) ||
-	    node_at(s, &f->remote, addr_host_equal) < 0)
+	struct net_peer proved = {.n = 0};
+	if ((peer && f->node) || f->listener != s->group->conf.link_listener ||
+	    net_opened(s->net, f) || node_at(s, &f->remote, addr_host_equal) < 0)
 		return false;
-	if (!s->group->user.introduced(s->user_arg, &s->msg, f, &peer) ||
-	    net_identify(s->net, f, &peer) < 0) {
+	int r = s->group->user.introduced(s->user_arg, &s->msg, f, &proved);
+	if (r == -ENOENT)
+		return false;
+	if (r < 0 || net_identify(s->net, f, &proved) < 0) {
 		counter_inc(&s->counters.dropped);
 		net_close(s->net, f);
 	}

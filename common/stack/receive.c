@@ -303,9 +303,9 @@ static void take(struct stack *s, struct sip_flow *f, char *buf, size_t n, size_
 	}
 	uint32_t marks =
 		s->group->user.classify(s->user_arg, f, stream && net_opened(s->net, f), peer);
+	if (stream && stack_link_take(s, f, peer))
+		return;
 	if (stream && !f->node) {
-		if (stack_link_take(s, f))
-			return;
 		if (s->msg.is_request && is_sent_anew(s, f)) {
 			counter_inc(&s->counters.dropped);
 			return;

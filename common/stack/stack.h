@@ -75,10 +75,10 @@ struct stack_user {
 	 * buf (room for NET_INTRODUCTION_MAX), 0: nothing. */
 	size_t (*introduction)(void *arg, unsigned node, char *buf);
 	/* A message to the link listener from the address of a node that has not proved yet to
-	 * be there.  True: it does so, and ret->tag is what classify knows it by from now on.
-	 * False: it does not. */
-	bool (*introduced)(void *arg, const struct sip_msg *m, const struct sip_flow *f,
-			   struct net_peer *ret);
+	 * be there.  0: it does so, and ret->tag is what classify knows it by from now on;
+	 * -EPERM: it does not; -ENOENT: it does not say who it is, and need not (f->node). */
+	int (*introduced)(void *arg, const struct sip_msg *m, const struct sip_flow *f,
+			  struct net_peer *ret);
 	/* The node that gets what is for `node` now (indexes in stack_conf.node): that one, or
 	 * the other member of its pair, which may be this one; -1: none lives.  ends: it
 	 * answers a request other than INVITE, and is of use for that node alone as long as it

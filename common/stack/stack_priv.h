@@ -123,10 +123,10 @@ static inline bool stack_is_of_our_pair(const struct stack *s, unsigned node)
 void stack_link_closed(struct stack *s, const struct sip_flow *f);
 /* net_ops.introduction. */
 size_t stack_link_introduction(void *arg, const struct sip_flow *f, char *buf);
-/* s->msg has come by a stream from nobody who is known.  True: from the address of a node to
- * the link listener; it was the introduction, or the connection is closed: by another one the
- * node says who it is. */
-bool stack_link_take(struct stack *s, const struct sip_flow *f);
+/* s->msg has come by a stream from nobody who is known, or from a node that is known by its
+ * address alone.  True: it was the introduction, or the connection is closed: by another one
+ * the node says who it is. */
+bool stack_link_take(struct stack *s, const struct sip_flow *f, const struct net_peer *peer);
 /* A connection that somebody has opened is up; there was no TLS with a peer: of those that are
  * no links, nothing. */
 void stack_link_opened(struct stack *s, const struct sip_flow *f, const struct net_peer *peer);

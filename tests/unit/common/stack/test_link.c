@@ -25,6 +25,9 @@ static struct home {
 } home[NODES];
 static bool lives[NODES];
 static unsigned nfailed, nfull;
+static unsigned
+	held_for; /* who connects, before it is proved: of a version before; 0: nobody */
+static unsigned nfrom[NODES + 1]; /* messages of nodes, by flow.node */
 
 /* ---- what the stack asks ---- */
 
@@ -32,10 +35,29 @@ static uint32_t classify(void *arg, struct sip_flow *f, bool opened,
 			 const struct net_peer *peer)
 {
 	(void)arg;
-	(void)f;
-	(void)opened;
-	(void)peer;
+	if (!opened)
+		f->node = (uint16_t)(peer ? peer->tag : held_for);
 	return 0;
+}
+
+static int introduced(void *arg, const struct sip_msg *m, const struct sip_flow *f,
+		      struct net_peer *ret)
+{
+	struct span v = sip_msg_value(m, SIP_HDR_EAVES_LINK);
+	(void)arg;
+	if (!v.n)
+		return f->node ? -ENOENT : -EPERM;
+	ret->tag = (unsigned)(v.p[0] - '0');
+	return ret->tag ? 0 : -EPERM;
+}
+
+static bool from_node(void *arg, const struct sip_msg *m, struct sip_flow *f, uint32_t *marks)
+{
+	(void)arg;
+	(void)m;
+	(void)marks;
+	nfrom[f->node]++;
+	return false;
 }
 
 static int chosen(void *arg, unsigned node)
@@ -94,6 +116,8 @@ static const struct stack_user user = {.classify = classify,
 				       .link_failed = link_failed,
 				       .link_full = link_full,
 				       .introduction = introduction,
+				       .introduced = introduced,
+				       .from_node = from_node,
 				       .flow_closed = flow_closed};
 
 /* ---- the homes ---- */
@@ -179,7 +203,8 @@ static void begin_with(uint32_t dead_ms, uint32_t link_bytes)
 		.is_edge = true,
 		.dead_ms = dead_ms,
 	};
-	nfailed = nfull = 0;
+	nfailed = nfull = held_for = 0;
+	memset(nfrom, 0, sizeof(nfrom));
 	node[EDGE] = (struct stack_node){.name = "e", .pair = "edges"};
 	for (unsigned i = H1; i < NODES; i++) {
 		home[i] = (struct home){0};
@@ -530,7 +555,72 @@ START_TEST(a_call_is_told_of_when_the_100_has_left)
 }
 END_TEST
 
-UNIT_MAIN("links", a_link_is_there_before_it_is_used_and_comes_back,
+/* ---- who has connected ---- */
+
+static int node_connects(void)
+{
+	const struct addr *at = net_listener_addr(w->net, 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(connect(fd, &at->sa, addr_len(at)), 0);
+	return fd;
+}
+
+static void node_says(int fd, const char *link)
+{
+	char text[512];
+	int n = snprintf(text, sizeof(text),
+			 "OPTIONS sip:e SIP/2.0\r\n"
+			 "Via: SIP/2.0/TCP h;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"
+			 "From: <sip:h>;tag=f\r\nTo: <sip:e>\r\nCall-ID: 1\r\n"
+			 "CSeq: 1 OPTIONS\r\n%s%s%sContent-Length: 0\r\n\r\n",
+			 link ? "Eaves-Link: " : "", link ? link : "", link ? "\r\n" : "");
+	ck_assert_int_eq(send(fd, text, (size_t)n, 0), n);
+}
+
+static bool is_closed(int fd)
+{
+	return recv(fd, &(char){0}, 1, MSG_DONTWAIT) == 0;
+}
+
+/* Started anew, and not heard on the bus; or it shares its address. */
+START_TEST(who_proves_who_it_is_is_it_whoever_it_was_held_for)
+{
+	begin();
+	held_for = H1 + 1;
+	int fd = node_connects();
+	node_says(fd, NULL);
+	UNTIL(nfrom[H1 + 1] == 1, 1000);
+	node_says(fd, "3");
+	node_says(fd, NULL);
+	UNTIL(nfrom[H2 + 1] == 1, 1000);
+	held_for = 0;
+	node_says(fd, NULL);
+	UNTIL(nfrom[H2 + 1] == 2 && nfrom[H1 + 1] == 1, 1000);
+	close(fd);
+	end();
+}
+END_TEST
+
+START_TEST(who_says_nothing_or_proves_nothing_is_hung_up_on)
+{
+	begin();
+	int fd = node_connects();
+	node_says(fd, NULL);
+	UNTIL(is_closed(fd), 1000);
+	close(fd);
+	held_for = H1 + 1;
+	fd = node_connects();
+	node_says(fd, "0");
+	UNTIL(is_closed(fd), 1000);
+	close(fd);
+	ck_assert_uint_eq(nfrom[0] + nfrom[H1 + 1], 0);
+	end();
+}
+END_TEST
+
+UNIT_MAIN("links", who_proves_who_it_is_is_it_whoever_it_was_held_for,
+	  who_says_nothing_or_proves_nothing_is_hung_up_on,
+	  a_link_is_there_before_it_is_used_and_comes_back,
 	  all_that_was_kept_reaches_the_other_member,
 	  a_caller_on_a_stream_hears_that_it_rings_when_his_home_dies,
 	  what_one_device_answers_was_not_for_the_others,
