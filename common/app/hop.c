@@ -27,6 +27,8 @@ enum {
 		     APP_MARK_IN_DIALOG | APP_MARK_ROUTED
 };
 
+enum { BELIEVED_MS = 10000 }; /* for so long after it was heard last: links outlive cuts */
+
 /* The value of one key, empty without. */
 static struct span link_field(struct span v, char key)
 {
@@ -63,12 +65,12 @@ static bool address_trusted(const struct conf *c, const struct addr *a)
 }
 
 /* It speaks a version in which nodes did not introduce themselves yet: it was heard on the bus,
- * where its key is looked at. */
+ * where its key is looked at.  Of one that is off somebody else may have the address. */
 static bool never_introduces(const struct app_nodes *n, unsigned i)
 {
 	struct cluster_node_state s;
 	cluster_node_state(n->cluster, i, &s);
-	return s.version && s.version < CLUSTER_INTRODUCES;
+	return s.version && s.version < CLUSTER_INTRODUCES && s.silent_ms < BELIEVED_MS;
 }
 
 /* By its certificate, or what it said when it connected.  During an upgrade, by its address. */

@@ -12,6 +12,7 @@ from device import Device
 from eaves import BIN, ROOT, TIMEOUT
 from phone import Dialog, hang_up, pick_up, ring, talk
 from rolling import Load, begin, in_call, message, partner, rolled
+from test_bus import INSIDER
 
 
 class Build:
@@ -256,6 +257,23 @@ def test_what_one_version_writes_the_other_reads(cluster, builds):
 
 
 # ---- a node of a cluster that is mixed dies ----
+
+@from_old
+def test_the_address_of_an_old_node_that_is_gone_is_nobodys(cluster, builds):
+	"""Its version did not say who it is when it connected."""
+	c = mixed(cluster, *builds, users=("bob",))
+	(old, edge), h = c.edges, c.homes[0][1]
+	bob, = registered(c, "bob", edge=1)
+	old.kill9()
+	for n in (edge, h):
+		n.wait_log("event=node-dead node=e1")
+
+	def is_refused():
+		mallory = h.phone("mallory", transport="tcp", to=h.link, source=old.address)
+		mallory.request("MESSAGE", "sip:bob@example.org", INSIDER, body="spam")
+		return mallory.next(1) is None and not mallory.is_open()
+	c.wait(is_refused, "its address is believed for good", 4 * TIMEOUT)
+	h.wait_log("event=link-refused source=" + old.address)
 
 @from_old
 @pytest.mark.parametrize("dies", ["old", "present"])
