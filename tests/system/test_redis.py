@@ -1,11 +1,13 @@
 """Two edges with Redis behind them, and what Redis has when it was away."""
 import re
 import signal
+import subprocess
+import time
 
 import pytest
 
 from cluster import registered
-from eaves import TIMEOUT, merged
+from eaves import ROOT, TIMEOUT, merged
 from phone import hang_up, talk
 from redis_server import Redis, Sentinel
 
@@ -243,3 +245,46 @@ def test_an_edge_says_that_redis_was_away_when_it_started_and_why(cluster, redis
 	r.start()
 	e.wait_log(f"level=info event=redis-up address={where}", timeout=LONG)
 	assert e.log_count("event=redis-down") == 1
+
+
+def test_redis_cli_shows_an_operator_what_the_page_says(cluster, redis):
+	"""The commands of docs/redis.md as they stand there."""
+	r = redis()
+	c = edges_with(cluster, {"servers": r.where()})
+	c.edges[0].add_users(("alice", "bob", "carol"))
+	c.wait_users(3)
+	c.edges[0].ctl("alias", "add", "100", "alice")
+	alice, second, bob = registered(c, "alice", "alice", "bob")
+	second.register(expires=0)
+	for e in c.edges:
+		e.wait_metric("bindings", 2, LONG)
+		e.wait_metric("redis_rows_waiting", 0, LONG)
+	page = (ROOT / "docs/redis.md").read_text()
+
+	def cli(command):
+		"""redis-cli of the page, at our Redis and as on a terminal."""
+		assert command in page
+		where = f"redis-cli -h {r.address} -p {r.port} --no-raw "
+		words = command if command.startswith("redis-cli") else f"redis-cli {command}"
+		return subprocess.run(["bash", "-o", "pipefail", "-c", words.replace("redis-cli ", where)], check=True,
+			capture_output=True, text=True, timeout=4 * TIMEOUT).stdout
+	assert cli("redis-cli --scan --pattern 'eaves:{example.org}:binding:*' | wc -l").strip() == "2"
+	assert cli("redis-cli HLEN eaves:{example.org}:binding:alice") == "(integer) 2\n"
+	lines = cli('HGETALL "eaves:{example.org}:binding:alice"').splitlines()
+	row = r'\d\) "(\d{15})\.\d{5}\.\d{10} (live|gone) (\d{15}) (.*)"'
+	found = {m[2]: m for m in map(re.compile(row).fullmatch, lines[1::2])}
+	assert set(found) == {"live", "gone"}, lines
+	written, _, expires, body = found["live"].groups()
+	assert int(written) / 1000 - time.time() < 1 and 0 < int(expires) - int(written) <= 3600 * 1000
+	assert re.search(r"sip:alice@[\d.]+:\d+", alice.contact).group() in body
+	keys = {k.decode() for k in r.ask("KEYS", "*")}
+	assert keys == {"eaves:{example.org}:" + k for k in
+		("user:alice", "user:bob", "user:carol", "alias:100", "binding:alice", "binding:bob", "writable")}
+	bob.register(expires=0)  # a deletion is a record too
+	for e in c.edges:
+		e.wait_metric("bindings", 1, LONG)
+		e.wait_metric("redis_rows_waiting", 0, LONG)
+	assert cli("redis-cli --scan --pattern 'eaves:{example.org}:binding:*' | wc -l").strip() == "2"
+	ttl = {k.split(":", 2)[2]: r.ask("TTL", k) for k in keys}
+	assert ttl["user:alice"] == ttl["alias:100"] == -1 and 0 < ttl["writable"] <= 60
+	assert 3600 < ttl["binding:bob"] <= 2 * 3600 + 60
