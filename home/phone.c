@@ -27,6 +27,8 @@ static bool way(void *arg, const Eaves__Binding *b, struct phone_way *ret)
 	return true;
 }
 
+_Static_assert((int)REG_PAST_MAX == (int)PHONES_PAST, "what is remembered is looked at");
+
 static unsigned past(void *arg, const Eaves__Binding *b, uint64_t ret_id[PHONES_PAST])
 {
 	const struct home *h = arg;

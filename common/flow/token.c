@@ -240,8 +240,8 @@ int flow_token_read(const struct flow_keys *k, struct span token, struct sip_flo
 
 static bool conn_in(struct span token, unsigned char raw[RAW_MAX])
 {
-	return from_text(token, raw) >= 17 + MAC_BYTES && !(raw[0] & KIND_NODE) &&
-	       sip_transport_reliable((enum sip_transport)raw[1]);
+	return from_text(token, raw) >= 17 + MAC_BYTES && (raw[0] & KIND_MASK) == KIND &&
+	       !(raw[0] & KIND_NODE) && sip_transport_reliable((enum sip_transport)raw[1]);
 }
 
 uint64_t flow_token_conn(const struct flow_keys *k, struct span token)

@@ -17,18 +17,26 @@ static bool is_alert(unsigned long error)
 	       ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET;
 }
 
+static bool is_end(unsigned long error)
+{
+	return !error || (ERR_GET_LIB(error) == ERR_LIB_SSL &&
+			  ERR_GET_REASON(error) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
+}
+
 /* Why OpenSSL gave up: what we found of his certificate, his alert, or what else it was. */
 static void note_fault(struct conn *c)
 {
 	unsigned long e = ERR_peek_last_error();
 
-	c->tls_fault_of_peer = is_alert(e);
-	if (SSL_get_verify_result(c->ssl) != X509_V_OK && !c->tls_fault_of_peer)
+	c->tls_fault_of_peer = is_alert(e) || is_end(e);
+	if (is_end(e))
+		c->tls_fault = "has hung up";
+	else if (SSL_get_verify_result(c->ssl) != X509_V_OK && !is_alert(e))
 		c->tls_fault = X509_verify_cert_error_string(SSL_get_verify_result(c->ssl));
 	else
 		c->tls_fault = ERR_reason_error_string(e);
 	if (!c->tls_fault)
-		c->tls_fault = "has hung up";
+		c->tls_fault = "no TLS";
 }
 
 static void refuse(struct conn *c, int error)

@@ -268,14 +268,12 @@ void stack_link_no_tls(struct stack *s, const struct sip_flow *f, const struct n
 {
 	const struct stack_conf *c = &s->group->conf;
 	const struct stack_user *u = &s->group->user;
-	if (!s->links || f->listener != c->link_listener)
-		return;
+	int node = node_at(s, &f->remote, why->opened ? addr_equal : addr_host_equal);
+	if (!s->links || f->listener != c->link_listener || (node < 0 && why->by_peer))
+		return; /* somebody else has knocked, and gone */
 	counter_inc(&s->counters.link_no_tls);
 	if (u->link_no_tls)
-		u->link_no_tls(
-			s->user_arg,
-			node_at(s, &f->remote, why->opened ? addr_equal : addr_host_equal),
-			&f->remote, why);
+		u->link_no_tls(s->user_arg, node, &f->remote, why);
 }
 
 void stack_link_opened(struct stack *s, const struct sip_flow *f, const struct net_peer *peer)

@@ -60,7 +60,7 @@ struct stack_user {
 	 * our pair knows (*ret: it), and gets the response as it came.  May be NULL. */
 	int (*read_flow)(void *arg, struct span token, uint16_t member, struct sip_flow *ret);
 
-	/* ---- in a cluster; else not called ---- */
+	/* ---- in a cluster, where all but link_no_tls must be there; else not called ---- */
 
 	/* A token (as read_flow()'s) of a connection to us that is gone, of a phone that is
 	 * back by another or may be yet; in the arena, empty: of nobody known.  In any worker.

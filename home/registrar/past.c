@@ -10,7 +10,7 @@
 
 #include <errno.h>
 
-enum { PAST_MAX = 4, CONN_BYTES = 16 };
+enum { CONN_BYTES = 16 };
 
 static void put_u64(char *p, uint64_t v)
 {
@@ -44,7 +44,7 @@ static int remember(ProtobufCBinaryData *to, struct span latest, struct span old
 static int set_conns(Eaves__Binding *b, const Eaves__Binding *old)
 {
 	bool gone = old->conn && (old->conn != b->conn || old->boot != b->boot);
-	size_t max = (size_t)(PAST_MAX - gone) * CONN_BYTES;
+	size_t max = (size_t)(REG_PAST_MAX - gone) * CONN_BYTES;
 	char latest[CONN_BYTES];
 	put_u64(latest, old->boot);
 	put_u64(latest + 8, old->conn);
@@ -88,7 +88,7 @@ static int set_tokens(Eaves__Binding *b, const Eaves__Binding *old)
 		latest[token.n] = ' ';
 	}
 	return remember(&b->past_tokens, span_of(latest, gone ? token.n + 1 : 0),
-			first_of(pb_span(old->past_tokens), PAST_MAX - gone));
+			first_of(pb_span(old->past_tokens), REG_PAST_MAX - gone));
 }
 
 int reg_past_set(Eaves__Binding *b, const Eaves__Binding *old)

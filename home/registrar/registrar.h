@@ -134,6 +134,7 @@ int reg_lookup(struct reg *r, struct span user, const struct reg_gruu *gruu, uin
 /* The flow kept in a binding; false without one. */
 bool reg_flow_get(const Eaves__Binding *b, struct sip_flow *ret);
 /* The i-th connection straight to us that it had before, 0 the latest.  False: no more. */
+enum { REG_PAST_MAX = 4 };
 bool reg_past_conn(const Eaves__Binding *b, unsigned i, uint64_t *ret_boot, uint64_t *ret_conn);
 /* The target that a tag names, alone; false when its binding is gone. */
 bool reg_target_of(struct reg *r, uint64_t tag, uint64_t wall_ms, struct reg_target *ret);
