@@ -190,7 +190,7 @@ static const struct row stack_rows[] = {
 	ROW(stack_counters, trying_told, "calls_told_total", METRICS_COUNTER,
 	    "Calls that the other member of a pair was told of when a home died"),
 	ROW(stack_counters, trying_full, "calls_behind_full_total", METRICS_COUNTER,
-	    "Calls that it could not be told of: there were too many"),
+	    "Calls that it could not be told of, or whose answer was forgotten: too many"),
 };
 
 static const struct row txn_rows[] = {

@@ -6,6 +6,8 @@
  * by, and some seconds after the home's death says "100 Trying" to the other member in the
  * device's place: that one makes the transactions of it, timer C among them.  No phone hears of
  * that (RFC 3261 16.11 is for them), and without a death nobody does: it costs memory alone.
+ * Who has said a final one absorbs what the other home repeats, without a word (RFC 6026 7.1):
+ * his branch is known as answered for as long as he does that.
  *
  * Not here: messages as they came (kept.c).
  */
@@ -13,6 +15,7 @@
 
 #include "common/base/log.h"
 #include "common/sip/build.h"
+#include "common/stack/answered.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -63,6 +66,7 @@ struct stack_trying {
 	struct telling telling[STACK_NODES_MAX];
 	uint64_t tells; /* which of these say something: a bit each */
 	struct wheel_timer timer;
+	struct stack_answered answered;
 	struct list bucket[BUCKETS];
 };
 
@@ -211,7 +215,8 @@ static void invited(struct stack_trying *y, struct trying *t, uint64_t key,
 {
 	const struct sip_flow *from = y->s->from;
 	if (!t) {
-		add(y, key, to, now);
+		if (!stack_answered_has(&y->answered, key, now))
+			add(y, key, to, now);
 		return;
 	}
 	/* Of another home it is the first that is sent, of the same one a retransmission. */
@@ -244,6 +249,8 @@ void stack_trying_sent(struct stack *s, const struct sip_flow *to, const struct 
 static void answered(struct stack_trying *y, struct trying *t, unsigned node, msec now)
 {
 	if (y->s->msg.status >= 200) {
+		if (!stack_answered_add(&y->answered, t->key, now))
+			counter_inc(&y->s->counters.trying_full);
 		drop(y, t);
 		return;
 	}
@@ -471,6 +478,8 @@ struct stack_trying *stack_trying_new(struct stack *s)
 	list_init(&y->all);
 	y->next = &y->all;
 	wheel_timer_init(&y->timer, on_timer);
+	/* So long a device knows its transaction (timers H and L). */
+	stack_answered_init(&y->answered, s->group->conf.transactions_max, timer_b(y));
 	for (unsigned i = 0; i < STACK_NODES_MAX; i++)
 		list_init(&y->telling[i].said);
 	for (unsigned i = 0; i < BUCKETS; i++)
@@ -488,6 +497,7 @@ struct stack_trying *stack_trying_free(struct stack_trying *y)
 		take_back(y, &y->telling[i]);
 	list_for_each_safe (it, &y->all)
 		drop(y, container_of(it, struct trying, age));
+	stack_answered_done(&y->answered);
 	free(y);
 	return NULL;
 }

@@ -224,6 +224,98 @@ START_TEST(what_a_home_sent_before_its_death_says_nothing_of_its_life)
 }
 END_TEST
 
+START_TEST(who_has_answered_and_absorbs_what_the_other_home_repeats_is_not_told_of)
+{
+	begin();
+	request("INVITE", "c1", H1A, false);
+	answer(200, "c1", H1A);
+	pass(500);
+	request("INVITE", "c1", H1B, false);
+	pass(1000);
+	ck_assert_str_eq(lost(H1B), "");
+	ck_assert_str_eq(lost(H1A), "");
+	end();
+}
+END_TEST
+
+START_TEST(what_a_device_says_after_its_final_response_makes_no_call_of_it)
+{
+	begin();
+	request("INVITE", "c1", H1A, false);
+	answer(200, "c1", H1A);
+	request("INVITE", "c2", H1A, false);
+	answer(486, "c2", H1A);
+	request("INVITE", "c1", H1B, false);
+	request("INVITE", "c2", H1B, false);
+	answer(180, "c1", H1B); /* was overtaken */
+	answer(180, "c2", H1B);
+	answer(200, "c1", H1B);
+	request("CANCEL", "c1", H1B, false);
+	request("INVITE", "c1", H1B, false);
+	ck_assert_uint_eq(stack.counters.trying, 0);
+	pass(1);
+	ck_assert_str_eq(lost(H1B), "");
+	end();
+}
+END_TEST
+
+/* A branch each. */
+START_TEST(the_answer_of_one_device_is_not_that_of_another)
+{
+	begin();
+	request("INVITE", "c1", H1A, false);
+	request("INVITE", "c2", H1A, false);
+	answer(486, "c1", H1A);
+	request("INVITE", "c1", H1B, false);
+	request("INVITE", "c2", H1B, false);
+	request("INVITE", "c3", H1B, false);
+	pass(1);
+	ck_assert_str_eq(lost(H1B), "h1b: c2 h1b: c3 ");
+	end();
+}
+END_TEST
+
+/* Its transaction is over, what comes then rings; what it repeats makes that no later. */
+START_TEST(who_has_answered_is_known_for_as_long_as_the_device_absorbs_what_is_repeated)
+{
+	enum { STEP = 64 };
+	begin();
+	request("INVITE", "c1", H1A, false);
+	answer(200, "c1", H1A);
+	pass(64 * T1_MS - 1);
+	request("INVITE", "c1", H1B, false);
+	ck_assert_uint_eq(stack.counters.trying, 0);
+	answer(200, "c1", H1B);
+	pass(1 + 2 * STEP);
+	request("INVITE", "c1", H1B, false);
+	ck_assert_uint_eq(stack.counters.trying, 1);
+	end();
+}
+END_TEST
+
+START_TEST(of_too_many_that_have_answered_the_oldest_is_forgotten_and_counted)
+{
+	char call[8];
+	begin();
+	group.conf.transactions_max = 2;
+	stack.trying = stack_trying_free(stack.trying);
+	ck_assert((stack.trying = stack_trying_new(&stack)));
+	for (unsigned i = 1; i <= 3; i++) {
+		snprintf(call, sizeof(call), "c%u", i);
+		request("INVITE", call, H1A, false);
+		answer(200, call, H1A);
+	}
+	ck_assert_uint_eq(stack.counters.trying_full, 1);
+	for (unsigned i = 3; i; i--) {
+		snprintf(call, sizeof(call), "c%u", i);
+		request("INVITE", call, H1B, false);
+	}
+	pass(1);
+	ck_assert_str_eq(lost(H1B), "h1b: c1 ");
+	end();
+}
+END_TEST
+
 /* Its home has said 408 itself (timer B), and nothing of that comes by here. */
 START_TEST(who_was_silent_for_as_long_as_timer_b_is_not_told_of)
 {
@@ -430,6 +522,11 @@ END_TEST
 
 UNIT_MAIN("common/stack trying", who_rings_is_told_of_and_who_has_answered_is_not,
 	  what_a_home_sent_before_its_death_says_nothing_of_its_life,
+	  who_has_answered_and_absorbs_what_the_other_home_repeats_is_not_told_of,
+	  what_a_device_says_after_its_final_response_makes_no_call_of_it,
+	  the_answer_of_one_device_is_not_that_of_another,
+	  who_has_answered_is_known_for_as_long_as_the_device_absorbs_what_is_repeated,
+	  of_too_many_that_have_answered_the_oldest_is_forgotten_and_counted,
 	  who_was_silent_for_as_long_as_timer_b_is_not_told_of,
 	  who_was_silent_when_his_home_died_is_told_of_though_timer_b_is_over_since,
 	  another_home_has_a_timer_b_of_its_own,
