@@ -20,6 +20,7 @@ enum {
 	SURE_MS = 1250, /* a death is found so much later than dead_ms at most */
 	STEP = 1024,	/* sent for one node in one go */
 	STEP_MS = 10,
+	LAST_WORDS_MS = 2, /* of a node that has died may still come */
 };
 
 struct kept {
@@ -333,10 +334,13 @@ void stack_kept_lost(struct stack *s, unsigned node)
 	}
 }
 
+/* Not at once: the bus may tell of the death before its last words have come by the link. */
 void stack_kept_send(struct stack *s, unsigned more)
 {
-	s->kept->resent += more;
-	step(s->kept, loop_now(s->loop));
+	struct stack_kept *l = s->kept;
+	l->resent += more;
+	if ((l->waits || l->resent) && !wheel_armed(&l->timer))
+		wheel_arm(loop_wheel(s->loop), &l->timer, loop_now(s->loop) + LAST_WORDS_MS);
 }
 
 struct stack_kept *stack_kept_new(struct stack *s)

@@ -155,8 +155,8 @@ void stack_kept_answered(struct stack *s, const struct sip_msg *m);
 bool stack_kept_answers(struct stack *s, const struct iovec *iov);
 /* A node is dead: what has left for it waits once more. */
 void stack_kept_lost(struct stack *s, unsigned node);
-/* Sends what waits as far as there is room, and the rest as soon as there is; more: how many
- * others were sent again, for the log. */
+/* Soon, what waits leaves as far as there is room, and the rest as soon as there is; more: how
+ * many others were sent again, for the log. */
 void stack_kept_send(struct stack *s, unsigned more);
 
 /* trying.c: calls to devices behind an edge. */

@@ -30,8 +30,7 @@ SIM_FAR_FLOWS := answered-tcp-called home-tcp-reinvite
 SIM_ALL := kill,restart,cut,off,reboot,stop,peers,deaf,dumb,drain,roll,wipe
 # A moment without a word, where somebody may miss it and somebody not.
 SIM_BLINK_FLOWS := forked serial cancelled answered-tcp-called home-tcp-forked home-tcp-serial home-tcp-caller \
-	home-tcp-cancelled home-tcp-to-edge home-tcp-serial-refused home-tcp-other-cancelled \
-	edge-to-home-forked forked-tcp
+	home-tcp-cancelled home-tcp-to-edge home-tcp-serial-refused edge-to-home-forked forked-tcp
 # How long each moment is, the seed says.
 SIM_BLINK_SEEDS := 1 4
 # The service address goes to the other member, and the node lives on.

@@ -318,6 +318,23 @@ START_TEST(what_one_device_answers_was_not_for_the_others)
 }
 END_TEST
 
+START_TEST(the_last_words_of_a_dead_node_count)
+{
+	begin();
+	for (unsigned i = 0; i < 3; i++)
+		message(i, H1);
+	UNTIL(messages_at(&home[H1]) == 3, 2000);
+	dies(H1);
+	loop_round(w->loop, 0); /* that is known, and then its answer comes by the link */
+	answer(1, 1, "");
+	UNTIL(messages_at(&home[H2]) == 2, 2000);
+	run_ms(100);
+	ck_assert_uint_eq(messages_at(&home[H2]), 2);
+	ck_assert_ptr_null(strstr(home[H2].got, "branch=z9hG4bK1\r\n"));
+	end();
+}
+END_TEST
+
 START_TEST(what_is_new_comes_after_what_is_sent_again)
 {
 	begin();
@@ -551,7 +568,7 @@ UNIT_MAIN("links", who_proves_who_it_is_is_it_whoever_it_was_held_for,
 	  a_link_is_there_before_it_is_used_and_comes_back,
 	  all_that_was_kept_reaches_the_other_member,
 	  a_caller_on_a_stream_hears_that_it_rings_when_his_home_dies,
-	  what_one_device_answers_was_not_for_the_others,
+	  what_one_device_answers_was_not_for_the_others, the_last_words_of_a_dead_node_count,
 	  what_is_new_comes_after_what_is_sent_again,
 	  a_full_link_is_no_dead_node_and_loses_nothing,
 	  what_cannot_leave_in_its_time_is_counted,
