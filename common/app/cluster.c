@@ -58,11 +58,11 @@ static void tell_roles(const struct app *a, unsigned node)
 			a->role[k]->node_changed(a->role_state[k], node);
 }
 
-static void give_up(struct app_nodes *n, unsigned node)
+static void give_up(struct app_nodes *n, unsigned node, bool suddenly)
 {
 	n->sent_again_ms[node] = loop_now(n->loop);
 	if (!n->given_up[node] && n->app->stacks)
-		stack_group_node_lost(n->app->stacks, node);
+		stack_group_node_lost(n->app->stacks, node, suddenly);
 	n->given_up[node] = true;
 }
 
@@ -88,7 +88,7 @@ static void on_death(struct app_nodes *n, unsigned node, bool was_dead)
 	app_poison_look(n->app); /* what it may have died of, before others get it */
 	tell_roles(n->app, node);
 	log_event(LOG_WARN, "node-dead", LOG_STR("node", app_node(n, node)->name));
-	give_up(n, node);
+	give_up(n, node, cluster_heard_to_end(n->cluster, node));
 	if (n->app->stacks)
 		stack_group_sever(n->app->stacks, node);
 }
@@ -111,7 +111,7 @@ static void on_life(struct app_nodes *n, unsigned node, bool is_new)
 	bool away = was_away(n, node, serves, is_new);
 	if ((away || (!is_new && !serves && app_node(n, node)->role == CLUSTER_EDGE)) &&
 	    !was_just_done(n, node))
-		give_up(n, node);
+		give_up(n, node, false);
 	if (away)
 		n->given_up[node] = false;
 	if (is_new) {

@@ -334,13 +334,15 @@ void stack_kept_lost(struct stack *s, unsigned node)
 	}
 }
 
-/* Not at once: the bus may tell of the death before its last words have come by the link. */
-void stack_kept_send(struct stack *s, unsigned more)
+void stack_kept_send(struct stack *s, unsigned more, bool suddenly)
 {
 	struct stack_kept *l = s->kept;
+	msec now = loop_now(s->loop);
 	l->resent += more;
-	if ((l->waits || l->resent) && !wheel_armed(&l->timer))
-		wheel_arm(loop_wheel(s->loop), &l->timer, loop_now(s->loop) + LAST_WORDS_MS);
+	if (!suddenly)
+		step(l, now);
+	else if (l->waits || l->resent)
+		wheel_arm(loop_wheel(s->loop), &l->timer, now + LAST_WORDS_MS);
 }
 
 struct stack_kept *stack_kept_new(struct stack *s)

@@ -294,6 +294,7 @@ struct node_work {
 	struct loop_work work;
 	struct stack *s;
 	unsigned node;
+	bool suddenly;
 };
 
 /* What is for a phone of the other member of our pair waits here until it is back. */
@@ -311,8 +312,9 @@ static void run_again(struct loop_work *w)
 {
 	struct node_work *x = container_of(w, struct node_work, work);
 	struct stack *s = x->s;
+	unsigned more = txn_send_again(s->txns, went_to, x, loop_now(s->loop));
 	stack_kept_lost(s, x->node);
-	stack_kept_send(s, txn_send_again(s->txns, went_to, x, loop_now(s->loop)));
+	stack_kept_send(s, more, x->suddenly);
 	free(x);
 }
 
@@ -339,33 +341,35 @@ static void run_lives(struct loop_work *w)
 	free(x);
 }
 
-static void post(struct stack_group *g, unsigned node, void (*run)(struct loop_work *w))
+static void post(struct stack_group *g, unsigned node, bool suddenly,
+		 void (*run)(struct loop_work *w))
 {
 	for (unsigned i = 0; i < g->n; i++) {
 		struct node_work *x = g->worker[i]->links ? malloc(sizeof(*x)) : NULL;
 		if (!x)
 			continue;
-		*x = (struct node_work){.work.run = run, .s = g->worker[i], .node = node};
+		*x = (struct node_work){
+			.work.run = run, .s = g->worker[i], .node = node, .suddenly = suddenly};
 		loop_post(g->worker[i]->loop, &x->work);
 	}
 }
 
 void stack_group_node_lives(struct stack_group *g, unsigned node)
 {
-	post(g, node, run_lives);
+	post(g, node, false, run_lives);
 }
 
-void stack_group_node_lost(struct stack_group *g, unsigned node)
+void stack_group_node_lost(struct stack_group *g, unsigned node, bool suddenly)
 {
-	post(g, node, run_lost);
+	post(g, node, suddenly, run_lost);
 }
 
 void stack_group_send_again(struct stack_group *g, unsigned node)
 {
-	post(g, node, run_again);
+	post(g, node, false, run_again);
 }
 
 void stack_group_sever(struct stack_group *g, unsigned node)
 {
-	post(g, node, run_sever);
+	post(g, node, false, run_sever);
 }

@@ -166,9 +166,9 @@ bool stack_flow_alive(const struct stack_group *g, const struct sip_flow *f);
 /* A node of the cluster lives: its links are opened.  From any thread. */
 void stack_group_node_lives(struct stack_group *g, unsigned node);
 /* A node of the cluster is dead, or has hung up on its phones: what was sent to it a moment
- * ago, and will not be repeated by whoever sent it, goes to the other member of its pair.  From
- * any thread. */
-void stack_group_node_lost(struct stack_group *g, unsigned node);
+ * ago, and will not be repeated by whoever sent it, goes to the other member of its pair.
+ * suddenly: its connection to the bus has just broken.  From any thread. */
+void stack_group_node_lost(struct stack_group *g, unsigned node, bool suddenly);
 /* The node lives, but what it has passed on to its phones a moment ago is lost, or what they
  * have answered: it goes to it again.  From any thread. */
 void stack_group_send_again(struct stack_group *g, unsigned node);

@@ -155,9 +155,10 @@ void stack_kept_answered(struct stack *s, const struct sip_msg *m);
 bool stack_kept_answers(struct stack *s, const struct iovec *iov);
 /* A node is dead: what has left for it waits once more. */
 void stack_kept_lost(struct stack *s, unsigned node);
-/* Soon, what waits leaves as far as there is room, and the rest as soon as there is; more: how
- * many others were sent again, for the log. */
-void stack_kept_send(struct stack *s, unsigned more);
+/* Sends what waits as far as there is room, and the rest as soon as there is; more: how many
+ * others were sent again, for the log.  suddenly: a moment later, for the node's last words may
+ * still come by its link. */
+void stack_kept_send(struct stack *s, unsigned more, bool suddenly);
 
 /* trying.c: calls to devices behind an edge. */
 struct stack_trying *stack_trying_new(struct stack *s);

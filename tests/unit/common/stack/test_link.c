@@ -233,7 +233,7 @@ static void answer(unsigned branch, unsigned call, const char *vias)
 static void dies(unsigned node)
 {
 	lives[node] = false;
-	stack_group_node_lost(group, node);
+	stack_group_node_lost(group, node, true);
 	stack_group_sever(group, node);
 }
 
