@@ -5,7 +5,7 @@ set -eu
 
 run="gcc make pkg-config libosip2-dev libevent-dev libc-ares-dev libssl-dev libsqlite3-dev libzmq3-dev libhiredis-dev libcyaml-dev libyaml-dev
 	libprotobuf-c-dev protobuf-c-compiler openssl"
-check="$run redis-server redis-sentinel check libsubunit-dev python3 python3-pytest python3-pytest-xdist sip-tester baresip linphone-cli prometheus valgrind clang
+check="$run redis-server redis-sentinel check libsubunit-dev python3 python3-pytest sip-tester baresip linphone-cli prometheus valgrind clang
 	clang-format libclang-rt-14-dev dnsmasq-base sox procps iproute2 redis-tools"
 bench="$run python3 redis-server kamailio kamailio-sqlite-modules sqlite3"
 

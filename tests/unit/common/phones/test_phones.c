@@ -33,7 +33,8 @@ static bool way(void *arg, const Eaves__Binding *b, struct phone_way *ret)
 static unsigned past(void *arg, const Eaves__Binding *b, uint64_t ret_id[PHONES_PAST])
 {
 	(void)arg;
-	memcpy(ret_id, b->past_conns.data, b->past_conns.len);
+	if (b->past_conns.len)
+		memcpy(ret_id, b->past_conns.data, b->past_conns.len);
 	return (unsigned)(b->past_conns.len / 8);
 }
 

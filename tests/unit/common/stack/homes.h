@@ -61,7 +61,7 @@ static void home_read(struct home *h)
 static unsigned messages_at(struct home *h)
 {
 	home_read(h);
-	for (const char *p; (p = strstr(h->got + h->seen, "\r\n\r\n"));
+	for (const char *p; (p = memmem(h->got + h->seen, h->n - h->seen, "\r\n\r\n", 4));
 	     h->seen = (size_t)(p - h->got) + 4)
 		h->messages++;
 	return h->messages;
