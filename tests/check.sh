@@ -21,8 +21,10 @@ export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
 steps() {
 	local pytest="/usr/bin/python3 -m pytest -q -p no:cacheprovider -ra --durations=5"
 	# Two at a time, by files: most of a test is waiting.
+	halves() {
+		echo "r=0; $1 tests/system/test_[a-e]*.py & $1 tests/system/test_[f-z]*.py || r=1; wait \$! || r=1; exit \$r"
+	}
 	local asan="$pytest -k \"not test_hostile and not test_phones and not test_readme\""
-	local halves="r=0; $asan tests/system/test_[a-e]*.py & $asan tests/system/test_[f-z]*.py || r=1; wait \$! || r=1; exit \$r"
 	cat <<END
 build 600 make -j2 -k all next old
 lint 120 make -k lint-rules
@@ -30,12 +32,12 @@ format 120 make format-check
 reference 60 build/release/eaves-combined --reference | diff -u docs/configuration.md -
 unit 600 make -j2 -k unit
 sim 900 make -k sim-check
-system 900 EAVES_BIN=build/release $pytest tests/system
+system 900 export EAVES_BIN=build/release EAVES_TIMEOUT=10; $(halves "$pytest")
 build-asan 600 make -j2 -k FLAVOUR=asan all next
 unit-asan 900 make -j2 -k FLAVOUR=asan unit
 fuzz-replay 600 make -j2 -k FLAVOUR=asan fuzz-replay-run
 oom 900 make -j2 -k FLAVOUR=asan oom-run
-system-asan 900 export EAVES_BIN=build/asan EAVES_TIMEOUT=15; $halves
+system-asan 900 export EAVES_BIN=build/asan EAVES_TIMEOUT=15; $(halves "$asan")
 build-tsan 600 make -j2 -k FLAVOUR=tsan all
 unit-tsan 900 $fixed make -j2 -k FLAVOUR=tsan unit
 system-tsan 900 EAVES_BIN=build/tsan EAVES_TIMEOUT=20 EAVES_WORKERS=2 $fixed $pytest -k "(test_threads or test_end or test_calls or test_forking or test_streams or test_tls or test_flows or test_edge or test_phones_at_homes) and not test_drain" tests/system
