@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BIG = 16 << 20 };
+enum { BIG = 16 << 20, MESSAGE_MAX = 4096 };
 
 struct home {
 	struct addr addr;
@@ -58,10 +58,19 @@ static void home_read(struct home *h)
 	h->got[h->n] = 0;
 }
 
+/* By memchr: sanitizers look at all that memmem or strstr may read. */
+static const char *end_of_message(const char *p, const char *end)
+{
+	for (; end - p >= 4 && (p = memchr(p, '\r', (size_t)(end - p) - 3)); p++)
+		if (memcmp(p, "\r\n\r\n", 4) == 0)
+			return p;
+	return NULL;
+}
+
 static unsigned messages_at(struct home *h)
 {
 	home_read(h);
-	for (const char *p; (p = memmem(h->got + h->seen, h->n - h->seen, "\r\n\r\n", 4));
+	for (const char *p; (p = end_of_message(h->got + h->seen, h->got + h->n));
 	     h->seen = (size_t)(p - h->got) + 4)
 		h->messages++;
 	return h->messages;
@@ -74,7 +83,8 @@ static void in_order(struct home *h, unsigned from, unsigned n)
 	for (unsigned i = from; i < n; i++) {
 		char line[32];
 		snprintf(line, sizeof(line), "Call-ID: %u\r\n", i);
-		p = strstr(p, "Call-ID: ");
+		size_t left = h->n - (size_t)(p - h->got);
+		p = memmem(p, left < MESSAGE_MAX ? left : MESSAGE_MAX, "Call-ID: ", 9);
 		ck_assert_ptr_nonnull(p);
 		ck_assert_msg(strncmp(p, line, strlen(line)) == 0, "not %s", line);
 		p++;
