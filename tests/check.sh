@@ -32,7 +32,7 @@ format 120 make format-check
 reference 60 build/release/eaves-combined --reference | diff -u docs/configuration.md -
 unit 600 make -j2 -k unit
 sim 900 make -k sim-check
-system 900 export EAVES_BIN=build/release EAVES_TIMEOUT=10; $(halves "$pytest")
+system 900 export EAVES_BIN=build/release; $(halves "$pytest")
 build-asan 600 make -j2 -k FLAVOUR=asan all next
 unit-asan 900 make -j2 -k FLAVOUR=asan unit
 fuzz-replay 600 make -j2 -k FLAVOUR=asan fuzz-replay-run

@@ -19,6 +19,7 @@ class Way:
 		self.read, self.write = read, write
 		self.data, self.ended, self.shut = bytearray(), False, False
 		self.room = None  # bytes that may go on now; None: all
+		self.head = b""  # how it began, up to the first empty line
 
 	def may_pass(self):
 		return not self.shut and (self.ended and self.room is None or
@@ -33,6 +34,9 @@ class Way:
 			more = b""
 		self.ended = not more
 		self.data += more
+		if b"\r\n\r\n" not in self.head:
+			head, end, _ = (self.head + more).partition(b"\r\n\r\n")
+			self.head = head + end
 
 	def give(self):
 		try:
@@ -50,10 +54,11 @@ class Way:
 
 
 class Wire:
-	"""to: (address, port) of the server."""
+	"""to: (address, port) of the server; address: of the test's end; source: where the server sees
+	clients come from; both without: any."""
 
-	def __init__(self, to):
-		self.to, self.address = to, own_address()
+	def __init__(self, to, address=None, source=None):
+		self.to, self.address, self.source = to, address or own_address(), source
 		self.port = free_port(self.address)
 		self.changed = threading.Condition()
 		self.ways, self.is_held, self.stopping = [], lambda way: False, False
@@ -124,7 +129,8 @@ class Wire:
 	def _accept(self):
 		client, (source, _) = self.listener.accept()
 		try:
-			server = socket.create_connection(self.to)
+			server = socket.create_connection(self.to,
+				source_address=(self.source, 0) if self.source else None)
 		except OSError:
 			client.close()
 			return
