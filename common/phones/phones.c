@@ -28,6 +28,7 @@ struct phones {
 	struct cluster *cluster;
 	pthread_mutex_t lock;
 	uint8_t next[SETS];
+	uint8_t past[SETS]; /* a bit for each: what a phone had before */
 	struct known v[CONNS];
 };
 
@@ -39,20 +40,33 @@ static struct known *place_of(struct known *at, uint64_t id)
 	return NULL;
 }
 
-/* is_past: what a phone had before takes nobody's place.  There may be four times more of it
- * than of what phones have now, and who has seen it noted it then. */
+/* Which goes for a connection that a phone has. */
+static unsigned to_leave(struct phones *p, size_t set)
+{
+	for (unsigned i = 0; i < WAYS; i++)
+		if (p->past[set] >> i & 1)
+			return i;
+	return p->next[set]++ % WAYS;
+}
+
+/* is_past: what a phone had before takes nobody's place, and leaves it first.  There may be
+ * four times more of it than of what phones have now, and who has seen it noted it then. */
 static void note(struct phones *p, uint64_t id, uint64_t tag, bool is_past)
 {
 	size_t set = (id >> 32) % SETS;
 	struct known *at = &p->v[set * WAYS];
 	pthread_mutex_lock(&p->lock);
 	struct known *to = place_of(at, id);
+	bool was_noted = to != NULL;
 	if (!to)
 		to = place_of(at, 0);
 	if (!to && !is_past)
-		to = &at[p->next[set]++ % WAYS];
-	if (to)
+		to = &at[to_leave(p, set)];
+	if (to && !(is_past && was_noted)) {
+		uint8_t bit = (uint8_t)(1u << (to - at));
 		*to = (struct known){id, tag};
+		p->past[set] = (uint8_t)(is_past ? p->past[set] | bit : p->past[set] & ~bit);
+	}
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -182,13 +182,12 @@ START_TEST(no_phone_is_lost_for_what_others_had_before)
 	struct sip_flow to;
 
 	start();
-	for (unsigned again = 0; again < 2; again++)
-		for (uint64_t n = 0; n < AT_ONCE; n++) {
-			uint64_t before[PHONES_PAST];
-			for (unsigned k = 0; k < PHONES_PAST; k++)
-				before[k] = conn_of(9, n * EACH + k);
-			bind_with_past(conn_of(9, n * EACH + PHONES_PAST), before, PHONES_PAST);
-		}
+	for (uint64_t n = 0; n < AT_ONCE; n++) {
+		uint64_t before[PHONES_PAST];
+		for (unsigned k = 0; k < PHONES_PAST; k++)
+			before[k] = conn_of(9, n * EACH + k);
+		bind_with_past(conn_of(9, n * EACH + PHONES_PAST), before, PHONES_PAST);
+	}
 	for (uint64_t n = 0; n < AT_ONCE; n++)
 		ck_assert_int_ne(phones_moved(phones, conn_of(9, n * EACH + PHONES_PAST), &to),
 				 -ENOENT);
@@ -196,7 +195,25 @@ START_TEST(no_phone_is_lost_for_what_others_had_before)
 }
 END_TEST
 
+/* Of two phones by one connection one has gone on to another: that says nothing of the other.
+ */
+START_TEST(who_has_a_connection_has_it_whoever_had_it_before)
+{
+	const uint64_t shared = conn_of(9, 1);
+	struct sip_flow to;
+
+	start();
+	bind_with_past(shared, NULL, 0);
+	bind_with_past(conn_of(9, 3), &shared, 1);
+	ck_assert_int_eq(phones_moved(phones, shared, &to), 0);
+	ck_assert_uint_eq(to.conn, shared);
+	stop();
+}
+END_TEST
+
 UNIT_MAIN("phones", a_phone_is_found_by_connections_that_it_had_before,
-	  no_phone_is_lost_for_what_others_had_before, all_are_found_and_no_step_reads_many,
+	  no_phone_is_lost_for_what_others_had_before,
+	  who_has_a_connection_has_it_whoever_had_it_before,
+	  all_are_found_and_no_step_reads_many,
 	  a_step_ends_in_the_middle_of_a_chain_and_goes_on_there,
 	  who_was_there_is_found_although_the_table_grows)
