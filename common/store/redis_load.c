@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SCAN_COUNT = 256, KEYS_MAX = 4096, ROUND_MS = 20 };
+enum { SCAN_COUNT = 256, KEYS_MAX = 4096, ROUND_MS = 20, NOSCRIPT_MAX = 3 };
 
 static void drop_keys(struct redis_load *l)
 {
@@ -67,6 +67,7 @@ void redis_load_start(struct redis_load *l, uint64_t wall_ms,
 	l->each = each;
 	l->arg = arg;
 	l->rc = 0;
+	l->noscript = 0;
 	snprintf(l->cursor, sizeof(l->cursor), "0");
 	l->running = ask_scan(l) == 0;
 	redis_link_flush(l->client->link);
@@ -151,6 +152,7 @@ static const char *on_read(struct redis_load *l, const redisReply *r)
 	if (n < 1 || n > l->asked || r->elements != (size_t)n + 2 || skipped < 0)
 		return "a wrong answer to the reading script";
 	counter_add(&l->counters->skipped, (uint64_t)skipped);
+	l->noscript = 0;
 	for (long long i = 0; i < n; i++) {
 		const redisReply *rows = r->element[2 + i];
 		if (rows->type != REDIS_REPLY_ARRAY || rows->elements % 2)
@@ -177,6 +179,15 @@ static const char *go_on(struct redis_load *l)
 	return rc < 0 ? "out of memory" : NULL;
 }
 
+/* The scripts are gone (SCRIPT FLUSH): they are sent again, and the question after them. */
+static const char *on_error(struct redis_load *l, enum redis_tag tag, const redisReply *r)
+{
+	if (tag != REDIS_TAG_READ || strncmp(r->str, "NOSCRIPT", 8) != 0 ||
+	    ++l->noscript > NOSCRIPT_MAX)
+		return r->str;
+	return redis_client_scripts(l->client) < 0 ? "out of memory" : NULL;
+}
+
 const char *redis_load_reply(struct redis_load *l, enum redis_tag tag, const redisReply *r)
 {
 	const char *wrong;
@@ -184,7 +195,7 @@ const char *redis_load_reply(struct redis_load *l, enum redis_tag tag, const red
 	if (!l->running)
 		return NULL;
 	if (r->type == REDIS_REPLY_ERROR)
-		wrong = r->str;
+		wrong = on_error(l, tag, r);
 	else
 		wrong = tag == REDIS_TAG_SCAN ? on_scan(l, r) : on_read(l, r);
 	if (!wrong)

@@ -48,7 +48,7 @@ struct redis_load {
 	int rc;			/* each()'s, when it wanted no more */
 	char cursor[24];
 	struct span *key; /* of the last SCAN, with their bytes behind them */
-	unsigned keys, at, asked;
+	unsigned keys, at, asked, noscript;
 };
 /* From the beginning; the client is up. */
 void redis_load_start(struct redis_load *l, uint64_t wall_ms,

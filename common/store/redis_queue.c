@@ -426,11 +426,14 @@ static void on_reply(void *arg, enum redis_tag tag, const redisReply *r)
 	if (tag == REDIS_TAG_WRITE) {
 		on_written(s, r);
 	} else if (s->load.running) {
+		bool was_read = s->load.complete; /* once: a rewrite is due at its own time */
 		const char *wrong = redis_load_reply(&s->load, tag, r);
 		if (wrong)
 			redis_client_refused(&s->client, wrong);
-		else if (!s->load.running)
+		else if (!s->load.running && !was_read)
 			start_rewriting(s);
+		else if (!s->load.running)
+			redis_queue_show(s);
 	}
 	redis_queue_pump(s);
 }
