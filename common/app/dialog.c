@@ -84,13 +84,15 @@ static void over_token(struct app_worker *w, const struct app_request *q, struct
 	proxy_forward_stateless(stack_proxy(w->stack), r, &t, &opts, now);
 }
 
+/* A REGISTER is for no phone: by the token of a node it would come to a home as if its edge had
+ * looked at it. */
 bool app_to_phone(struct app_worker *w, const struct app_request *q,
 		  struct app_dialog_counters *counters, msec now)
 {
 	const struct proxy_request *r = q->r;
 	struct sip_flow to;
-	if (!r->src.node || r->own_routes != 1 || !r->route_user.n || r->user_of_dialog ||
-	    r->forged_token)
+	if (r->msg->method == SIP_REGISTER || !r->src.node || r->own_routes != 1 ||
+	    !r->route_user.n || r->user_of_dialog || r->forged_token)
 		return false;
 	int rc = app_token_read(w->app, r->route_user, &to);
 	if (rc == -ESTALE && app_defer(w, q))

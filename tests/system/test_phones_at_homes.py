@@ -1,11 +1,13 @@
 """Phones on streams that are registered straight at a pair of homes: whichever member has their
 connection, and while they are on their way to the other one."""
+import re
 import signal
 import socket
 
 import pytest
 
 from device import Device
+from eaves import merged
 from phone import Dialog, hang_up, pick_up, ring, talk
 
 
@@ -311,6 +313,30 @@ def test_a_path_with_a_token_is_taken_from_edges_alone(cluster):
 	assert not home.registrations("mallory")
 	# Another proxy's is none of ours.
 	mallory.register(headers=[("Supported", "path"), ("Path", "<sip:somebody@proxy.example;lr>")])
+
+
+def test_a_register_of_a_home_is_handed_to_no_other_home(cluster):
+	"""The token of a home stands in what the edge sends; a host that is the edge's and that home's, and
+	not the sender's home's (of a machine with two nodes), in a Route would lead there by way of the edge."""
+	c = cluster(start=False)
+	for n in (c.edges[0], c.homes[0][0]):
+		n.write_config(merged(n.config, {"aliases": n.config["aliases"] + ["both.example.net"]}))
+	c.start()
+	c.edges[0].add_users(("alice", "bob", "mallory"))
+	c.wait_users(3)
+	alice, bob = c.homes[0][0].phone("alice"), c.phone("bob", transport="tcp")
+	ear, mallory = c.phone("mallory"), c.homes[0][1].phone("mallory", transport="tcp")
+	for p in (alice, bob, ear):
+		p.register()
+	where = carol_at(alice, bob)
+	_, incoming = ring(alice, ear)
+	home = re.search(r";ft=([\w-]+)", incoming.get("via")).group(1)
+	path = [("Supported", "path"), ("Path", f"<sip:{where};lr;ob;m=e1>"),
+		("Route", f"<sip:{home}@both.example.net;lr>")]
+	m = mallory.request("REGISTER", "sip:example.org", path, to=f"<{mallory.aor}>")
+	mallory.again(m, mallory.expect(407))
+	mallory.expect(403)
+	assert len(c.homes[0][0].registrations("mallory")) == 1
 
 
 def test_a_second_route_is_not_followed_to_a_connection_of_the_edge(cluster):
