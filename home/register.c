@@ -168,13 +168,15 @@ static bool has_path_of_others(const struct home *h, const struct proxy_request 
 {
 	struct sip_list_it it = {0};
 	const struct cluster_node *v;
+	struct sip_nameaddr na;
 	struct span path;
-	if (!h->cluster || !sip_list_next(r->msg, SIP_HDR_PATH, &it, &path))
-		return false;
+	if (!h->cluster || !sip_list_next(r->msg, SIP_HDR_PATH, &it, &path) ||
+	    sip_nameaddr_parse(path, &na) < 0)
+		return false; /* malformed: the registrar says so */
 	unsigned n = cluster_nodes(h->cluster, &v);
 	bool by_edge =
 		r->src.node && r->src.node <= n && v[r->src.node - 1].role == CLUSTER_EDGE;
-	return !by_edge && flow_token_like(flow_token_in(path));
+	return !by_edge && flow_token_like(na.uri.user);
 }
 
 static void bind_aor(struct home *h, struct app_worker *w, const struct app_request *q,

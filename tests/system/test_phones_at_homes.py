@@ -295,6 +295,9 @@ def test_a_path_with_a_token_is_taken_from_edges_alone(cluster):
 	mallory = home.phone("mallory", transport="tcp")
 	path = [("Supported", "path"), ("Path", f"<sip:{where};lr;ob;m=e1>")]
 	assert mallory.register(403, headers=path).reason == "Path Of Another"
+	# Nor by another spelling: what comes for mallory would go to that connection.
+	for text in (f"<SIP:{where};lr;ob;m=e1>", f'"edge" <sip:{where};lr;ob;m=e1>'):
+		mallory.register(403, headers=[path[0], ("Path", text)])
 	home.wait_log("event=register-foreign user=mallory")
 	# The edge would hand it in, as if the Path were its own.
 	by_edge = ("Route", f"<sip:{where.split('@')[1]};lr;n=edge>")
