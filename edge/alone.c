@@ -43,6 +43,15 @@ static bool copy(void *arg, const struct record *rec)
 	return p->n < TARGETS_MAX;
 }
 
+/* It is from Redis or another node, and goes into requests: no less is asked of it than a home
+ * asks of a REGISTER. */
+static bool is_sound(struct span uri)
+{
+	struct sip_uri u;
+	return sip_uri_parse(uri, &u) == 0 &&
+	       (u.scheme == SIP_SCHEME_SIP || u.scheme == SIP_SCHEME_SIPS);
+}
+
 static unsigned targets_of(const struct app_worker *w, const struct phones_of *p,
 			   struct proxy_target v[TARGETS_MAX])
 {
@@ -57,7 +66,7 @@ static unsigned targets_of(const struct app_worker *w, const struct phones_of *p
 			.q = 1000,
 			.has_flow = true,
 		};
-		if (app_token_read(w->app, token, &t->flow) < 0)
+		if (!is_sound(t->uri) || app_token_read(w->app, token, &t->flow) < 0)
 			continue;
 		if (t->flow.node)
 			t->route = app_token_route(w, token);

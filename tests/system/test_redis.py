@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cluster import registered
-from eaves import ROOT, TIMEOUT, merged
+from eaves import DOMAIN, ROOT, TIMEOUT, merged
 from phone import hang_up, talk
 from redis_server import Redis, Sentinel
 
@@ -165,8 +165,9 @@ def test_what_an_edge_did_while_the_other_did_not_hear_it_outlives_it(cluster, r
 	assert "alice" not in e2.ctl("user list")
 
 
-def test_an_edge_delivers_alone_what_redis_has(cluster, redis):
-	"""A whole pair of homes is dead, and of the edges nobody is left who has heard its phones."""
+def only_redis_knows(cluster, redis, spoil=None):
+	"""A whole pair of homes is dead, and of the edges nobody is left who has heard its phones: one of
+	them is started again.  spoil: of Redis, before that."""
 	r = redis()
 	c = edges_with(cluster, {"servers": r.where()}, homes=2, config={"edge": {"deliver_alone": True}})
 	e1, e2 = c.edges
@@ -179,13 +180,32 @@ def test_an_edge_delivers_alone_what_redis_has(cluster, redis):
 		e.wait_metric("redis_rows_waiting", 0, LONG)
 	for n in [*c.homes[1], e1, e2]:
 		n.kill9()
+	if spoil:
+		spoil(r)
 	mark = len(e1.lines)
 	e1.start()
 	e1.wait_log("event=serving", since=mark, timeout=LONG)
 	e1.wait_metric("bindings", 2, LONG)
 	for n in c.homes[0]:
 		c.wait(lambda n=n: "e1" in n.alive(), f"{n.name} does not see the edge", LONG)
-	hang_up(*talk(alice, bob))
+	return alice, bob
+
+
+def test_an_edge_delivers_alone_what_redis_has(cluster, redis):
+	hang_up(*talk(*only_redis_knows(cluster, redis)))
+
+
+def test_an_edge_delivers_nothing_to_a_contact_that_is_none(cluster, redis):
+	"""As a home does: what is in Redis is not written into a request unseen."""
+	def spoil(r):
+		key = f"eaves:{{{DOMAIN}}}:binding:bob"
+		name, value = r.ask("HGETALL", key)
+		assert b"sip:bob@" in value
+		r.ask("HSET", key, name, value.replace(b"sip:bob@", b"sip:b\r\n@"))
+	alice, bob = only_redis_knows(cluster, redis, spoil)
+	invite = alice.invite("bob")
+	alice.ack(invite, alice.expect(503))
+	bob.expect_nothing()
 
 
 def secret_file(folder, name, text):
