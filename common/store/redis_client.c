@@ -165,6 +165,12 @@ bool redis_reply_refused(const redisReply *r)
 	return false;
 }
 
+const char *redis_reply_error(unsigned tag, const redisReply *r)
+{
+	bool repeats = tag == REDIS_TAG_AUTH && strstr(r->str, "unknown command");
+	return repeats ? "ERR unknown command 'AUTH'" : r->str;
+}
+
 int redis_client_scripts(struct redis_client *c)
 {
 	const struct span write[] = {SPAN("SCRIPT"), SPAN("LOAD"),
@@ -222,7 +228,7 @@ static const char *read_sha(const redisReply *r, char sha[41])
 static const char *look_at(struct redis_client *c, unsigned tag, const redisReply *r)
 {
 	if (r->type == REDIS_REPLY_ERROR)
-		return r->str;
+		return redis_reply_error(tag, r);
 	if (tag == REDIS_TAG_ROLE && !(r->type == REDIS_REPLY_ARRAY && r->elements > 0 &&
 				       redis_reply_text(r->element[0], "master")))
 		return "is not the primary";

@@ -149,5 +149,7 @@ int redis_client_scripts(struct redis_client *c);
 void redis_client_error(struct redis_client *c, const char *why);
 /* READONLY, NOREPLICAS and their like: somebody else, or a little later, may do better. */
 bool redis_reply_refused(const redisReply *r);
+/* What an error says, fit for logs: who does not have AUTH repeats the password. */
+const char *redis_reply_error(unsigned tag, const redisReply *r);
 
 #endif

@@ -86,7 +86,7 @@ static void ask_reply(void *arg, unsigned tag, const redisReply *r)
 		return;
 	s->ask = redis_link_free(s->ask);
 	if (r->type == REDIS_REPLY_ERROR) {
-		ask_failed(s, r->str);
+		ask_failed(s, redis_reply_error(tag, r));
 	} else if (r->type == REDIS_REPLY_NIL) {
 		ask_failed(s, "knows no such primary");
 	} else if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 &&

@@ -232,6 +232,34 @@ START_TEST(a_sentinel_that_says_nonsense_is_not_followed)
 }
 END_TEST
 
+/* As Redis does where AUTH has been renamed, and old sentinels. */
+START_TEST(a_password_that_is_repeated_is_told_to_nobody)
+{
+	static const char text[] =
+		"-ERR unknown command 'AUTH', with args beginning with: 'geheim' \r\n";
+	const struct fake_answer answer = {"AUTH", text, sizeof(text) - 1, false};
+	struct fake f;
+
+	ck_assert_int_eq(fake_start(&f, &answer), 0);
+	loop = loop_new(0);
+	struct redis_conf c = conf_for(&owner, f.port);
+	c.password = c.sentinel_password = "geheim";
+	c.timeout_ms = 300;
+	if (_i == 1) {
+		c.nservers = 0;
+		c.nsentinels = 1;
+		c.sentinel[0] = local(f.port);
+		c.primary = "primary";
+	}
+	struct store *s = store_of(&c);
+	UNTIL(strstr(state_of(s).error, "AUTH"));
+	ck_assert_ptr_null(strstr(state_of(s).error, "geheim"));
+	s->ops->free(s);
+	loop_free(loop);
+	fake_end(&f);
+}
+END_TEST
+
 /* ---- rows ---- */
 
 START_TEST(no_row_is_read_beyond_its_bytes)
@@ -275,6 +303,7 @@ int main(void)
 			    sizeof(in_use) / sizeof(in_use[0]));
 	tcase_add_loop_test(c, a_sentinel_that_says_nonsense_is_not_followed, 0,
 			    sizeof(sentinels) / sizeof(sentinels[0]));
+	tcase_add_loop_test(c, a_password_that_is_repeated_is_told_to_nobody, 0, 2);
 	tcase_add_test(c, answers_for_a_unit_that_are_none_fail_it);
 	tcase_add_test(c, what_stands_against_a_guard_is_read_with_care);
 	tcase_add_test(c, no_row_is_read_beyond_its_bytes);
