@@ -152,6 +152,8 @@ static void by_link(struct edge *e, struct app_worker *w, const struct app_reque
 	struct proxy_opts opts;
 	uint32_t marks = q->marks;
 	if (registers_by_home(e, q->r)) {
+		edge_count(&e->relay_denied);
+		log_event(LOG_INFO, "relay-denied", LOG_S("uri", app_uri_shown(&q->r->uri)));
 		app_reply(w, q, 403, NULL, SPAN(""));
 		return;
 	}

@@ -304,6 +304,7 @@ def test_a_path_with_a_token_is_taken_from_edges_alone(cluster):
 	m = mallory.request("REGISTER", "sip:example.org", [*path, by_edge], to=f"<{mallory.aor}>")
 	mallory.again(m, mallory.expect(407))
 	mallory.expect(403)
+	assert sum(e.metric("edge_relay_denied_total") for e in c.edges) == 1
 	assert not home.registrations("mallory")
 	# So it would by the Routes of a dialog, with what is the edge's alone to write left as it is.
 	behind = c.phone("mallory", transport="tcp")
