@@ -79,6 +79,9 @@ static int wire(struct home *h, const struct app_services *sv)
 		h->cluster = sv->cluster;
 		h->pair = app_pair(sv->app);
 	}
+	const char *edges = h->cluster ? app_edge_pair(h->app) : NULL;
+	if (edges)
+		h->edge_flows.key = app_key_of_pair(h->app, edges, "flow");
 	h->domain = strdup(c->domain);
 	h->realm = strdup(c->auth.realm ? c->auth.realm : c->domain);
 	if (!h->domain || !h->realm)

@@ -9,6 +9,7 @@
 #include "common/auth/digest.h"
 #include "common/auth/guard.h"
 #include "common/directory/directory.h"
+#include "common/flow/token.h"
 #include "common/proxy/journal.h"
 #include "home/registrar/registrar.h"
 
@@ -53,8 +54,9 @@ struct home {
 	const char *pair;	 /* ours; NULL without a cluster */
 	struct app_dialog_counters dialog;
 	struct app *app;
-	uint64_t boot;	       /* of this process */
-	struct phones *phones; /* NULL without a cluster */
+	uint64_t boot;		     /* of this process */
+	struct flow_keys edge_flows; /* what edges make their tokens with */
+	struct phones *phones;	     /* NULL without a cluster */
 	struct home_journal journal[STACK_WORKERS_MAX];
 	struct home_held held;
 	struct home_orphans orphans;

@@ -4,7 +4,6 @@
  */
 #include "home/home_priv.h"
 
-#include "common/flow/token.h"
 #include "common/sip/build.h"
 #include "common/sip/stamp.h"
 
@@ -161,6 +160,14 @@ static bool is_of_other_homes(const struct home *h, const struct dir_user *u)
 	return h->cluster && strcmp(u->home, h->pair) != 0;
 }
 
+static bool is_of_edges(const struct home *h, struct span token)
+{
+	struct sip_flow flow;
+	unsigned flags;
+	int r = flow_token_read(&h->edge_flows, token, &flow, &flags);
+	return r == 0 || r == -ESTALE;
+}
+
 /* What an edge writes into a Path says whose connection the binding has, and for the edges it
  * is so, since the token is theirs: whoever has seen one in a dialog could have what is for
  * that phone.  From edges alone. */
@@ -176,7 +183,7 @@ static bool has_path_of_others(const struct home *h, const struct proxy_request 
 	unsigned n = cluster_nodes(h->cluster, &v);
 	bool by_edge =
 		r->src.node && r->src.node <= n && v[r->src.node - 1].role == CLUSTER_EDGE;
-	return !by_edge && flow_token_like(na.uri.user);
+	return !by_edge && is_of_edges(h, na.uri.user);
 }
 
 static void bind_aor(struct home *h, struct app_worker *w, const struct app_request *q,

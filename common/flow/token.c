@@ -256,13 +256,6 @@ bool flow_token_has_conn(struct span token)
 	return conn_in(token, raw);
 }
 
-bool flow_token_like(struct span token)
-{
-	unsigned char raw[RAW_MAX];
-	int n = from_text(token, raw);
-	return n >= 5 + MAC_BYTES && (raw[0] & KIND_MASK) == KIND;
-}
-
 struct span flow_token_in(struct span path)
 {
 	static const char begin[] = "<sip:";

@@ -41,8 +41,6 @@ uint64_t flow_token_conn(const struct flow_keys *k, struct span token);
 
 /* Does a token name a connection?  Nothing is said of whose it is, or who made it. */
 bool flow_token_has_conn(struct span token);
-/* Does it look like one, whoever made it and of whatever flow? */
-bool flow_token_like(struct span token);
 /* The token that stands in the first of a Path's values, as we write them; else empty. */
 struct span flow_token_in(struct span path);
 /* The same of a connection by the start of its process (boot) and its number. */
