@@ -1,5 +1,11 @@
-"""A pair of homes: what both members see, one of them does."""
+"""A pair of homes: what both members see, one of them does; and what a home may do without others, or not
+to others."""
+import sqlite3
+import time
+
 from cluster import registered
+from phone import hang_up, talk
+from rolling import message
 
 SENT = "cluster_records_sent_total"
 REPAIRED = ("cluster_repaired_sent_total", "cluster_repaired_received_total")
@@ -64,3 +70,51 @@ def test_phones_hear_nothing_of_either_home_that_they_did_not_ask_for(cluster):
 	for phone in (alice, bob):
 		phone.expect_nothing()
 	assert figures(c, SENT) == before
+
+
+def test_a_pair_of_homes_starts_and_serves_without_any_edge(cluster):
+	"""Each member has the directory on its own disk; the second one gets what the first has taken."""
+	c = cluster(users=("alice", "bob"), store="sqlite")
+	a, b = c.homes[0]
+	for n in c.nodes:
+		n.kill9()
+	mark = len(a.lines)
+	a.start()
+	a.wait_log("event=serving", since=mark, timeout=20)
+	alice, bob = a.phone("alice"), a.phone("bob", transport="tcp")
+	alice.register()
+	bob.register()
+	hang_up(*talk(alice, bob))
+	b.start()
+	b.wait_metric("users", 2, 20)
+	b.wait_metric("bindings", 2, 20)
+
+
+def test_a_home_writes_no_registrations_of_anothers_users(cluster):
+	"""A home that is stolen has a key; what it may write with it is decided where it comes."""
+	c = cluster(homes=2, members=1, store="sqlite")
+	e, (h1,), (h2,) = c.edges[0], *c.homes
+	for user, home in (("alice", "h1"), ("bob", "h2")):
+		e.ctl("user add", user, home, stdin=f"secret-of-{user}\n")
+	c.wait_users(2)
+	alice, bob = registered(c, "alice", "bob")
+	e.wait_metric("bindings", 2, 20)
+	h1.stop()
+	h2.stop()
+	with sqlite3.connect(h1.dir / "eaves.db") as db:
+		device, = db.execute("SELECT name FROM record WHERE kind = 3").fetchone()
+	db.close()
+	# In the name of the thief, later than all: a device of his for alice, and that hers is gone.
+	with sqlite3.connect(h2.dir / "eaves.db") as db:
+		node, expires, body = db.execute("SELECT node, expires_ms, body FROM record WHERE kind = 3").fetchone()
+		for name, deleted, data in ((b"of thief", 0, body), (device, 1, b"")):
+			db.execute("INSERT INTO record VALUES(3, ?, ?, ?, ?, ?, ?, ?)", (b"alice", name,
+				int(time.time() * 1000) << 16, node, deleted, expires, data))
+	db.close()
+	h1.start()
+	h2.start()
+	c.wait_alive()
+	c.wait(lambda: e.metric("cluster_records_refused_total") >= 2, "what it wrote is not refused")
+	e.wait_log("event=cluster-record-refused node=h2a kind=binding")
+	assert e.metric("bindings") == 2 and h1.metric("bindings") == 1
+	message(bob, alice)

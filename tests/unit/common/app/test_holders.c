@@ -104,6 +104,10 @@ START_TEST(at_an_edge_a_home_writes_for_its_own_users)
 		dir_user_put(app.records, SPAN("alice"), &user, time_wall_ms(), NULL, NULL), 0);
 	ck_assert_uint_eq(writers(RECORD_BINDING, A1), 1 << E2 | A);
 	ck_assert_uint_eq(writers(RECORD_BINDING, B1), 1 << E2);
+	/* Nor that a user of another home is gone. */
+	gone.deleted = true;
+	ck_assert(!app_may_write(&nodes, B1, &gone));
+	gone.deleted = false;
 	/* What it says of one who is nobody's may be that he is gone. */
 	gone.group = SPAN("nobody");
 	ck_assert(!app_may_write(&nodes, B1, &gone));
