@@ -11,7 +11,8 @@
 enum {
 	PIECE_BYTES = 128 << 10,
 	WORDS_MAX_BYTES = 64 << 10,
-	CALLS_IN_MAX = 4, /* of one node, not yet whole */
+	CALLS_IN_MAX = 4,		     /* of one node, not yet whole */
+	ASKED_MAX = CLUSTER_ADMIN_CALLS_MAX, /* of one node, not yet answered */
 	TICK_MS = 500,
 	ERROR_MAX = 4095,
 };
@@ -277,11 +278,21 @@ static void on_reply(struct cluster *c, struct item *it)
 	free(r);
 }
 
+/* Nothing was asked: nothing changes. */
+static void is_answered(struct peer *p)
+{
+	unsigned n = atomic_load(&p->asked);
+	while (n && !atomic_compare_exchange_weak(&p->asked, &n, n - 1))
+		;
+}
+
 void cluster_admin_reply(struct cluster *c, unsigned node, uint64_t id, int status,
 			 struct span text)
 {
-	if (!peer_of(c, node))
+	struct peer *p = peer_of(c, node);
+	if (!p)
 		return;
+	is_answered(p);
 	if (text.n > CLUSTER_ADMIN_MAX_BYTES) {
 		status = -EMSGSIZE;
 		text.n = 0;
@@ -376,7 +387,8 @@ bool admin_call(struct peer *p, const Eaves__AdminCall *m)
 	struct call_in *k = call_in_of(p, m->id, &n);
 	if (!k && m->offset != 0)
 		return true; /* the rest of what was refused */
-	if (!k && (!c->ops.admin || n >= CALLS_IN_MAX)) {
+	if (!k &&
+	    (!c->ops.admin || n >= CALLS_IN_MAX || n + atomic_load(&p->asked) >= ASKED_MAX)) {
 		refuse(p, m->id, c->ops.admin ? EBUSY : ENOTSUP);
 		return true;
 	}
@@ -391,6 +403,7 @@ bool admin_call(struct peer *p, const Eaves__AdminCall *m)
 		refuse(p, m->id, -rc);
 	} else if (k->got == k->total) {
 		list_remove(&k->link);
+		atomic_fetch_add(&p->asked, 1);
 		c->ops.admin(c->ops.arg, p->index, k->id, k->nwords, k->word,
 			     span_of(k->input, k->total));
 	} else {

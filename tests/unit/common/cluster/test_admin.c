@@ -1,6 +1,7 @@
 /*
  * Operators' calls from an edge to another node, and notices.
  */
+#include "proto/cluster.pb-c.h"
 #include "tests/unit/common/cluster/tables.h"
 
 struct heard {
@@ -209,6 +210,50 @@ START_TEST(calls_under_way_are_bounded)
 }
 END_TEST
 
+/* Whole, as a node says it that counts nothing. */
+static void say_call(unsigned from, unsigned to, uint64_t id)
+{
+	static uint8_t message[256];
+	ProtobufCBinaryData word = {1, (uint8_t *)message};
+	Eaves__Envelope e = EAVES__ENVELOPE__INIT;
+	Eaves__AdminCall m = EAVES__ADMIN_CALL__INIT;
+	message[0] = 'x';
+	m.id = id;
+	m.n_word = 1;
+	m.word = &word;
+	e.version = e.oldest = cluster_protocol();
+	e.boot = rig[from].conf.boot;
+	e.peer_boot = rig[to].conf.boot;
+	e.body_case = EAVES__ENVELOPE__BODY_ADMIN_CALL;
+	e.admin_call = &m;
+	uint8_t out[256];
+	size_t n = eaves__envelope__pack(&e, out);
+	cluster_receive(rig[to].c, from, span_of((const char *)out, n));
+}
+
+START_TEST(calls_that_are_not_answered_are_bounded)
+{
+	struct heard h;
+	begin(9);
+	asked.later = true;
+	for (uint64_t i = 0; i < 1000; i++)
+		say_call(E1, A1, 100 + i);
+	ck_assert_uint_eq(asked.calls, CLUSTER_ADMIN_CALLS_MAX);
+	ck_assert_int_eq(call(E1, A1, SPAN("x"), &h), 0);
+	RIG_UNTIL(h.calls, 10);
+	ck_assert_int_eq(h.status, -EBUSY);
+	/* Another node's count apart; and who is answered may ask again. */
+	ck_assert_int_eq(call(E2, A1, SPAN("x"), &h), 0);
+	RIG_UNTIL(asked.calls > CLUSTER_ADMIN_CALLS_MAX, 10);
+	cluster_admin_reply(rig[A1].c, E2, asked.id, 0, SPAN("done"));
+	RIG_UNTIL(h.calls, 10);
+	cluster_admin_reply(rig[A1].c, E1, 100, 0, SPAN("done"));
+	ck_assert_int_eq(call(E1, A1, SPAN("x"), &h), 0);
+	RIG_UNTIL(asked.calls > CLUSTER_ADMIN_CALLS_MAX + 1, 10);
+	rig_end();
+}
+END_TEST
+
 static bool lose_second_piece(unsigned from, unsigned to, struct span bytes)
 {
 	static unsigned n;
@@ -280,4 +325,5 @@ UNIT_MAIN("common/cluster admin", an_operator_at_an_edge_asks_a_home,
 	  a_call_to_a_node_that_is_dead_or_dies_ends,
 	  who_does_not_answer_is_not_waited_for_longer,
 	  an_answer_may_come_later_and_only_from_who_was_asked, calls_under_way_are_bounded,
-	  a_call_of_which_a_piece_is_lost_is_not_done, notices_go_to_one_or_to_all_that_live)
+	  calls_that_are_not_answered_are_bounded, a_call_of_which_a_piece_is_lost_is_not_done,
+	  notices_go_to_one_or_to_all_that_live)
