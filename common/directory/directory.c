@@ -10,7 +10,8 @@
 
 #include <errno.h>
 
-enum { BODY_MAX = 512, UNPACK_BYTES = 1024 };
+/* A newer version may have more in a user than we know. */
+enum { BODY_MAX = 4096, UNPACK_BYTES = 3 * BODY_MAX };
 
 static void *pb_alloc(void *arena, size_t n)
 {
@@ -77,9 +78,16 @@ static bool read_user(struct span body, struct dir_user *ret)
 	return take_user(eaves__user__unpack(&alloc, body.n, p), ret);
 }
 
-static size_t write_user(const struct dir_user *u, uint8_t out[BODY_MAX])
+/* before: what stands there, or NULL; what we do not know of it stays.  How many
+ * bytes, or -EIO: they are too many. */
+static int write_user(const struct dir_user *u, const Eaves__User *before,
+		      uint8_t out[BODY_MAX])
 {
 	Eaves__User m = EAVES__USER__INIT;
+	if (before) {
+		m.base.n_unknown_fields = before->base.n_unknown_fields;
+		m.base.unknown_fields = before->base.unknown_fields;
+	}
 	if (u->ha1.has_md5)
 		m.ha1_md5 = pb_bytes(u->ha1.md5, sizeof(u->ha1.md5));
 	if (u->ha1.has_sha256)
@@ -87,7 +95,9 @@ static size_t write_user(const struct dir_user *u, uint8_t out[BODY_MAX])
 	m.flags = u->flags;
 	m.permissions = u->permissions;
 	m.home = pb_bytes(u->home, strlen(u->home));
-	return eaves__user__pack(&m, out);
+	if (eaves__user__get_packed_size(&m) > BODY_MAX)
+		return -EIO;
+	return (int)eaves__user__pack(&m, out);
 }
 
 /* The user that an alias names; spans into room. */
@@ -104,6 +114,7 @@ struct copy {
 	char body[BODY_MAX];
 	size_t n;
 	bool found, too_long;
+	struct record_version version; /* zero: there never was one */
 };
 
 static bool copy_body(void *arg, const struct record *rec)
@@ -124,7 +135,7 @@ static int fetch(struct records *r, uint8_t kind, struct span name, uint64_t wal
 {
 	ret->found = ret->too_long = false;
 	ret->n = 0;
-	records_each(r, kind, name, wall_ms, copy_body, ret, NULL);
+	records_each(r, kind, name, wall_ms, copy_body, ret, &ret->version);
 	if (!ret->found)
 		return -ENOENT;
 	return ret->too_long ? -EIO : 0;
@@ -135,9 +146,11 @@ static bool exists(struct records *r, uint8_t kind, struct span name, uint64_t w
 	return records_each(r, kind, name, wall_ms, NULL, NULL, NULL) > 0;
 }
 
-/* A compare and set: with a store that others share nobody's change is lost unseen. */
+/* A compare and set: with a store that others share nobody's change is lost unseen. expect:
+ * what was there when it was read; NULL: what is there now. */
 static int write_record(struct records *r, uint8_t kind, struct span name, struct span body,
-			uint64_t wall_ms, dir_done done, void *arg)
+			const struct record_version *expect, uint64_t wall_ms, dir_done done,
+			void *arg)
 {
 	const struct record v = {
 		.kind = kind,
@@ -147,8 +160,9 @@ static int write_record(struct records *r, uint8_t kind, struct span name, struc
 	};
 	struct record_version seen;
 
-	records_each(r, kind, name, wall_ms, NULL, NULL, &seen);
-	return records_put(r, &v, 1, &seen, wall_ms, done, arg);
+	if (!expect)
+		records_each(r, kind, name, wall_ms, NULL, NULL, &seen);
+	return records_put(r, &v, 1, expect ? expect : &seen, wall_ms, done, arg);
 }
 
 /* ---- users ---- */
@@ -156,15 +170,27 @@ static int write_record(struct records *r, uint8_t kind, struct span name, struc
 int dir_user_put(struct records *r, struct span name, const struct dir_user *u,
 		 uint64_t wall_ms, dir_done done, void *arg)
 {
+	char room[UNPACK_BYTES] __attribute__((aligned(16)));
+	struct arena a = {.base = room, .size_bytes = sizeof(room)};
+	ProtobufCAllocator alloc = {pb_alloc, pb_free, &a};
+	const Eaves__User *before = NULL;
 	uint8_t body[BODY_MAX];
+	struct copy c;
 
 	if (!name_sound(name))
 		return -EINVAL;
 	if (exists(r, RECORD_ALIAS, name, wall_ms))
 		return -EEXIST;
-	size_t n = write_user(u, body);
-	return write_record(r, RECORD_USER, name, span_of((const char *)body, n), wall_ms, done,
-			    arg);
+	int rc = fetch(r, RECORD_USER, name, wall_ms, &c);
+	if (rc == -EIO)
+		return rc;
+	if (rc == 0)
+		before = eaves__user__unpack(&alloc, c.n, (const uint8_t *)c.body);
+	rc = write_user(u, before, body);
+	if (rc < 0)
+		return rc;
+	return write_record(r, RECORD_USER, name, span_of((const char *)body, (size_t)rc),
+			    u->was_read ? &u->seen : &c.version, wall_ms, done, arg);
 }
 
 int dir_user_get(struct records *r, struct span name, uint64_t wall_ms, struct dir_user *ret)
@@ -174,6 +200,8 @@ int dir_user_get(struct records *r, struct span name, uint64_t wall_ms, struct d
 	if (!name_sound(name))
 		return -ENOENT;
 	int rc = fetch(r, RECORD_USER, name, wall_ms, &c);
+	ret->was_read = true;
+	ret->seen = c.version;
 	if (rc < 0)
 		return rc;
 	return read_user(span_of(c.body, c.n), ret) ? 0 : -EIO;
@@ -184,7 +212,7 @@ int dir_user_remove(struct records *r, struct span name, uint64_t wall_ms, dir_d
 {
 	if (!name_sound(name) || !exists(r, RECORD_USER, name, wall_ms))
 		return -ENOENT;
-	return write_record(r, RECORD_USER, name, span_of(NULL, 0), wall_ms, done, arg);
+	return write_record(r, RECORD_USER, name, span_of(NULL, 0), NULL, wall_ms, done, arg);
 }
 
 struct user_listing {
@@ -195,7 +223,7 @@ struct user_listing {
 static bool show_user(void *arg, const struct record *rec)
 {
 	const struct user_listing *l = arg;
-	struct dir_user u;
+	struct dir_user u = {.was_read = false};
 	return !read_user(rec->body, &u) || l->each(l->arg, rec->group, &u);
 }
 
@@ -223,8 +251,8 @@ int dir_alias_put(struct records *r, struct span alias, struct span user, uint64
 		return -ENOENT;
 	m.user = pb_bytes(user.p, user.n);
 	size_t n = eaves__alias__pack(&m, body);
-	return write_record(r, RECORD_ALIAS, alias, span_of((const char *)body, n), wall_ms,
-			    done, arg);
+	return write_record(r, RECORD_ALIAS, alias, span_of((const char *)body, n), NULL,
+			    wall_ms, done, arg);
 }
 
 int dir_alias_remove(struct records *r, struct span alias, uint64_t wall_ms, dir_done done,
@@ -232,7 +260,7 @@ int dir_alias_remove(struct records *r, struct span alias, uint64_t wall_ms, dir
 {
 	if (!name_sound(alias) || !exists(r, RECORD_ALIAS, alias, wall_ms))
 		return -ENOENT;
-	return write_record(r, RECORD_ALIAS, alias, span_of(NULL, 0), wall_ms, done, arg);
+	return write_record(r, RECORD_ALIAS, alias, span_of(NULL, 0), NULL, wall_ms, done, arg);
 }
 
 struct alias_listing {

@@ -26,13 +26,19 @@ struct dir_user {
 	uint32_t flags;			   /* enum dir_flag */
 	uint32_t permissions;		   /* enum dir_permission */
 	char home[DIR_HOME_MAX_BYTES + 1]; /* the pair that serves him; "" without a cluster */
+	/* dir_user_get has looked, and has seen this (zero: nothing): dir_user_put writes
+	 * where that is there still. */
+	bool was_read;
+	struct record_version seen;
 };
 
 /* Durable: records_put's done, may be NULL (with `arg`). */
 typedef void (*dir_done)(void *arg, int error);
 
-/* Creates or replaces.  0; -EINVAL for a name that is empty, too long, or has control
- * characters; -EEXIST when it is an alias; else as records_put. */
+/* Creates or replaces, but what a newer version has written of him and we do not know.  0;
+ * -EAGAIN: he has been changed since he was read; -EIO: there is too much of him; -EINVAL for a
+ * name that is empty, too long, or has control characters; -EEXIST when it is an alias; else as
+ * records_put. */
 int dir_user_put(struct records *r, struct span name, const struct dir_user *u,
 		 uint64_t wall_ms, dir_done done, void *arg);
 /* 0, -ENOENT, -EIO (a record that is none).  Cheap: called for every authenticated request. */

@@ -41,6 +41,77 @@ START_TEST(a_user_comes_back_as_it_was_put)
 }
 END_TEST
 
+START_TEST(what_another_has_changed_since_it_was_read_is_not_written_over)
+{
+	struct records *r = records_new(NULL, 1, 100, NULL);
+	struct dir_user mine = {.flags = 0}, theirs;
+	ck_assert_int_eq(dir_user_get(r, SPAN("alice"), T0, &mine), -ENOENT);
+	ck_assert_int_eq(put(r, "alice"), 0);
+	ck_assert_int_eq(dir_user_put(r, SPAN("alice"), &mine, T0, NULL, NULL), -EAGAIN);
+	ck_assert_int_eq(dir_user_get(r, SPAN("alice"), T0, &mine), 0);
+	ck_assert_int_eq(dir_user_get(r, SPAN("alice"), T0, &theirs), 0);
+	theirs.flags = DIR_DISABLED;
+	ck_assert_int_eq(dir_user_put(r, SPAN("alice"), &theirs, T0, NULL, NULL), 0);
+	mine.permissions = 0;
+	ck_assert_int_eq(dir_user_put(r, SPAN("alice"), &mine, T0, NULL, NULL), -EAGAIN);
+	ck_assert_int_eq(dir_user_get(r, SPAN("alice"), T0, &mine), 0);
+	ck_assert_uint_eq(mine.flags, DIR_DISABLED);
+	ck_assert_uint_eq(mine.permissions, DIR_MAY_TRUNK);
+	records_free(r);
+}
+END_TEST
+
+struct body {
+	char p[8192];
+	size_t n;
+};
+
+static bool copy_body(void *arg, const struct record *rec)
+{
+	struct body *b = arg;
+	memcpy(b->p, rec->body.p, b->n = rec->body.n);
+	return false;
+}
+
+/* As a newer version would: with a field 20 of n times "x". */
+static void write_more(struct records *r, struct body *b, size_t n)
+{
+	records_each(r, RECORD_USER, SPAN("alice"), T0, copy_body, b, NULL);
+	const char head[] = {'\xa2', '\x01', (char)(n % 128 | 128), (char)(n / 128)};
+	memcpy(b->p + b->n, head, sizeof(head));
+	memset(b->p + b->n + sizeof(head), 'x', n);
+	b->n += sizeof(head) + n;
+	struct record v = {
+		.kind = RECORD_USER, .group = SPAN("alice"), .body = span_of(b->p, b->n)};
+	ck_assert_int_eq(records_put(r, &v, 1, NULL, T0, NULL, NULL), 0);
+}
+
+START_TEST(what_a_newer_version_has_written_of_a_user_stays)
+{
+	struct records *r = records_new(NULL, 1, 100, NULL);
+	struct body before, after;
+	struct dir_user u;
+	ck_assert_int_eq(put(r, "alice"), 0);
+	write_more(r, &before, 2000);
+	ck_assert_int_eq(dir_user_get(r, SPAN("alice"), T0, &u), 0);
+	ck_assert_mem_eq(u.ha1.md5, some.ha1.md5, 16);
+	u.flags = DIR_DISABLED;
+	ck_assert_int_eq(dir_user_put(r, SPAN("alice"), &u, T0, NULL, NULL), 0);
+	records_each(r, RECORD_USER, SPAN("alice"), T0, copy_body, &after, NULL);
+	ck_assert_uint_eq(after.n, before.n);
+	ck_assert_mem_eq(after.p + after.n - 2004, before.p + before.n - 2004, 2004);
+	ck_assert_int_eq(dir_user_get(r, SPAN("alice"), T0, &u), 0);
+	ck_assert_uint_eq(u.flags, DIR_DISABLED);
+	/* More than we can read is not written over. */
+	write_more(r, &before, 4000);
+	ck_assert_int_eq(dir_user_get(r, SPAN("alice"), T0, &u), -EIO);
+	ck_assert_int_eq(put(r, "alice"), -EIO);
+	ck_assert_int_eq(dir_user_remove(r, SPAN("alice"), T0, NULL, NULL), 0);
+	ck_assert_int_eq(put(r, "alice"), 0);
+	records_free(r);
+}
+END_TEST
+
 START_TEST(user_names_are_case_sensitive_and_unescaped)
 {
 	struct records *r = records_new(NULL, 1, 100, NULL);
@@ -169,6 +240,8 @@ START_TEST(lists_show_all)
 END_TEST
 
 UNIT_MAIN("common/directory", a_user_comes_back_as_it_was_put,
+	  what_another_has_changed_since_it_was_read_is_not_written_over,
+	  what_a_newer_version_has_written_of_a_user_stays,
 	  user_names_are_case_sensitive_and_unescaped,
 	  names_without_or_with_bad_characters_are_refused, a_removed_user_is_gone,
 	  a_record_that_is_no_user_is_an_error, an_alias_resolves_to_its_user,
