@@ -170,13 +170,15 @@ bool stack_is_response(const struct iovec *iov)
 
 /* The answer of a transaction whose caller's connection is gone: he may have another by now,
  * here or with the other member of our pair, or is just coming back; that is found as for what
- * has no transaction here. */
+ * has no transaction here.  There may be thousands in one go. */
 static bool answer_by_token(struct stack *s, const struct sip_flow *to, const struct iovec *iov)
 {
+	struct arena_scope scope = arena_enter(&s->arena);
 	struct span answer = span_of(iov->iov_base, iov->iov_len);
 	struct span token = s->links ? s->group->user.lost_flow(s->user_arg, to) : SPAN("");
 	struct bytes *b =
 		token.n ? proxy_response_by_token(s->proxy, answer, to->listener, token) : NULL;
+	arena_leave(&s->arena, scope);
 	if (!b)
 		return false;
 	struct iovec own = {b->p, b->n};

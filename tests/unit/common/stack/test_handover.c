@@ -6,7 +6,7 @@
 
 #include "tests/unit/unit.h"
 
-enum { MAX = 8 };
+enum { MAX = 8, MANY = STACK_ARENA_BYTES / 64 };
 
 static struct stack_group *group;
 
@@ -27,9 +27,29 @@ static void flow_closed(void *arg, struct stack *st, const struct sip_flow *f)
 	(void)f;
 }
 
-static const struct stack_user user = {.classify = classify, .flow_closed = flow_closed};
+/* As the programs do it: a token in the arena. */
+static struct span lost_flow(void *arg, const struct sip_flow *f)
+{
+	char *token = arena_alloc(sip_arena(), 72);
+	(void)arg;
+	(void)f;
+	return token ? span_of(memset(token, 'x', 72), 72) : SPAN("");
+}
 
-static void begin(void)
+static bool is_local(void *arg, struct span host, uint16_t port)
+{
+	(void)arg;
+	(void)host;
+	(void)port;
+	return false;
+}
+
+static const struct stack_user user = {.classify = classify,
+				       .flow_closed = flow_closed,
+				       .lost_flow = lost_flow,
+				       .is_local = is_local};
+
+static void begin_with(unsigned max, const struct stack_node *node, unsigned nnodes)
 {
 	static const char secret[32] = "a secret of nobody";
 	char error[256] = "";
@@ -42,7 +62,9 @@ static void begin(void)
 		.proxy = proxy_conf_default,
 		.dns = dns_conf_default,
 		.secret = span_of(secret, sizeof(secret)),
-		.handover_max = MAX,
+		.handover_max = max,
+		.node = node,
+		.nnodes = nnodes,
 	};
 	c.net.nlisteners = 1;
 	c.net.listener[0].transport = SIP_TRANSPORT_TCP;
@@ -51,6 +73,11 @@ static void begin(void)
 		(struct proxy_local){SIP_TRANSPORT_TCP, SPAN("127.0.0.1"), 0, .inside = true};
 	group = stack_group_new(&c, &user, args, error);
 	ck_assert_msg(group != NULL, "%s", error);
+}
+
+static void begin(void)
+{
+	begin_with(MAX, NULL, 0);
 }
 
 static const struct stack_counters *counters(unsigned i)
@@ -117,6 +144,28 @@ START_TEST(messages_for_another_worker_are_bounded)
 }
 END_TEST
 
+/* An address moves, and all who ring have lost their callers. */
+START_TEST(answers_of_any_number_are_taken_in_for_callers_who_are_elsewhere)
+{
+	static const struct stack_node node = {.name = "h", .pair = "homes"};
+	const struct sip_flow to = {.transport = SIP_TRANSPORT_TCP, .worker = 1, .conn = 12345};
+	const struct span m = SPAN("SIP/2.0 180 Ringing\r\n"
+				   "Via: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bK1\r\n"
+				   "From: <sip:a@example.org>;tag=f\r\n"
+				   "To: <sip:b@example.org>;tag=t\r\n"
+				   "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n");
+	struct iovec iov = {(void *)(uintptr_t)m.p, m.n};
+	begin_with(2 * MANY, &node, 1);
+	for (unsigned i = 0; i < MANY; i++)
+		stack_send(stack_group_worker(group, 0), &to, &iov, 1, 1 + i);
+	stack_group_finish(group);
+	ck_assert_uint_eq(counters(1)->handed_over, MANY);
+	ck_assert_uint_eq(counters(1)->send_failed, 0);
+	stack_group_free(group);
+}
+END_TEST
+
 UNIT_MAIN("common/stack handover",
 	  what_another_worker_is_to_send_is_bounded_and_the_rest_has_failed,
-	  icmp_errors_for_another_worker_are_bounded, messages_for_another_worker_are_bounded)
+	  icmp_errors_for_another_worker_are_bounded, messages_for_another_worker_are_bounded,
+	  answers_of_any_number_are_taken_in_for_callers_who_are_elsewhere)
