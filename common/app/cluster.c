@@ -185,6 +185,22 @@ static void on_refused(void *arg, const char *address, const char *why)
 
 /* ---- configuration to parts ---- */
 
+/* The listener that the others have of this node: there may be more of policy cluster, and who
+ * connects introduces himself at this one.  -1: none is there. */
+static int link_of(const struct conf *c)
+{
+	const struct addr *sip = &c->cluster.nodes[c->cluster.self].sip_addr;
+
+	for (unsigned i = 0; i < c->listeners_count; i++) {
+		const struct addr *at = &c->listeners[i].addr;
+		if (c->listeners[i].policy == CONF_POLICY_CLUSTER &&
+		    addr_port(at) == addr_port(sip) &&
+		    (addr_is_any(at) || addr_host_equal(at, sip)))
+			return (int)i;
+	}
+	return -1;
+}
+
 static void cluster_from(struct app_nodes *n, const struct app *a)
 {
 	const struct conf *c = a->conf->conf;
@@ -217,9 +233,7 @@ static void cluster_from(struct app_nodes *n, const struct app *a)
 			n->edge_pair = to->pair;
 	}
 	app_holders_find(n);
-	for (unsigned i = 0; i < c->listeners_count; i++)
-		if (c->listeners[i].policy == CONF_POLICY_CLUSTER)
-			n->link_listener = (uint16_t)i;
+	n->link_listener = (uint16_t)link_of(c); /* check_link has found it */
 }
 
 uint16_t app_twin(const struct app *a)
@@ -328,21 +342,15 @@ static int check_role(const struct app *a, char *ret_error)
 static int check_link(const struct app *a, char *ret_error)
 {
 	const struct conf *c = a->conf->conf;
-	const struct conf_node *self = &c->cluster.nodes[c->cluster.self];
 	char text[ADDR_TEXT_MAX];
 
-	for (unsigned i = 0; i < c->listeners_count; i++) {
-		const struct addr *at = &c->listeners[i].addr;
-		if (c->listeners[i].policy == CONF_POLICY_CLUSTER &&
-		    addr_port(at) == addr_port(&self->sip_addr) &&
-		    (addr_is_any(at) || addr_host_equal(at, &self->sip_addr)))
-			return 0;
-	}
-	addr_text(&self->sip_addr, text);
+	if (link_of(c) >= 0)
+		return 0;
+	addr_text(&c->cluster.nodes[c->cluster.self].sip_addr, text);
 	snprintf(ret_error, APP_ERROR_MAX,
 		 "cluster.nodes has sip: %s for %.60s, and no listener with policy cluster is "
 		 "there",
-		 text, self->name);
+		 text, c->cluster.nodes[c->cluster.self].name);
 	return -EINVAL;
 }
 
