@@ -316,7 +316,7 @@ static int stream_find(struct net *n, const struct sip_flow *f, const char *tls_
 		*ret_conn = conn_of(n, f);
 		return *ret_conn ? 0 : -ENOTCONN;
 	}
-	*ret_conn = table_reuse(n, f->transport, &f->remote, tls_host);
+	*ret_conn = table_reuse(n, f, tls_host);
 	return *ret_conn ? 0 : conn_open(n, f, tls_host, ret_conn);
 }
 
@@ -344,8 +344,7 @@ bool net_queued(struct net *n, const struct sip_flow *f, const char *tls_host,
 		struct net_queue *ret)
 {
 	const char *host = f->transport == SIP_TRANSPORT_TLS ? tls_host : NULL;
-	const struct conn *c =
-		f->conn ? conn_of(n, f) : table_reuse(n, f->transport, &f->remote, host);
+	const struct conn *c = f->conn ? conn_of(n, f) : table_reuse(n, f, host);
 
 	if (c)
 		*ret = (struct net_queue){c->flow.conn, c->queued, c->written};

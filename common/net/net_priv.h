@@ -222,9 +222,10 @@ int table_add(struct conn *c);	   /* gives it its identity; -ENOBUFS */
 void table_remove(struct conn *c); /* from both */
 struct conn *table_find(struct net *n, uint64_t id);
 void table_know(struct conn *c, const struct addr *a);
-/* A connection that may be used for addr (RFC 5923); host NULL: any. */
-struct conn *table_reuse(struct net *n, enum sip_transport t, const struct addr *a,
-			 const char *host);
+/* A connection that may be used for what f names (RFC 5923), but its conn; host NULL: any. What
+ * goes elsewhere than to a node never goes by a link, whose far end believes it, nor the other
+ * way round. */
+struct conn *table_reuse(struct net *n, const struct sip_flow *f, const char *host);
 /* Counts one more of this source: 0, -EMFILE at its cap, -ENOMEM. */
 int source_take(struct net *n, const struct addr *a, struct source **ret_source);
 void source_give(struct net *n, struct source *s);

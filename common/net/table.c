@@ -106,15 +106,17 @@ static bool good_for(const struct conn *c, const char *host)
 	return c->peer && tls_peer_is(c->peer, host);
 }
 
-struct conn *table_reuse(struct net *n, enum sip_transport t, const struct addr *a,
-			 const char *host)
+struct conn *table_reuse(struct net *n, const struct sip_flow *f, const char *host)
 {
+	const struct addr *a = &f->remote;
 	struct hash_node *p = n->by_addr.bucket[addr_hash(a) & n->by_addr.mask];
+	bool link = f->listener == n->conf.link_listener;
 
 	for (; p; p = p->next) {
 		struct conn *c = container_of(p, struct conn, by_addr);
 
-		if (c->flow.transport == t && addr_equal(&c->known_as, a) && good_for(c, host))
+		if (c->flow.transport == f->transport && conn_is_link(c) == link &&
+		    addr_equal(&c->known_as, a) && good_for(c, host))
 			return c;
 	}
 	return NULL;

@@ -290,6 +290,8 @@ static struct conn *reuse(struct net *n, const struct sip_flow *f, const char *h
 	list_for_each (it, &n->all) {
 		struct conn *c = container_of(it, struct conn, all);
 		if (c->ours && !c->closing && c->flow.transport == f->transport &&
+		    (c->flow.listener == n->conf.link_listener) ==
+			    (f->listener == n->conf.link_listener) &&
 		    addr_equal(&c->known_as, &f->remote) && good_for(c, host))
 			return c;
 	}

@@ -344,6 +344,28 @@ def test_a_register_of_a_home_is_handed_to_no_other_home(cluster):
 	assert len(c.homes[0][0].registrations("mallory")) == 1
 
 
+def test_a_next_hop_is_no_link(cluster):
+	"""What a user sends to another domain goes where he likes: to a node, too, but not as what a node
+	sends.  Else the edge would hand it in there, as if the Path were its own."""
+	c = cluster(users=("alice", "bob", "mallory"), start=False)
+	home, other = c.homes[0]
+	other.config["listeners"].insert(0, {"transport": "udp", "address": other.address, "port": other.link[1]})
+	other.write_config(other.config)
+	c.start()
+	c.edges[0].add_users(("alice", "bob", "mallory"))
+	c.wait_users(3)
+	alice, bob = home.phone("alice"), c.phone("bob", transport="tcp")
+	for p in (alice, bob):
+		p.register()
+	mallory = home.phone("mallory", transport="tcp")
+	path = [("Supported", "path"), ("Path", f"<sip:{carol_at(alice, bob)};lr;ob;m=e1>")]
+	m = mallory.request("REGISTER", "sip:%s:%d;transport=tcp" % other.link, path, to=f"<{mallory.aor}>")
+	mallory.again(m, mallory.expect(407))
+	other.wait_log("event=link-refused")
+	mallory.expect_nothing()
+	assert not other.registrations("mallory")
+
+
 def test_a_second_route_is_not_followed_to_a_connection_of_the_edge(cluster):
 	"""In a dialog of his own somebody names another phone's connection, as if the edge had."""
 	c = cluster(users=("alice", "bob", "carol"))

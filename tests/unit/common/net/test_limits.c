@@ -380,6 +380,38 @@ START_TEST(a_link_begins_with_who_we_are_and_the_far_end_knows_us_then)
 }
 END_TEST
 
+/* Who may name a next hop names the address of a node: its far end believes a link. */
+START_TEST(a_link_is_for_nodes_alone)
+{
+	struct side a;
+
+	prepare();
+	side_start(&a, l, &conf, NULL);
+	conf.listener[1] = conf.listener[0];
+	conf.nlisteners = 2;
+	conf.link_listener = 1;
+	side_start(&b, l, &conf, NULL);
+	b.introduction = ping;
+	struct sip_flow other = flow_to(SIP_TRANSPORT_TCP, net_listener_addr(a.net, 0));
+	struct sip_flow link = other;
+	link.listener = 1;
+	send_text(&b, &link, ping, NULL, 1);
+	rig_until(l, a.nheard == 2);
+	send_text(&b, &other, ping, NULL, 2);
+	rig_until(l, a.nheard == 3);
+	ck_assert_uint_eq(a.heard[0].flow.conn, a.heard[1].flow.conn);
+	ck_assert_uint_ne(a.heard[2].flow.conn, a.heard[0].flow.conn);
+	send_text(&b, &link, ping, NULL, 3);
+	rig_until(l, a.nheard == 4);
+	ck_assert_uint_eq(a.heard[3].flow.conn, a.heard[0].flow.conn);
+	send_text(&b, &other, ping, NULL, 4);
+	rig_until(l, a.nheard == 5);
+	ck_assert_uint_eq(a.heard[4].flow.conn, a.heard[2].flow.conn);
+	side_stop(&a);
+	stop();
+}
+END_TEST
+
 START_TEST(a_lost_connection_fails_only_what_was_not_written)
 {
 	static char text[8192];
@@ -474,6 +506,6 @@ UNIT_MAIN("limits", a_slow_sender_is_closed_however_it_trickles,
 	  a_link_that_is_full_refuses_what_is_more_and_goes_on,
 	  a_connection_is_there_before_it_is_used, a_link_that_nobody_uses_stays,
 	  a_link_begins_with_who_we_are_and_the_far_end_knows_us_then,
-	  a_lost_connection_fails_only_what_was_not_written,
+	  a_link_is_for_nodes_alone, a_lost_connection_fails_only_what_was_not_written,
 	  a_connection_that_does_not_come_up_in_time_fails,
 	  without_descriptors_connections_are_refused_not_left_waiting)
