@@ -32,10 +32,23 @@ static bool listener_fits(const struct stack *s, unsigned i, const struct locate
 	       s->bound[i].sa.sa_family == t->addr.sa.sa_family;
 }
 
+/* Nodes are reached by links.  Who may name a next hop is not to be heard there as this node,
+ * which is known by its certificate whatever connection it comes by. */
+static bool is_of_node(const struct stack *s, const struct addr *a)
+{
+	const struct stack_conf *c = &s->group->conf;
+	for (unsigned i = 0; i < c->nnodes; i++)
+		if (addr_equal(&c->node[i].addr, a))
+			return true;
+	return false;
+}
+
 static int proxy_listener_for(void *arg, const struct locate_target *t, uint16_t hint)
 {
 	const struct stack *s = arg;
 	unsigned n = s->group->conf.net.nlisteners;
+	if (is_of_node(s, &t->addr))
+		return -EACCES;
 	if (hint < n && listener_fits(s, hint, t))
 		return hint;
 	for (unsigned i = 0; i < n; i++)

@@ -6,6 +6,8 @@
 
 #include "tests/unit/unit.h"
 
+#include <errno.h>
+
 enum { MAX = 8, MANY = STACK_ARENA_BYTES / 64 };
 
 static struct stack_group *group;
@@ -165,7 +167,24 @@ START_TEST(answers_of_any_number_are_taken_in_for_callers_who_are_elsewhere)
 }
 END_TEST
 
+START_TEST(no_next_hop_is_the_address_of_a_node)
+{
+	struct stack_node node = {.name = "h", .pair = "homes"};
+	struct locate_target t = {.transport = SIP_TRANSPORT_TCP};
+	ck_assert_int_eq(addr_parse(&t.addr, SPAN("127.0.0.7"), 7401), 0);
+	node.addr = t.addr;
+	begin_with(MAX, &node, 1);
+	struct stack *s = stack_group_worker(group, 0);
+	s->local[0].inside = false;
+	ck_assert_int_eq(stack_proxy_ops.listener_for(s, &t, 0), -EACCES);
+	addr_set_port(&t.addr, 5060);
+	ck_assert_int_eq(stack_proxy_ops.listener_for(s, &t, 0), 0);
+	stack_group_free(group);
+}
+END_TEST
+
 UNIT_MAIN("common/stack handover",
 	  what_another_worker_is_to_send_is_bounded_and_the_rest_has_failed,
 	  icmp_errors_for_another_worker_are_bounded, messages_for_another_worker_are_bounded,
-	  answers_of_any_number_are_taken_in_for_callers_who_are_elsewhere)
+	  answers_of_any_number_are_taken_in_for_callers_who_are_elsewhere,
+	  no_next_hop_is_the_address_of_a_node)
