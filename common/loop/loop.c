@@ -49,6 +49,7 @@ struct loop {
 	int wake_fd, tick_fd;
 	msec now;
 	bool now_is_old; /* we slept since: ask the clock again */
+	bool runs;	 /* before its first round it has no time of its own */
 	msec tick_due;	 /* 0: not armed */
 	unsigned nhooks;
 	struct hook hook[HOOKS_MAX];
@@ -153,18 +154,20 @@ struct wheel *loop_wheel(struct loop *l)
 	return &l->wheel;
 }
 
-/* The first to ask after a sleep asks the clock; from then on nobody need wake us any more. */
+/* The first to ask after a sleep asks the clock; from then on nobody need wake us any more.
+ * Before the first round everybody does: what is set up may take longer than what is counted
+ * from that moment (a store is read, Redis waited for). */
 msec loop_now(const struct loop *l)
 {
 	struct loop *own = (struct loop *)l;
 	msec before = own->now;
 
-	if (!own->now_is_old)
+	if (!own->now_is_old && own->runs)
 		return own->now;
 	own->now_is_old = false;
 	own->now = time_now();
 	atomic_store_explicit(&own->asleep, false, memory_order_relaxed);
-	if (own->gap_ms && own->now > before + own->gap_ms)
+	if (own->runs && own->gap_ms && own->now > before + own->gap_ms)
 		own->on_gap(own->gap_arg, own->now - before);
 	return own->now;
 }
@@ -366,6 +369,10 @@ void loop_round(struct loop *l, int64_t max_wait_ms)
 {
 	bool block;
 
+	if (!l->runs) {
+		loop_now(l);
+		l->runs = true;
+	}
 	run_hooks(l);
 	block = max_wait_ms != 0 && !atomic_load_explicit(&l->stop, memory_order_relaxed) &&
 		!moderation_pause(&l->moderation, l->now) && go_to_sleep(l);

@@ -21,7 +21,7 @@ void loop_free(struct loop *l);
 struct event_base *loop_base(struct loop *l);
 /* Timers of the wheel that end a sleep may come up to 8 ms late. */
 struct wheel *loop_wheel(struct loop *l);
-/* The time of this round: taken once after waking. */
+/* The time of this round: taken once after waking; before the first round the clock's. */
 msec loop_now(const struct loop *l);
 
 /* Called at the end of every round, before sleeping: batches are flushed here.  The newest is

@@ -267,6 +267,25 @@ def test_an_edge_says_that_redis_was_away_when_it_started_and_why(cluster, redis
 	assert e.log_count("event=redis-down") == 1
 
 
+def test_an_edge_that_has_waited_for_redis_hears_the_others_before_it_serves(cluster, redis):
+	"""What it waited is no part of the time that they have to come."""
+	r = redis()
+	where = r.where()
+	r.kill9()
+	c = cluster(edges=2, start=False, config={"cluster": {"dead_ms": 3000}})
+	late = c.edges[1]
+	late.write_config(merged(late.config, {"redis": {"servers": where, "timeout_ms": 4000}}))
+	for n in c.nodes:
+		if n is not late:
+			n.start()
+	c.wait_alive()
+	late.start()
+	late.wait_log("event=serving", timeout=LONG)
+	assert late.alive() == c.peers(late)
+	assert late.log_count("event=node-missing") == 0
+	assert late.log_count("event=joining") == 1, late.tail()
+
+
 def test_redis_cli_shows_an_operator_what_the_page_says(cluster, redis):
 	"""The commands of docs/redis.md as they stand there."""
 	r = redis()

@@ -422,6 +422,49 @@ static void serve(void *arg, unsigned events)
 	served_since++;
 }
 
+static msec wait_past(msec until)
+{
+	msec now;
+	while ((now = time_now()) <= until)
+		;
+	return now;
+}
+
+/* What a start takes before (a store is read, Redis waited for) is no part of what is counted
+ * from its end. */
+START_TEST(before_its_first_round_a_loop_has_the_time_of_the_clock)
+{
+	struct loop *l = loop_new(0);
+	msec later = wait_past(loop_now(l));
+	ck_assert_uint_ge(loop_now(l), later);
+	later = wait_past(later);
+	ck_assert_uint_ge(loop_now(l), later);
+	loop_round(l, 0);
+	msec round = loop_now(l);
+	wait_past(round);
+	ck_assert_uint_eq(loop_now(l), round);
+	loop_free(l);
+}
+END_TEST
+
+START_TEST(what_a_start_takes_is_no_stop_of_the_process)
+{
+	enum { GAP_MS = 30 };
+	struct loop *l = loop_new(0);
+	ngaps = served_since = 0;
+	loop_on_gap(l, GAP_MS, on_gap, NULL);
+	wait_past(loop_now(l) + GAP_MS);
+	loop_now(l);
+	wait_past(time_now() + GAP_MS);
+	loop_round(l, 0);
+	ck_assert_uint_eq(ngaps, 0);
+	wait_past(loop_now(l) + GAP_MS);
+	loop_round(l, 0);
+	ck_assert_uint_eq(ngaps, 1);
+	loop_free(l);
+}
+END_TEST
+
 START_TEST(a_stop_of_the_process_is_told_before_what_came_meanwhile_is_served)
 {
 	enum { GAP_MS = 300 };
@@ -462,4 +505,6 @@ UNIT_MAIN("loop", posted_work_runs_once_and_in_each_posters_order,
 	  hooks_run_before_the_sleep_and_the_newest_first, a_ninth_hook_is_refused,
 	  a_wheel_timer_wakes_the_loop_when_due_and_not_before,
 	  an_earlier_timer_armed_later_is_served_first, a_descriptor_is_served_by_a_round,
+	  before_its_first_round_a_loop_has_the_time_of_the_clock,
+	  what_a_start_takes_is_no_stop_of_the_process,
 	  a_stop_of_the_process_is_told_before_what_came_meanwhile_is_served)
