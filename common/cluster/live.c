@@ -317,6 +317,7 @@ bool live_hello(struct peer *p, uint64_t boot, const Eaves__Hello *h)
 	if (fresh && p->boot && loop_now(p->c->loop) - p->boot_at < LIFE_MIN_MS)
 		return false;
 	if (h->domain != p->c->identity) {
+		p->greeted = false; /* our hello tells it too */
 		live_stranger(p, "another domain or secret");
 		return false;
 	}

@@ -441,6 +441,27 @@ START_TEST(a_node_of_another_domain_key_or_name_stays_a_stranger)
 }
 END_TEST
 
+/* Whose secret is another one looks at its own log. */
+START_TEST(who_comes_back_as_a_stranger_hears_who_the_others_are)
+{
+	rig_begin(12);
+	rig_meet(NODES);
+	rig_kill(A2);
+	rig[A2].conf.domain = 1;
+	rig_start(A2);
+	rig_run(2000);
+	ck_assert(!cluster_alive(rig[E1].c, A2));
+	ck_assert_uint_gt(counters_of(E1).bad_messages, 0);
+	ck_assert_uint_gt(counters_of(A2).bad_messages, 0);
+	rig_kill(A2);
+	rig[A2].conf.domain = 0;
+	rig_start(A2);
+	rig_run(2000);
+	ck_assert(cluster_alive(rig[E1].c, A2) && cluster_alive(rig[A2].c, E1));
+	rig_end();
+}
+END_TEST
+
 UNIT_MAIN("common/cluster live", nodes_that_are_connected_are_alive_after_their_hello,
 	  a_node_that_falls_silent_is_dead_within_dead_ms,
 	  who_was_stopped_itself_does_not_take_the_others_for_dead,
@@ -455,4 +476,5 @@ UNIT_MAIN("common/cluster live", nodes_that_are_connected_are_alive_after_their_
 	  who_starts_later_takes_the_same_member_as_the_others,
 	  who_was_away_stands_back_for_the_other_member,
 	  who_was_away_is_not_settled_before_it_has_compared, names_and_partners_are_known,
-	  a_bad_configuration_is_none, a_node_of_another_domain_key_or_name_stays_a_stranger)
+	  a_bad_configuration_is_none, a_node_of_another_domain_key_or_name_stays_a_stranger,
+	  who_comes_back_as_a_stranger_hears_who_the_others_are)
