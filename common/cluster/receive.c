@@ -141,12 +141,11 @@ struct run {
 	struct record v[RECORDS_BATCH_MAX];
 };
 
-static bool sound(const struct store_row *r, uint64_t wall_ms)
+static bool sound(const struct store_row *r)
 {
 	return r->kind > 0 && r->kind <= RECORD_KIND_MAX && r->group.n > 0 &&
 	       r->group.n <= RECORDS_GROUP_MAX_BYTES && r->name.n <= RECORDS_NAME_MAX_BYTES &&
 	       r->body.n <= RECORDS_BODY_MAX_BYTES && r->hlc != 0 &&
-	       r->hlc >> 16 <= wall_ms + RECORDS_DRIFT_MAX_MS &&
 	       (!r->deleted || (r->body.n == 0 && r->expires_ms != 0));
 }
 
@@ -156,7 +155,7 @@ static struct log_field log_kind(unsigned kind)
 	return name ? LOG_STR("kind", name) : LOG_N("kind", kind);
 }
 
-static void refuse(struct run *t, const struct store_row *r)
+static void refuse(struct run *t, const struct store_row *r, const char *why)
 {
 	struct cluster *c = t->p->c;
 
@@ -164,6 +163,7 @@ static void refuse(struct run *t, const struct store_row *r)
 	counter_inc(&c->counters.refused_records);
 	if (cluster_may_log(c, LOG_REFUSED))
 		log_event(LOG_WARN, "cluster-record-refused", log_node(t->p), log_kind(r->kind),
+			  LOG_STR("why", why),
 			  LOG_N("so_far", counter_get(&c->counters.refused_records)));
 }
 
@@ -201,14 +201,28 @@ static bool run_ends(const struct run *t, const struct store_row *r)
 	return false;
 }
 
-static void take_row(struct run *t, ProtobufCBinaryData data)
+/* Why it is not taken, or NULL. */
+static const char *fault_of(const struct run *t, ProtobufCBinaryData data,
+			    struct store_row *ret)
 {
 	struct cluster *c = t->p->c;
+
+	if (!row_read(c, data, ret) || !sound(ret))
+		return "it is no record";
+	if (ret->hlc >> 16 > t->wall_ms + RECORDS_DRIFT_MAX_MS)
+		return "it is of a time more than an hour ahead: look at the clocks";
+	if (!c->ops.may_write(c->ops.arg, t->p->index, ret))
+		return "that node may not write it";
+	return NULL;
+}
+
+static void take_row(struct run *t, ProtobufCBinaryData data)
+{
 	struct store_row r = {0};
 
-	if (!row_read(c, data, &r) || !sound(&r, t->wall_ms) ||
-	    !c->ops.may_write(c->ops.arg, t->p->index, &r)) {
-		refuse(t, &r);
+	const char *fault = fault_of(t, data, &r);
+	if (fault) {
+		refuse(t, &r, fault);
 		return;
 	}
 	if (r.deleted && r.expires_ms <= t->wall_ms)

@@ -166,7 +166,8 @@ START_TEST(what_is_refused_is_told_by_the_name_of_its_kind)
 	ck_assert_int_eq(put_user(B1, "bob", "b", NULL), 0);
 	rig_run(2000);
 	log_read(f, fd, text, sizeof(text));
-	ck_assert(strstr(text, "event=cluster-record-refused node=b1 kind=user so_far=1\n"));
+	ck_assert(strstr(text, "event=cluster-record-refused node=b1 kind=user "
+			       "why=\"that node may not write it\" so_far=1\n"));
 	rig_end();
 }
 END_TEST
@@ -174,11 +175,18 @@ END_TEST
 START_TEST(a_version_far_ahead_is_refused_and_not_confirmed)
 {
 	struct promise p;
+	char text[4096];
+	int fd;
 	rig_begin(5);
 	rig_meet(4);
 	rig[A1].skew_ms = RECORDS_DRIFT_MAX_MS + 5000;
+	FILE *f = log_catch(&fd);
 	ck_assert_int_eq(bind_at(A1, "alice", "sip:1", &p), 0);
 	RIG_UNTIL(p.calls, 1100);
+	log_read(f, fd, text, sizeof(text));
+	ck_assert(strstr(
+		text, "event=cluster-record-refused node=a1 kind=binding "
+		      "why=\"it is of a time more than an hour ahead: look at the clocks\""));
 	ck_assert_int_eq(p.error, -EIO);
 	ck_assert_uint_gt(counters_of(A2).refused_records, 0);
 	rig_end();
