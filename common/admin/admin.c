@@ -55,6 +55,11 @@ void admin_free(struct admin *a)
 	free(a);
 }
 
+void admin_elsewhere(struct admin *a, const char *text)
+{
+	a->elsewhere = text;
+}
+
 int admin_add(struct admin *a, const struct admin_command *table, unsigned n, void *arg)
 {
 	if (a->ntables == ADMIN_TABLES_MAX)
@@ -171,7 +176,8 @@ static void unknown(const struct admin *a, int argc, char **argv, struct admin_r
 		admin_printf(r, "no such command; these begin so:\n");
 		list_some(a, argc, argv, r);
 	} else {
-		admin_printf(r, "no such command; these are there:\n");
+		admin_printf(r, "no such command%s%s; these are there:\n",
+			     a->elsewhere ? " here: " : "", a->elsewhere ? a->elsewhere : "");
 		list_all(a, r);
 	}
 }

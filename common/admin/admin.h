@@ -72,6 +72,8 @@ void admin_later_done(struct admin_later *l, int status);
 void admin_drain(struct admin *a);
 /* Commands under way want to say how far they came. */
 bool admin_busy(const struct admin *a);
+/* Where commands are that are not here, for who looks for them here; must live as long. */
+void admin_elsewhere(struct admin *a, const char *text);
 /* The table must live as long as the admin.  0 or -ENOSPC. */
 int admin_add(struct admin *a, const struct admin_command *table, unsigned n, void *arg);
 

@@ -100,6 +100,7 @@ struct admin {
 	bool (*healthy)(void *arg);
 	void *healthy_arg;
 	char *socket_path;
+	const char *elsewhere; /* NULL: nothing is */
 	struct admin_port socket, http;
 	struct admin_gate *gate;
 	struct list later;

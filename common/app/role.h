@@ -106,6 +106,7 @@ struct app_role {
 	void (*notice)(void *state, unsigned node, unsigned kind, struct span body);
 	const struct admin_command *commands; /* run with the role's state */
 	unsigned ncommands;
+	const char *elsewhere; /* where commands of other roles are, in a cluster */
 	void (*metrics)(void *state, struct metrics_out *o);
 };
 

@@ -395,9 +395,13 @@ int app_admin_start(struct app *a, char ret_error[APP_ERROR_MAX])
 	r = admin_add(a->admin, commands, sizeof(commands) / sizeof(commands[0]), a);
 	if (r == 0)
 		r = app_nodes_admin(a);
-	for (int k = 0; k < APP_ROLE_COUNT && r == 0; k++)
-		if (a->role[k])
-			r = admin_add(a->admin, a->role[k]->commands, a->role[k]->ncommands,
-				      a->role_state[k]);
+	for (int k = 0; k < APP_ROLE_COUNT && r == 0; k++) {
+		if (!a->role[k])
+			continue;
+		r = admin_add(a->admin, a->role[k]->commands, a->role[k]->ncommands,
+			      a->role_state[k]);
+		if (a->nodes)
+			admin_elsewhere(a->admin, a->role[k]->elsewhere);
+	}
 	return r;
 }

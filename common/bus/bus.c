@@ -194,7 +194,7 @@ static int take_nodes(struct bus *b, const struct bus_conf *c, char *ret_error)
 				     from->name);
 		for (unsigned k = 0; k < i; k++)
 			if (memcmp(b->node[k].key, n->key, BUS_KEY_BYTES) == 0)
-				return error(ret_error, "the public key of another node too",
+				return error(ret_error, "it has the public key of another node",
 					     from->name);
 	}
 	return 0;
@@ -221,7 +221,9 @@ static int take_conf(struct bus *b, const struct bus_conf *c, char *ret_error)
 	if (take_nodes(b, c, ret_error) < 0)
 		return -EINVAL;
 	if (strcmp(b->public_key, c->node[c->self].key) != 0)
-		return error(ret_error, "the secret key is not that of the public one",
+		return error(ret_error,
+			     "the list of nodes has another public key for it "
+			     "(--show-key prints its own)",
 			     c->key_file ? c->key_file : c->node[c->self].name);
 	return 0;
 }

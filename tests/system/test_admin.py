@@ -112,7 +112,7 @@ def test_the_check_finds_what_a_start_would_and_changes_nothing(cluster, tmp_pat
 	with_(e, cluster={"bus_key": str(c.dir / "short")})
 	told(e, f"cluster.bus_key {c.dir / 'short'}: is no key")
 	with_(e, cluster={"bus_key": str(h.key_file)})
-	told(e, f"the secret key is not that of the public one: {h.key_file}")
+	told(e, f"the list of nodes has another public key for it (--show-key prints its own): {h.key_file}")
 	with_(e, redis={"servers": "127.0.0.1:1", "password": str(c.dir / "none")})
 	told(e, f"redis.password {c.dir / 'none'}: No such file or directory")
 	with_(e)

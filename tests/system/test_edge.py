@@ -107,6 +107,7 @@ def test_an_outsider_is_not_relayed_to_a_third_party(server_n):
 	carl.request("INVITE", "sip:bob@example.org", [("Route", f"<sip:{target.local};lr>")])
 	carl.expect(403)
 	target.expect_nothing(0.1)
+	server_n.wait_log(rf"event=relay-denied method=INVITE uri=sip:x@\S+ source={carl.local}$")
 	assert server_n.metric("edge_relay_denied_total") == 2
 
 

@@ -479,12 +479,13 @@ START_TEST(a_configuration_that_cannot_work_is_told)
 	expect_error(&c, "no public key (40 characters of Z85): carl");
 	c = side[0].conf;
 	memcpy(c.node[2].key, c.node[1].key, BUS_KEY_CHARS);
-	expect_error(&c, "the public key of another node too: carl");
+	expect_error(&c, "it has the public key of another node: carl");
 	c = side[0].conf;
 	c.secret_key[7] = '\0';
 	expect_error(&c, "no secret key");
 	memcpy(c.secret_key, secret_key[1], sizeof(c.secret_key));
-	expect_error(&c, "the secret key is not that of the public one: anna");
+	expect_error(&c, "the list of nodes has another public key for it (--show-key prints "
+			 "its own): anna");
 	c = side[0].conf;
 	c.domain = "";
 	expect_error(&c, "a domain");
