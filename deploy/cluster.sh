@@ -26,12 +26,14 @@ node_runs() { if [ "$1" = redis ]; then runs redis redis-server; else runs "$1" 
 start_node() {
 	"$bin/eaves-$(role_of "$1")" --config "$run/$1/eaves.yaml" </dev/null >/dev/null 2>>"$run/$1/log" &
 	echo $! >"$run/$1/pid"
+	disown # the shell says nothing of it when it is killed
 }
 
 start_redis() {
 	redis-server --bind "${redis%:*}" --port "${redis#*:}" --dir "$(cd "$run" && pwd)/redis" --appendonly yes \
 		--save "" --protected-mode yes --daemonize no </dev/null >>"$run/redis/log" 2>&1 &
 	echo $! >"$run/redis/pid"
+	disown
 }
 
 if [ "${1-}" = start ]; then
@@ -40,7 +42,6 @@ if [ "${1-}" = start ]; then
 	[ -n "${2-}" ] && [ -d "$run/$2" ] && [ "$2" != . ] || die "Which one?  It has: $(cd "$run" && echo */ | tr -d /)"
 	! node_runs "$2" || die "$2 runs already."
 	if [ "$2" = redis ]; then start_redis; else start_node "$2"; fi
-	disown
 	echo "$2 starts; its log is $run/$2/log"
 	exit 0
 fi
@@ -209,6 +210,7 @@ $(awk '{printf "  user       %-8s password %s\n", $1, $2}' "$run/passwords")
   twenty calls a second      $bin/bench/sipload call --target $net.11:$sip --users 4 --domain $domain \\
                                --uac $net.51 --uas $net.52 --rate 20 --seconds 60 --ring-ms 500
   kill one of a pair         kill -9 \$(cat $run/h1a/pid)        (any of:${started#redis}; redis)
+                             of an edge the phones go to the other's address: what moves it is keepalived, docs/cluster.md
   start it again             $again
   what Redis holds           redis-cli -h ${redis%:*} -p ${redis#*:} keys '*'
   logs                       $run/NODE/log
