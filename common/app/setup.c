@@ -210,21 +210,26 @@ static bool on_moved_away(void *arg, uint16_t listener)
 	return app_address_away(w->app, listener);
 }
 
-static void on_link_failed(void *arg, unsigned node)
+/* With a node that lives it is the address, the port or the certificate. */
+static void on_link_unopened(void *arg, unsigned node)
 {
 	const struct app_worker *w = arg;
 	struct app_nodes *n = w->app->nodes;
-	if (!n)
-		return;
-	/* With a node that lives it is the address, the port or the certificate. */
-	if (cluster_alive(n->cluster, node) &&
+	if (n && cluster_alive(n->cluster, node) &&
 	    log_may(&n->link_logged, loop_now(stack_loop(w->stack)))) {
 		char text[ADDR_TEXT_MAX];
 		addr_text(&n->node[node].addr, text);
 		log_event(LOG_WARN, "link-failed", LOG_STR("node", app_node(n, node)->name),
 			  LOG_STR("address", text));
 	}
-	cluster_suspect(n->cluster, node);
+}
+
+static void on_link_failed(void *arg, unsigned node)
+{
+	const struct app_worker *w = arg;
+	on_link_unopened(arg, node);
+	if (w->app->nodes)
+		cluster_suspect(w->app->nodes->cluster, node);
 }
 
 static void on_link_no_tls(void *arg, int node, const struct addr *at,
@@ -289,6 +294,7 @@ static const struct stack_user stack_user = {
 	.taken_over = on_taken_over,
 	.moved_away = on_moved_away,
 	.link_failed = on_link_failed,
+	.link_unopened = on_link_unopened,
 	.link_no_tls = on_link_no_tls,
 	.link_full = on_link_full,
 	.flow_closed = on_flow_closed,

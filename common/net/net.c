@@ -347,7 +347,7 @@ bool net_queued(struct net *n, const struct sip_flow *f, const char *tls_host,
 	const struct conn *c = f->conn ? conn_of(n, f) : table_reuse(n, f, host);
 
 	if (c)
-		*ret = (struct net_queue){c->flow.conn, c->queued, c->written};
+		*ret = (struct net_queue){c->flow.conn, c->queued, c->written, c->was_open};
 	return c != NULL;
 }
 

@@ -142,6 +142,7 @@ int net_open(struct net *n, const struct sip_flow *f, const char *tls_host);
  * and the system took of it, ever. */
 struct net_queue {
 	uint64_t conn, given, taken;
+	bool up; /* it stands, with TLS the handshake is done */
 };
 /* False: there is none. */
 bool net_queued(struct net *n, const struct sip_flow *f, const char *tls_host,

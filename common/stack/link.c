@@ -22,6 +22,7 @@ enum {
 struct stack_links {
 	struct stack *s;
 	uint64_t live, ended; /* nodes; whose link has ended: a bit each */
+	uint64_t opening;     /* not known yet whether it can be opened */
 	struct wheel_timer again;
 };
 
@@ -162,11 +163,34 @@ bool stack_link_queue(struct stack *s, unsigned node, struct net_queue *ret)
 
 /* ---- when links are there ---- */
 
+static void look_again(struct stack_links *l)
+{
+	if (!wheel_armed(&l->again))
+		wheel_arm(loop_wheel(l->s->loop), &l->again, loop_now(l->s->loop) + AGAIN_MS);
+}
+
 static void open_link(struct stack *s, unsigned node)
 {
+	struct stack_links *l = s->links;
 	const char *name;
 	struct sip_flow f = flow_to(s, node, &name);
-	net_open(s->net, &f, name); /* what is sent tells of what is wrong with it */
+	net_open(s->net, &f, name);
+	l->opening |= UINT64_C(1) << node;
+	look_again(l);
+}
+
+/* That it cannot be opened is told before there is something to send, for that may be when the
+ * other member dies.  It is no sign of the node's death. */
+static void look_at(struct stack_links *l, unsigned node)
+{
+	const struct stack_user *u = &l->s->group->user;
+	struct net_queue q;
+	bool there = stack_link_queue(l->s, node, &q);
+	if (there && !q.up)
+		return;
+	l->opening &= ~(UINT64_C(1) << node);
+	if (!there && u->link_unopened)
+		u->link_unopened(l->s->user_arg, node);
 }
 
 void stack_link_closed(struct stack *s, const struct sip_flow *f)
@@ -177,8 +201,8 @@ void stack_link_closed(struct stack *s, const struct sip_flow *f)
 		if (!(l->live >> i & 1) || !addr_equal(&f->remote, &c->node[i].addr))
 			continue;
 		l->ended |= UINT64_C(1) << i;
-		if (!wheel_armed(&l->again))
-			wheel_arm(loop_wheel(s->loop), &l->again, loop_now(s->loop) + AGAIN_MS);
+		l->opening &= ~(UINT64_C(1) << i);
+		look_again(l);
 	}
 }
 
@@ -186,10 +210,17 @@ static void on_again(struct wheel_timer *t, msec now)
 {
 	struct stack_links *l = container_of(t, struct stack_links, again);
 	(void)now;
-	for (unsigned i = 0; i < l->s->group->conf.nnodes; i++)
-		if (l->ended & l->live & UINT64_C(1) << i)
-			open_link(l->s, i);
+	uint64_t ended = l->ended & l->live;
 	l->ended = 0;
+	l->opening &= l->live;
+	for (unsigned i = 0; i < l->s->group->conf.nnodes; i++) {
+		if (ended >> i & 1)
+			open_link(l->s, i);
+		else if (l->opening >> i & 1)
+			look_at(l, i);
+	}
+	if (l->opening)
+		look_again(l);
 }
 
 struct stack_links *stack_links_new(struct stack *s)

@@ -94,6 +94,9 @@ struct stack_user {
 	bool (*moved_away)(void *arg, uint16_t listener);
 	/* The link with a node has broken. */
 	void (*link_failed)(void *arg, unsigned node);
+	/* One with a node that lives on the bus was opened in advance, and cannot be.  May be
+	 * NULL. */
+	void (*link_unopened)(void *arg, unsigned node);
 	/* There is no TLS with whoever is at the far end of a link: `node` is the one whose
 	 * address it is, -1: nobody's.  May be NULL. */
 	void (*link_no_tls)(void *arg, int node, const struct addr *at,

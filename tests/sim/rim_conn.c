@@ -319,7 +319,7 @@ bool net_queued(struct net *n, const struct sip_flow *f, const char *tls_host,
 	const char *host = f->transport == SIP_TRANSPORT_TLS ? tls_host : NULL;
 	const struct conn *c = f->conn ? conn_for(n, f, NULL) : reuse(n, f, host);
 	if (c)
-		*ret = (struct net_queue){c->flow.conn, c->given, c->taken};
+		*ret = (struct net_queue){c->flow.conn, c->given, c->taken, true};
 	return c != NULL;
 }
 

@@ -75,6 +75,14 @@ static void link_failed(void *arg, unsigned node)
 	nfailed++;
 }
 
+static unsigned nunopened;
+
+static void link_unopened(void *arg, unsigned node)
+{
+	(void)arg;
+	nunopened += node == H1 ? 1 : 100;
+}
+
 static void link_full(void *arg, unsigned node)
 {
 	(void)arg;
@@ -102,6 +110,7 @@ static const struct stack_user user = {.classify = classify,
 				       .chosen = chosen,
 				       .taken_over = taken_over,
 				       .link_failed = link_failed,
+				       .link_unopened = link_unopened,
 				       .link_full = link_full,
 				       .introduction = introduction,
 				       .introduced = introduced,
@@ -251,6 +260,19 @@ START_TEST(a_link_is_there_before_it_is_used_and_comes_back)
 	run_ms(1200);
 	home_read(&home[H1]);
 	ck_assert_int_eq(home[H1].fd, -1);
+	ck_assert_uint_eq(nfailed, 0);
+	end();
+}
+END_TEST
+
+/* As behind a firewall that lets the bus through alone. */
+START_TEST(a_link_that_cannot_be_opened_is_told_before_it_is_used)
+{
+	begin();
+	stack_group_node_lives(group, H2);
+	shutdown(home[H1].server, SHUT_RDWR);
+	stack_group_node_lives(group, H1);
+	UNTIL(nunopened == 1, 4000);
 	ck_assert_uint_eq(nfailed, 0);
 	end();
 }
@@ -566,6 +588,7 @@ END_TEST
 UNIT_MAIN("links", who_proves_who_it_is_is_it_whoever_it_was_held_for,
 	  who_says_nothing_or_proves_nothing_is_hung_up_on,
 	  a_link_is_there_before_it_is_used_and_comes_back,
+	  a_link_that_cannot_be_opened_is_told_before_it_is_used,
 	  all_that_was_kept_reaches_the_other_member,
 	  a_caller_on_a_stream_hears_that_it_rings_when_his_home_dies,
 	  what_one_device_answers_was_not_for_the_others, the_last_words_of_a_dead_node_count,
