@@ -294,11 +294,11 @@ int main(int argc, char **argv)
 		path = default_path();
 	fd = dial(path);
 	if (fd < 0) {
-		fprintf(stderr,
-			"eavesctl: %s: %s (no server runs there?  --socket PATH or "
-			"EAVES_SOCKET "
-			"says where one does)\n",
-			path, strerror(errno));
+		fprintf(stderr, "eavesctl: %s: %s (%s)\n", path, strerror(errno),
+			errno == EACCES
+				? "only root and the server's own user may use it"
+				: "no server runs there?  --socket PATH or EAVES_SOCKET "
+				  "says where one does");
 		return WIRE_EXIT_UNREACHABLE;
 	}
 	if (!send_words(fd, argc - at, argv + at))

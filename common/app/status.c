@@ -76,7 +76,9 @@ static int run_backup(void *arg, int argc, char **argv, struct span secret,
 		      struct admin_reply *out)
 {
 	struct app *a = arg;
-	char error[APP_ERROR_MAX] = "there is no store";
+	char error[APP_ERROR_MAX];
+	snprintf(error, sizeof(error), "the store here is %s: there is no file to copy",
+		 store_of(a));
 	(void)argc;
 	(void)secret;
 	int r = -ENOTSUP;

@@ -482,3 +482,10 @@ def test_the_log_level_changes_while_it_runs(start):
 	s.phone("alice").register()
 	s.wait_log("event=registered", since=before)
 	assert s.log_count("event=received") >= 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_who_may_not_use_the_admin_socket_is_told_who_may(server):
+	r = subprocess.run([str(BIN / "eavesctl"), "--socket", str(server.dir / "admin.sock"), "status"],
+		capture_output=True, text=True, timeout=20, user="nobody")
+	assert r.returncode == 3 and "only root and the server's own user may use it" in r.stderr
