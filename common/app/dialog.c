@@ -84,6 +84,15 @@ static void over_token(struct app_worker *w, const struct app_request *q, struct
 	proxy_forward_stateless(stack_proxy(w->stack), r, &t, &opts, now);
 }
 
+/* The node that sent it may send it to the other member itself, when it has lost us: its branch
+ * is the same by both. */
+static void as_it_came(struct app_worker *w, const struct app_request *q,
+		       const struct sip_flow *to, struct app_dialog_counters *counters)
+{
+	if (app_as_it_came(w, q, to) < 0)
+		flow_is_gone(w, q, counters);
+}
+
 /* A REGISTER is for no phone: by the token of a node it would come to a home as if its edge had
  * looked at it. */
 bool app_to_phone(struct app_worker *w, const struct app_request *q,
@@ -109,8 +118,8 @@ bool app_to_phone(struct app_worker *w, const struct app_request *q,
 	count(&counters->to_phone);
 	if (!to.node)
 		over_token(w, q, &to, now);
-	else if (app_as_it_came(w, q, &to) < 0) /* its branch is the same by both */
-		flow_is_gone(w, q, counters);
+	else
+		as_it_came(w, q, &to, counters);
 	return true;
 }
 
@@ -152,11 +161,15 @@ bool app_by_flow(struct app_worker *w, const struct app_request *q,
 	case APP_FLOW_GOOD:
 		break;
 	}
-	if (t.flow.node) { /* the other member of our pair has the phone's connection */
-		t.route = app_token_route(w, q->r->route_user);
-		t.flow.leg = app_leg_of(&q->r->src); /* who repeats it */
-	}
 	count(&counters->in_dialog);
+	if (t.flow.node) { /* the other member of our pair has the phone's connection */
+		t.flow.leg = app_leg_of(&q->r->src); /* who repeats it */
+		if (q->r->src.node) {
+			as_it_came(w, q, &t.flow, counters);
+			return true;
+		}
+		t.route = app_token_route(w, q->r->route_user);
+	}
 	app_forward_opts(w, q, false, &opts);
 	bool stateless = needs_no_transaction(w, q, &t.flow);
 	opts.via_flow = stateless ? app_via_token(w, &q->r->src) : app_way_back(w, &q->r->src);

@@ -234,7 +234,7 @@ enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request
 		rc = app_token_read(w->app, r->route_user, ret);
 		if (rc == -ESTALE)
 			return APP_FLOW_AWAY;
-		if (rc == 0 && ret->node && ret->node == r->src.node)
+		if (rc == 0 && ret->node && (ret->node == r->src.node || r->src.handed))
 			return APP_FLOW_FAILED; /* it does not know either */
 	}
 	/* RFC 5630 5.4: sips never leaves TLS; its resolution will say no. */

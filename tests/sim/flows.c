@@ -534,7 +534,7 @@ const struct flow flows[] = {
 	{"message-tcp-called", setup_tcp_called, go_message, FLOW_STREAMS, SECOND},
 	{"home-udp", setup_home_udp, call_bob, FLOW_DATAGRAMS, SECOND},
 	{"home-tcp-caller", setup_home_tcp_caller, call_bob, FLOW_STRAIGHT, FIRST},
-	{"home-tcp-called", setup_home_tcp_called, call_bob, FLOW_STREAMS, FIRST},
+	{"home-tcp-called", setup_home_tcp_called, call_bob, FLOW_STREAMS, SECOND},
 	{"home-tcp-reinvite", setup_home_tcp_both, call_bob, FLOW_STREAMS, FIRST},
 	{"home-tcp-cancelled", setup_home_tcp_cancelled, call_bob, FLOW_STREAMS, SECOND},
 	{"home-tcp-to-edge", setup_home_tcp_to_edge, call_bob, FLOW_STRAIGHT, SECOND},

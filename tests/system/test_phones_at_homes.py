@@ -386,3 +386,21 @@ def carol_at(caller, callee):
 	one, other = talk(caller, callee)
 	hang_up(one, other)
 	return next(r for r in one.routes if "@" in r.split(";")[0]).split("sip:")[1].split(";")[0]
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_request_in_a_dialog_bears_one_via_of_each_pair(cluster, at):
+	"""Whichever member it came by: when that one dies, it comes again by the other, and the phone
+	is to see the same transaction."""
+	c = cluster(edges=2, users=("alice", "bob"), one_address=True)
+	alice, bob = Device("alice", c.edges[at]).phone, Device("bob", c.homes[0][at]).phone
+	all_bound(c, 2)
+	c.wait(lambda: all(n.metric("bindings") == 2 for n in c.edges), "the edges do not know all")
+	one, other = talk(alice, bob)
+	for x, y in ((one, bob), (other, alice)):
+		x.request("INFO")
+		info = y.expect("INFO")
+		assert len(info.all("Via")) == 3, info
+		y.reply(info, 200)
+		x.phone.expect(200)
+	hang_up(one, other)
