@@ -225,7 +225,9 @@ enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request
 	unsigned flags = 0;
 	if (r->forged_token)
 		return APP_FLOW_FORGED;
-	if (!r->user_of_dialog)
+	/* 5.3.1: of one value alone it is the sender's own that it came back by, for the other side
+	 * is in the cluster (add_record_route); by whichever connection, and of which member. */
+	if (!r->user_of_dialog || (!r->src.node && r->own_routes + r->undo_strict < 2))
 		return APP_FLOW_NONE;
 	int rc = flow_token_read(&w->app->flows, r->route_user, ret, &flags);
 	if (rc < 0 && rc != -ESTALE)
@@ -243,8 +245,5 @@ enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request
 		return APP_FLOW_NONE;
 	if (rc < 0 || !usable(w, ret))
 		return flags & FLOW_OUTBOUND ? APP_FLOW_FAILED : APP_FLOW_NONE;
-	/* 5.3.1: of one value alone it is the sender's own that it came back by. */
-	if (r->own_routes < 2 && !r->undo_strict && sip_flow_equal(ret, &r->src))
-		return APP_FLOW_NONE;
 	return APP_FLOW_GOOD;
 }

@@ -404,3 +404,23 @@ def test_a_request_in_a_dialog_bears_one_via_of_each_pair(cluster, at):
 		y.reply(info, 200)
 		x.phone.expect(200)
 	hang_up(one, other)
+
+
+@pytest.mark.parametrize("who", ["behind the edge", "straight at home"])
+def test_a_phone_may_speak_before_it_has_registered_its_new_connection(cluster, who):
+	"""Who has its news is another node, which says that the phone is elsewhere: by then its own
+	Record-Route names a connection that this node does not know for the sender's."""
+	c = cluster(edges=2, users=("alice", "bob"), one_address=True)
+	alice, bob = Device("alice", c.edges[0]).phone, Device("bob", c.homes[0][0]).phone
+	all_bound(c, 2)
+	c.wait(lambda: all(n.metric("bindings") == 2 for n in c.edges), "the edges do not know all")
+	mine, other = talk(alice, bob)
+	other_node = c.edges[1]
+	if who == "straight at home":
+		mine, other, other_node = other, mine, c.homes[0][1]
+	mine.phone.server = other_node.where["tcp"]
+	mine.phone.connect()
+	mine.request("INFO")
+	other.phone.reply(other.phone.expect("INFO"), 200)
+	mine.phone.expect(200)
+	hang_up(mine, other)
