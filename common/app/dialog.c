@@ -59,15 +59,6 @@ struct span app_token_route(const struct app_worker *w, struct span token)
 	return arena_printf(sip_arena(), "<sip:%.*s@%s;lr>", SPAN_FMT(token), app_pair(w->app));
 }
 
-/* The node that a request came from says that this one knows: unless the phone has gone there
- * meanwhile, neither does. */
-static bool is_sent_back(const struct app_worker *w, const struct sip_flow *src,
-			 const struct sip_flow *to)
-{
-	return to->node && (to->node == src->node || src->handed) &&
-	       !stack_has_waited(w->stack);
-}
-
 static void over_token(struct app_worker *w, const struct app_request *q, struct sip_flow *to,
 		       msec now)
 {
@@ -106,7 +97,7 @@ bool app_to_phone(struct app_worker *w, const struct app_request *q,
 	int rc = app_token_read(w->app, r->route_user, &to);
 	if (rc == -ESTALE && app_defer(w, q))
 		return true;
-	if (rc == -ESTALE || rc == -ENOENT || (rc == 0 && is_sent_back(w, &r->src, &to))) {
+	if (rc == -ESTALE || rc == -ENOENT || (rc == 0 && app_is_sent_back(w, &r->src, &to))) {
 		flow_is_gone(w, q, counters);
 		return true;
 	}

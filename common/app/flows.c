@@ -219,6 +219,13 @@ static bool usable(const struct app_worker *w, const struct sip_flow *f)
 	return !sip_transport_reliable(f->transport) || app_flow_alive(w->app, f);
 }
 
+bool app_is_sent_back(const struct app_worker *w, const struct sip_flow *src,
+		      const struct sip_flow *to)
+{
+	return to->node && (to->node == src->node || src->handed) &&
+	       !stack_has_waited(w->stack);
+}
+
 enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request *r,
 			  struct sip_flow *ret)
 {
@@ -236,8 +243,8 @@ enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request
 		rc = app_token_read(w->app, r->route_user, ret);
 		if (rc == -ESTALE)
 			return APP_FLOW_AWAY;
-		if (rc == 0 && ret->node && (ret->node == r->src.node || r->src.handed))
-			return APP_FLOW_FAILED; /* it does not know either */
+		if (rc == 0 && app_is_sent_back(w, &r->src, ret))
+			return APP_FLOW_FAILED;
 	}
 	/* RFC 5630 5.4: sips never leaves TLS; its resolution will say no. */
 	if (r->uri.scheme == SIP_SCHEME_SIPS && ret->transport != SIP_TRANSPORT_TLS &&

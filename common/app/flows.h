@@ -23,6 +23,10 @@ enum app_flow {
 	APP_FLOW_AWAY, /* the phone's connection is gone, and it is expected back: app_defer */
 	APP_FLOW_FORGED, /* 403 */
 };
+/* The node that a request came from, src, says that this one knows: unless the phone has gone
+ * there meanwhile, neither does. */
+bool app_is_sent_back(const struct app_worker *w, const struct sip_flow *src,
+		      const struct sip_flow *to);
 /* What the Route of a request in a dialog says of the flow to its other side (5.3). */
 enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request *r,
 			  struct sip_flow *ret);
