@@ -31,6 +31,8 @@ class Cluster:
     transports = ("udp", "tcp")
     has_redis = False
     asks_callers = False    # INVITE and MESSAGE are challenged, as SIPp's callers expect
+    partitions = ("pair",)  # faults.sides
+    redis_hosts = ()
     tells_stranded = False  # an edge that reaches no home yields its address
 
     def __init__(self, opt):

@@ -17,6 +17,8 @@ class Eaves(Cluster):
     name = "eaves"
     has_redis = tells_stranded = asks_callers = True
     transports = ("udp", "tcp", "tls")
+    partitions = ("pair", "cluster")
+    redis_hosts = ("r1", "r2", "r3")
 
     def before(self):
         self.redis = Redis(self)

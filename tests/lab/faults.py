@@ -146,16 +146,22 @@ def streams(cluster, opt, rounds):
     return rows
 
 
-def at_random(cluster, crowd, rounds, seed):
+def drawn(cluster, rounds, seed):
+    """Faults and targets at random, and which pair of homes it is: of the seed."""
     dice = random.Random(seed)
-    row = Row("random", f"any (seed {seed})")
-    names = [f"random-{n}" for n in range(rounds)]
     possible = [f for f in HOLD_S if any(suits(cluster, f, t) for t in TARGETS)]
-    crowd.rate(CALLS, MESSAGES, REGISTERS)
-    for name in names:
+    for _ in range(rounds):
         fault = dice.choice(possible)
         target = dice.choice([t for t in TARGETS if suits(cluster, fault, t)])
-        one_round(cluster, crowd, name, fault, target, dice.randrange(2))
+        yield fault, target, dice.randrange(2)
+
+
+def at_random(cluster, crowd, rounds, seed):
+    row = Row("random", f"any (seed {seed})")
+    names = [f"random-{n}" for n in range(rounds)]
+    crowd.rate(CALLS, MESSAGES, REGISTERS)
+    for name, what in zip(names, drawn(cluster, rounds, seed)):
+        one_round(cluster, crowd, name, *what)
     no_more(crowd, names[-1])
     for name in names:
         row.add(crowd.result(name))
@@ -163,13 +169,25 @@ def at_random(cluster, crowd, rounds, seed):
     return row
 
 
-def partition(cluster, crowd, seconds):
+def sides(cluster, what):
+    """Of "pair" the members of a pair of homes; of "cluster" one member of each pair, and Redis with the
+    first, so that nobody carries anything from one side to the other."""
+    if what == "pair":
+        return [[host] for host in net.members("h1")]
+    one, other = zip(*(net.members(p) for p in ("h1", "e", *cluster.homes)))
+    return sorted({*one, *cluster.redis_hosts}), sorted({*other})
+
+
+def partition(cluster, crowd, what, seconds):
     """Both members of a home pair go on registering; then they must agree."""
     a, b = net.members("h1")
-    name = f"partition-{seconds}"
+    name = f"partition-{what}-{seconds}"
     crowd.say("only", 0)
     crowd.epoch(name)
-    net.cut(a, b)
+    one, other = sides(cluster, what)
+    for x in one:
+        for y in other:
+            net.cut(x, y)
     try:
         crowd.say("sides", f"{net.address(a)}:{SIP}", f"{net.address(b)}:{SIP}")
         crowd.rate(0, 0, REGISTERS)
@@ -180,7 +198,7 @@ def partition(cluster, crowd, seconds):
         net.heal()
     healed = time.monotonic()
     crowd.say("sides")
-    out = {"seconds": seconds, "registers": epoch["registers"], "failed": epoch["register_failed"],
+    out = {"what": what, "seconds": seconds, "registers": epoch["registers"], "failed": epoch["register_failed"],
            "apart": apart, "equal_after_s": None}
     while time.monotonic() - healed < GIVE_UP_S:
         x, y = cluster.bindings(a), cluster.bindings(b)
@@ -193,7 +211,7 @@ def partition(cluster, crowd, seconds):
         found = crowd.audit(f"{name}-{host}", net.address(host))
         out[f"lost_{host[-1]}"], out[f"back_{host[-1]}"] = found["lost"], found["back"]
     crowd.say("only")
-    say(f"{cluster.name}: partition of {seconds} s: {out}")
+    say(f"{cluster.name}: partition of a {what}, {seconds} s: {out}")
     return out
 
 

@@ -62,7 +62,7 @@ def options(argv):
     for f in opt.faults:
         if f not in ALL:
             p.error(f"no fault {f}; there are {' '.join(ALL)}")
-    for f in opt.stream_faults + opt.sipp_faults:
+    for f in opt.stream_faults + [f for f in opt.sipp_faults if f != "random"]:
         if f not in faults.HOLD_S:
             p.error(f"no fault {f}; there are {' '.join(faults.HOLD_S)}")
     return opt
@@ -95,13 +95,15 @@ def by_crowd(cluster, opt, out):
         if "random" in opt.faults:
             out["series"].append(faults.at_random(cluster, crowd, opt.rounds, opt.seed).data())
         if "partition" in opt.faults:
-            out["partition"] = [faults.partition(cluster, crowd, s) for s in opt.partitions]
+            out["partition"] = [faults.partition(cluster, crowd, what, s)
+                                for what in cluster.partitions for s in opt.partitions]
 
 
 def by_sipp(cluster, opt):
-    return [sipp.series(cluster, opt, fault, target, opt.rounds)
-            for fault in opt.sipp_faults for target in opt.targets
+    rows = [sipp.series(cluster, opt, fault, target, opt.rounds)
+            for fault in opt.sipp_faults if fault != "random" for target in opt.targets
             if faults.suits(cluster, fault, target)]
+    return rows + [sipp.at_random(cluster, opt, opt.rounds, opt.seed)] * ("random" in opt.sipp_faults)
 
 
 def run(opt):
@@ -130,11 +132,13 @@ def keep(result, opt):
             ("series", ("fault", "target"), lambda r: order.index(r["fault"])),
             ("streams", ("transport", "fault", "target"),
              lambda r: (r["transport"] != "tls", order.index(r["fault"]))),
-            ("partition", ("seconds",), lambda r: r["seconds"]),
+            ("partition", ("what", "seconds"), lambda r: (r["what"] != "pair", r["seconds"])),
             ("sipp", ("fault", "target"),
-             lambda r: (order.index(r["fault"]), faults.TARGETS.index(r["target"])))):
-        done = {tuple(r[n] for n in names) for r in result[key]}
-        kept = [r for r in old.get(key, []) if tuple(r[n] for n in names) not in done]
+             lambda r: (order.index(r["fault"]), [*faults.TARGETS, r["target"]].index(r["target"])))):
+        def name(r):
+            return "random" if r.get("fault") == "random" else tuple(r[n] for n in names)
+        done = {name(r) for r in result[key]}
+        kept = [r for r in old.get(key, []) if name(r) not in done]
         result[key] = sorted(kept + result[key], key=by)
     with open(path_of(result["name"]), "w", encoding="utf-8") as f:
         json.dump(result, f, indent=1)

@@ -12,6 +12,7 @@ NAMES = {"eaves": "Eaves", "kamailio": "Kamailio, stateless edge",
 PARTS = ("setup", "series", "streams", "partition", "sipp")  # the last has tables of its own
 FAULTS = {"kill": "kill -9", "power": "power off", "stop": "SIGSTOP 5 s", "drain": "SIGTERM",
           "stranded": "no home reached, 3 s", "random": "at random"}
+CUTS = {"pair": "the members of the pair", "cluster": "a member of each pair with Redis, and the others"}
 ZERO = ("failed", "cancel_missing", "cancel_wrong", "rang_twice", "rang_late", "order", "bye_wrong",
         "message_failed", "message_lost", "message_partial", "register_failed", "bindings_lost")
 ZERO_SIPP = ("failed", "no_487", "rings_on", "rang_twice", "order", "message_failed", "message_lost",
@@ -89,7 +90,7 @@ def partition_rows(results):
         for p in r["partition"]:
             equal = ("never (30 s)" if p["equal_after_s"] is None
                      else f"{p['equal_after_s']} s")
-            yield [NAMES[r["name"]], p["seconds"], p["registers"], p["failed"],
+            yield [NAMES[r["name"]], CUTS[p["what"]], p["seconds"], p["registers"], p["failed"],
                    p.get("apart", "-"), equal, p["differ"], f"{p['lost_a']} / {p['lost_b']}",
                    f"{p['back_a']} / {p['back_b']}"]
 
@@ -138,8 +139,8 @@ def markdown(results):
                         "MESSAGE failed / lost", "away, worst, ms", "answer, worst, ms"],
                        stream_rows(results))
     if any(r["partition"] for r in results):
-        lines += ["**Partition of a home pair, registrations on both sides.**", ""]
-        lines += table(["", "seconds", "REGISTERs", "failed", "bindings that differed before",
+        lines += ["**Partitions, registrations at both members of a pair of homes.**", ""]
+        lines += table(["", "cut between", "seconds", "REGISTERs", "failed", "bindings that differed before",
                         "equal after healing", "that differ then", "lost (a / b)", "back again (a / b)"],
                        partition_rows(results))
     return "\n".join(lines)

@@ -247,12 +247,20 @@ class Load:
 
 def series(cluster, opt, fault, target, rounds):
     """One row: what a fault costs these phones."""
-    name = f"{fault}-{target}"
+    return row_of(cluster, opt, fault, target, [(fault, target, n) for n in range(rounds)])
+
+
+def at_random(cluster, opt, rounds, seed):
+    return row_of(cluster, opt, "random", f"any (seed {seed})", list(faults.drawn(cluster, rounds, seed)))
+
+
+def row_of(cluster, opt, fault, target, rounds):
+    name = fault if fault == "random" else f"{fault}-{target}"
     with Load(cluster, opt, name) as load:
-        for n in range(rounds):
-            faults.one_round(cluster, load, f"sipp-{name}-{n}", fault, target, n)
-        row = {"fault": fault, "target": target, "rounds": rounds, "bindings_lost": len(load.missing()),
-               "not_ended": load.end(), **load.counts()}
+        for n, what in enumerate(rounds):
+            faults.one_round(cluster, load, f"sipp-{name}-{n}", *what)
+        row = {"fault": fault, "target": target, "rounds": len(rounds),
+               "bindings_lost": len(load.missing()), "not_ended": load.end(), **load.counts()}
     row["wrong"], cluster.wrong = cluster.wrong, []
     faults.say(f"{cluster.name}: SIPp: {row}")
     return row
