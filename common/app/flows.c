@@ -232,8 +232,9 @@ enum app_flow app_flow_of(const struct app_worker *w, const struct proxy_request
 	unsigned flags = 0;
 	if (r->forged_token)
 		return APP_FLOW_FORGED;
-	/* 5.3.1: of one value alone it is the sender's own that it came back by, for the other side
-	 * is in the cluster (add_record_route); by whichever connection, and of which member. */
+	/* 5.3.1: of one value alone it is the sender's own that it came back by, for the other
+	 * side is in the cluster (add_record_route); by whichever connection, and of which
+	 * member. */
 	if (!r->user_of_dialog || (!r->src.node && r->own_routes + r->undo_strict < 2))
 		return APP_FLOW_NONE;
 	int rc = flow_token_read(&w->app->flows, r->route_user, ret, &flags);
