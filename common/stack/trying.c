@@ -246,29 +246,39 @@ void stack_trying_sent(struct stack *s, const struct sip_flow *to, const struct 
 		cancelled(t, now);
 }
 
-static void answered(struct stack_trying *y, struct trying *t, unsigned node, msec now)
+/* Whether its INVITE has gone by here or not: what the other edge brought the device, and a
+ * home sends once more by this one, may come after the device's answer. */
+static void final(struct stack_trying *y, struct trying *t, uint64_t key, msec now)
+{
+	if (!stack_answered_has(&y->answered, key, now) &&
+	    !stack_answered_add(&y->answered, key, now))
+		counter_inc(&y->s->counters.trying_full);
+	if (t)
+		drop(y, t);
+}
+
+static void answered(struct stack_trying *y, struct trying *t, uint64_t key, unsigned node,
+		     msec now)
 {
 	if (y->s->msg.status >= 200) {
-		if (!stack_answered_add(&y->answered, t->key, now))
-			counter_inc(&y->s->counters.trying_full);
-		drop(y, t);
-		return;
+		final(y, t, key, now);
+	} else if (t) {
+		heard(y, t, (uint16_t)(node + 1), false, now);
+		t->until = now + timer_c(y);
 	}
-	heard(y, t, (uint16_t)(node + 1), false, now);
-	t->until = now + timer_c(y);
 }
 
 void stack_trying_linked(struct stack *s, unsigned node)
 {
 	struct stack_trying *y = s->trying;
-	struct trying *t;
 	uint64_t key;
-	if (!y || s->counters.trying == 0 || !s->delivering || s->msg.method != SIP_INVITE ||
-	    !key_of(s, &s->msg, &key) || !(t = find(y, key)))
+	if (!y || !s->delivering || s->msg.method != SIP_INVITE ||
+	    (s->msg.is_request && s->counters.trying == 0) || !key_of(s, &s->msg, &key))
 		return;
+	struct trying *t = find(y, key);
 	if (!s->msg.is_request && !is_other_edge(s, node))
-		answered(y, t, node, loop_now(s->loop));
-	else if (s->msg.is_request && is_other_edge(s, node))
+		answered(y, t, key, node, loop_now(s->loop));
+	else if (t && s->msg.is_request && is_other_edge(s, node))
 		drop(y, t); /* the device is there now, and so will be its answer */
 }
 

@@ -259,6 +259,20 @@ START_TEST(what_a_device_says_after_its_final_response_makes_no_call_of_it)
 }
 END_TEST
 
+START_TEST(who_answered_before_his_invite_came_by_this_edge_is_not_told_of)
+{
+	begin();
+	answer(180, "c1", H1A);
+	answer(200, "c1", H1A); /* he had it by the other edge */
+	answer(200, "c1", H1A);
+	request("INVITE", "c1", H1A, false);
+	ck_assert_uint_eq(stack.counters.trying, 0);
+	pass(1);
+	ck_assert_str_eq(lost(H1A), "");
+	end();
+}
+END_TEST
+
 /* A branch each. */
 START_TEST(the_answer_of_one_device_is_not_that_of_another)
 {
@@ -525,6 +539,7 @@ UNIT_MAIN("common/stack trying", who_rings_is_told_of_and_who_has_answered_is_no
 	  who_has_answered_and_absorbs_what_the_other_home_repeats_is_not_told_of,
 	  what_a_device_says_after_its_final_response_makes_no_call_of_it,
 	  the_answer_of_one_device_is_not_that_of_another,
+	  who_answered_before_his_invite_came_by_this_edge_is_not_told_of,
 	  who_has_answered_is_known_for_as_long_as_the_device_absorbs_what_is_repeated,
 	  of_too_many_that_have_answered_the_oldest_is_forgotten_and_counted,
 	  who_was_silent_for_as_long_as_timer_b_is_not_told_of,
