@@ -138,11 +138,14 @@ def streams(cluster, opt, rounds):
         with Crowd(cluster, opt, transport=transport,
                    users=min(opt.users, STREAM_USERS)) as crowd:
             crowd.registered()
-            for fault in opt.stream_faults:
-                for target in ("edge-active", "home-active"):
-                    row = series(cluster, crowd, fault, target, rounds, STREAM_RATE)
-                    row.transport = transport
-                    rows.append(row)
+            found = [series(cluster, crowd, fault, target, rounds, STREAM_RATE)
+                     for fault in opt.stream_faults if fault != "random"
+                     for target in opt.stream_targets if suits(cluster, fault, target)]
+            if "random" in opt.stream_faults:
+                found.append(at_random(cluster, crowd, rounds, opt.seed, STREAM_RATE))
+            for row in found:
+                row.transport = transport
+            rows += found
     return rows
 
 
@@ -156,10 +159,10 @@ def drawn(cluster, rounds, seed):
         yield fault, target, dice.randrange(2)
 
 
-def at_random(cluster, crowd, rounds, seed):
+def at_random(cluster, crowd, rounds, seed, rate=(CALLS, MESSAGES, REGISTERS)):
     row = Row("random", f"any (seed {seed})")
     names = [f"random-{n}" for n in range(rounds)]
-    crowd.rate(CALLS, MESSAGES, REGISTERS)
+    crowd.rate(*rate)
     for name, what in zip(names, drawn(cluster, rounds, seed)):
         one_round(cluster, crowd, name, *what)
     no_more(crowd, names[-1])

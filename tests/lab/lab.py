@@ -41,6 +41,7 @@ def options(argv):
     p.add_argument("--partitions", default="20,60,210")
     p.add_argument("--stream-faults", default="kill,power,stop,drain",
                    help="those of phones with a connection each")
+    p.add_argument("--stream-targets", default="edge-active,home-active", help="of these")
     p.add_argument("--sipp", default="", help="more words for each SIPp: -trace_msg")
     p.add_argument("--sipp-faults", default="kill", help="those under a load by SIPp")
     p.add_argument("--users", type=int, default=250)
@@ -58,12 +59,13 @@ def options(argv):
     opt.sipp = opt.sipp.split()
     opt.sipp_faults = opt.sipp_faults.split(",")
     opt.stream_faults = opt.stream_faults.split(",")
+    opt.stream_targets = opt.stream_targets.split(",")
     opt.partitions = [int(x) for x in opt.partitions.split(",")]
     for f in opt.faults:
         if f not in ALL:
             p.error(f"no fault {f}; there are {' '.join(ALL)}")
-    for f in opt.stream_faults + [f for f in opt.sipp_faults if f != "random"]:
-        if f not in faults.HOLD_S:
+    for f in opt.stream_faults + opt.sipp_faults:
+        if f not in (*faults.HOLD_S, "random"):
             p.error(f"no fault {f}; there are {' '.join(faults.HOLD_S)}")
     return opt
 
@@ -136,7 +138,7 @@ def keep(result, opt):
             ("sipp", ("fault", "target"),
              lambda r: (order.index(r["fault"]), [*faults.TARGETS, r["target"]].index(r["target"])))):
         def name(r):
-            return "random" if r.get("fault") == "random" else tuple(r[n] for n in names)
+            return tuple(r[n] for n in names if n != "target" or r["fault"] != "random")
         done = {name(r) for r in result[key]}
         kept = [r for r in old.get(key, []) if name(r) not in done]
         result[key] = sorted(kept + result[key], key=by)
