@@ -105,7 +105,9 @@ def by_sipp(cluster, opt):
     rows = [sipp.series(cluster, opt, fault, target, opt.rounds)
             for fault in opt.sipp_faults if fault != "random" for target in opt.targets
             if faults.suits(cluster, fault, target)]
-    return rows + [sipp.at_random(cluster, opt, opt.rounds, opt.seed)] * ("random" in opt.sipp_faults)
+    if "random" in opt.sipp_faults:
+        rows.append(sipp.at_random(cluster, opt, opt.rounds, opt.seed))
+    return rows
 
 
 def run(opt):
