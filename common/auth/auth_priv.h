@@ -111,6 +111,7 @@ struct auth {
 	void (*told)(void *arg,
 		     struct span use); /* NULL: the counts are nobody else's affair */
 	void *told_arg;
+	uint64_t shared_ms;	   /* what we take of nonces made since then we can tell of */
 	_Atomic uint64_t since_ms; /* nonces of before, by whomever, may have been used */
 	atomic_uint since_serial;  /* ours of before that was said */
 	struct auth_ha1 dummy;

@@ -33,6 +33,7 @@ int auth_share(struct auth *a, void (*told)(void *arg, struct span use), void *a
 		return r;
 	a->told = told;
 	a->told_arg = arg;
+	a->shared_ms = wall_ms;
 	auth_share_since(a, wall_ms);
 	return 0;
 }
@@ -104,6 +105,8 @@ static void batch_add(void *arg, const struct nonce *n, const struct replay_use 
  * the same.  What we cannot tell of, the other cannot know: uses of before we were started,
  * when it was not there to be told, and of nonces that had to make room.  It hears so, for it
  * may not have noticed that it was away (stopped for a moment), nor that we were started anew.
+ * Of its own uses it knows itself, though we have not heard of them yet: but not of those of a
+ * process before it, which it hears of from us.
  */
 void auth_share_again(struct auth *a, bool heard_to_end, uint64_t wall_ms)
 {
@@ -112,7 +115,7 @@ void auth_share_again(struct auth *a, bool heard_to_end, uint64_t wall_ms)
 	struct batch t = {.a = a};
 	if (!a->told || !a->replay)
 		return;
-	uint64_t since = atomic_load(&a->since_ms);
+	uint64_t since = heard_to_end ? atomic_load(&a->since_ms) : a->shared_ms;
 	auth_share_since(a, wall_ms - AUTH_REPEAT_MS);
 	uint64_t floor = replay_each(a->replay, all.wall_ms, batch_add, &t);
 	if (all.wall_ms < since)

@@ -186,8 +186,8 @@ START_TEST(a_nonce_of_long_before_the_other_was_back_is_stale)
 }
 END_TEST
 
-/* The process in the place of member 1 is another one from now on, and meets member 0. */
-static void start_anew(uint64_t at)
+/* The process in the place of member 1 is another one from now on. */
+static void begin_anew(uint64_t at)
 {
 	auth_free(member[1]);
 	setup_default();
@@ -196,11 +196,22 @@ static void start_anew(uint64_t at)
 	ck_assert_int_eq(auth_share(member[1], tell, member[0], at), 0);
 	auth_share_again(member[0], false, at); /* to the dead */
 	member[0]->told_arg = member[1];
+}
+
+/* It meets member 0 for the first time. */
+static void meet_first(uint64_t at)
+{
 	cut = false;
 	told_at = at;
 	auth_share_since(member[1], at);
 	auth_share_again(member[1], false, at);
 	auth_share_again(member[0], false, at);
+}
+
+static void start_anew(uint64_t at)
+{
+	begin_anew(at);
+	meet_first(at);
 }
 
 START_TEST(what_is_stale_stays_so_when_a_link_breaks_soon_after)
@@ -235,6 +246,29 @@ START_TEST(when_the_other_was_started_anew_nonces_of_before_are_stale_here_too)
 		done_pair();
 		setup_pair();
 	}
+	done_pair();
+}
+END_TEST
+
+/* No process before it was there by then, and of what it took itself it tells: who asked a
+ * phone meanwhile does not ask it twice. */
+START_TEST(what_is_made_while_the_other_starts_is_good)
+{
+	setup_pair();
+	struct client before = {.nonce = nonce_at(start_ms + 999)};
+	begin_anew(start_ms + 1000);
+	auth = member[0];
+	struct client ours = {.nonce = nonce_at(start_ms + 1200)}, taken = ours;
+	struct client theirs = {.nonce = nonce_at(start_ms + 1201)};
+	auth = member[1];
+	ck_assert_int_eq(check(&theirs, start_ms + 1202), AUTH_OK);
+	meet_first(start_ms + 1500);
+	ck_assert_int_eq(check(&ours, start_ms + 1501), AUTH_STALE); /* it may be used there */
+	auth = member[0];
+	ck_assert_int_eq(check(&ours, start_ms + 1502), AUTH_OK);
+	ck_assert_int_eq(check(&taken, start_ms + 1503), AUTH_WRONG);
+	ck_assert_int_eq(check(&theirs, start_ms + 1504), AUTH_WRONG);
+	ck_assert_int_eq(check(&before, start_ms + 1505), AUTH_STALE);
 	done_pair();
 }
 END_TEST
@@ -290,7 +324,7 @@ END_TEST
 START_TEST(a_member_whose_clock_is_ahead_makes_nothing_stale_that_is_new)
 {
 	setup_pair();
-	auth_share_since(member[1], start_ms + 60000);
+	ck_assert_int_eq(auth_share(member[1], tell, member[0], start_ms + 60000), 0);
 	told_at = start_ms + 1000;
 	auth = member[0];
 	struct client old = {.nonce = nonce_at(start_ms + 999)};
@@ -366,6 +400,7 @@ UNIT_MAIN("common/auth shared", a_nonce_of_the_other_member_is_taken,
 	  a_nonce_of_long_before_the_other_was_back_is_stale,
 	  what_is_stale_stays_so_when_a_link_breaks_soon_after,
 	  when_the_other_was_started_anew_nonces_of_before_are_stale_here_too,
+	  what_is_made_while_the_other_starts_is_good,
 	  what_is_repeated_after_the_other_was_started_anew_is_a_repeat,
 	  who_did_not_notice_that_it_was_away_is_told_so,
 	  a_member_whose_clock_is_ahead_makes_nothing_stale_that_is_new,
