@@ -214,7 +214,11 @@ bool app_to_next_pair(struct app_worker *w, const struct app_request *q, msec no
 		return false;
 	if (app_has_role(w->app, APP_HOME)) /* homes of different pairs do not speak */
 		pair = app_edge_pair(w->app);
-	if (cluster_member(app_cluster(w->app), span_str(pair), -1) < 0)
+	/* Where nobody of it lives, its address may lead to it all the same; but who has lost
+	 * all may lose the service address first, and his phones then send it by the other
+	 * edge. */
+	if (cluster_member(app_cluster(w->app), span_str(pair), -1) < 0 &&
+	    !app_serve_waits(w->app, now))
 		return false;
 	plain.marks &= ~(uint32_t)APP_MARK_AUTHENTICATED;
 	app_forward_opts(w, &plain, true, &opts);

@@ -424,3 +424,18 @@ def test_a_phone_may_speak_before_it_has_registered_its_new_connection(cluster, 
 	other.phone.reply(other.phone.expect("INFO"), 200)
 	mine.phone.expect(200)
 	hang_up(mine, other)
+
+
+def test_what_is_for_a_phone_at_a_home_waits_at_an_edge_that_may_be_cut_off(cluster):
+	"""It may lose the service address first, and with it the phone, which sends it again."""
+	c = cluster(edges=2, users=("alice", "bob"), one_address=True)
+	alice, bob = Device("alice", c.edges[0]).phone, c.homes[0][0].phone("bob")
+	bob.register()
+	all_bound(c, 2)
+	one, _ = talk(alice, bob)
+	for n in c.homes[0]:
+		n.kill9()
+	c.edges[0].wait_log("event=stranded")
+	one.request("BYE")
+	c.edges[0].wait_metric("deferred", 1)
+	alice.expect_nothing()
