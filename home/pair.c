@@ -147,11 +147,11 @@ static bool any_is_heard(const struct home *h)
  * stopped, or cut off, and whether the other one noticed, this comes out right:
  * - Who has just been started does not know what it took before, nor what the other one took
  *   before they met: nonces of before their first meeting are stale here, and the other one,
- *   when it hears so, holds those of before our start for stale too, since the process before
- * us may have taken them when it was not there to be told.  But not who heard that process to
- * its end: a phone that repeats its request there, a second after the death, is to be let
- * through.  It tells the new process so, which takes them too from then on: it may be the next
- * to be left alone.
+ *   when it hears so, holds those of before our start for stale too: the process before us
+ *   may have taken them when it was not there to be told.  But not who heard that process to
+ *   its end: a phone that repeats its request there, a second after the death, is to be let
+ *   through.  It tells the new process so, which takes them too from then on: it may be the
+ *   next to be left alone.
  * - What is taken while they do not hear each other is told at the meeting; what is taken
  *   between a hello and the first word that knows us waits in the cluster's queue.
  * - A link that breaks is a meeting too when it is back; what was stale remains so.
