@@ -69,18 +69,6 @@ static const char *route_for(const struct conf *c, struct span host)
 	return any;
 }
 
-/* Most often a phone of ours that has another domain than we. */
-static void deny_relay(struct edge *e, struct app_worker *w, const struct app_request *q)
-{
-	const struct proxy_request *r = q->r;
-	char source[ADDR_TEXT_MAX];
-	size_t n = addr_text(&r->src.remote, source);
-	edge_count(&e->relay_denied);
-	log_event(LOG_INFO, "relay-denied", LOG_S("method", r->msg->method_text),
-		  LOG_S("uri", app_uri_shown(&r->uri)), LOG_S("source", span_of(source, n)));
-	app_reply(w, q, 403, "Relaying Denied", SPAN(""));
-}
-
 static void outbound(struct edge *e, struct app_worker *w, const struct app_request *q,
 		     msec now)
 {
@@ -92,7 +80,7 @@ static void outbound(struct edge *e, struct app_worker *w, const struct app_requ
 		return;
 	}
 	if (!(q->marks & inside) || !w->conf->edge.outbound) {
-		deny_relay(e, w, q);
+		edge_deny_relay(e, w, q);
 		return;
 	}
 	edge_count(&e->outbound);

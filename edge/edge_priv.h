@@ -35,6 +35,9 @@ static inline void edge_count(_Atomic uint64_t *n)
  * directory names: the caller's when he says to be ours and has not proved it yet, else that of
  * the Request-URI's user.  404 when that is nobody. */
 void edge_to_home(struct edge *e, struct app_worker *w, const struct app_request *q, msec now);
+/* 403 to who sends what is not for him to send this way: most often a phone of ours that has
+ * another domain than we.  Counted and logged. */
+void edge_deny_relay(struct edge *e, struct app_worker *w, const struct app_request *q);
 /* The pair for a new user. */
 const char *edge_home_for(const struct edge *e, struct span name);
 /* The same name, for as long as the edge lives; "" when there is no such pair. */

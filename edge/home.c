@@ -147,14 +147,23 @@ static bool registers_by_home(const struct edge *e, const struct proxy_request *
 	       v[r->src.node - 1].role == CLUSTER_HOME;
 }
 
+void edge_deny_relay(struct edge *e, struct app_worker *w, const struct app_request *q)
+{
+	const struct proxy_request *r = q->r;
+	char source[ADDR_TEXT_MAX];
+	size_t n = addr_text(&r->src.remote, source);
+	edge_count(&e->relay_denied);
+	log_event(LOG_INFO, "relay-denied", LOG_S("method", r->msg->method_text),
+		  LOG_S("uri", app_uri_shown(&r->uri)), LOG_S("source", span_of(source, n)));
+	app_reply(w, q, 403, "Relaying Denied", SPAN(""));
+}
+
 static void by_link(struct edge *e, struct app_worker *w, const struct app_request *q, msec now)
 {
 	struct proxy_opts opts;
 	uint32_t marks = q->marks;
 	if (registers_by_home(e, q->r)) {
-		edge_count(&e->relay_denied);
-		log_event(LOG_INFO, "relay-denied", LOG_S("uri", app_uri_shown(&q->r->uri)));
-		app_reply(w, q, 403, NULL, SPAN(""));
+		edge_deny_relay(e, w, q);
 		return;
 	}
 	const char *pair = pair_for(e, w, q, &marks);
