@@ -74,7 +74,8 @@ enum reg_elsewhere home_elsewhere(void *arg, const struct sip_flow *f, uint64_t 
 /* ---- to it ---- */
 
 /* Through the cluster to a phone that registered at the edge: to the member that has its
- * connection, as the edge wrote into the Path, or to the other one. */
+ * connection, as the edge wrote into the Path, or to the other one.  By UDP both reach it: the
+ * one that hears what it answers is to know of it. */
 static bool by_edge(const struct home *h, const struct app_worker *w, struct span route,
 		    struct sip_flow *ret)
 {
@@ -88,11 +89,14 @@ static bool by_edge(const struct home *h, const struct app_worker *w, struct spa
 	int node = m ? cluster_node_by_name(h->cluster, m->value) : -1;
 	if (node < 0)
 		return false;
+	enum sip_transport t = leg ? sip_transport_parse(leg->value) : SIP_TRANSPORT_UDP;
+	if (t == SIP_TRANSPORT_UDP)
+		node = (int)cluster_at_address(h->cluster, (unsigned)node);
 	/* Nobody there: the transaction repeats itself until somebody is. */
 	if (app_node_flow(w, pair, node, SIP_TRANSPORT_NONE, ret) < 0)
 		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP,
 					 .node = (uint16_t)(node + 1)};
-	ret->leg = leg ? sip_transport_parse(leg->value) : SIP_TRANSPORT_UDP;
+	ret->leg = t;
 	return true;
 }
 

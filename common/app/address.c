@@ -84,6 +84,17 @@ void app_addresses_look(struct app *a)
 	freeifaddrs(all);
 }
 
+/* Where homes had better not send what is for phones by UDP: they answer elsewhere. */
+static bool is_away(const struct app *a)
+{
+	const struct conf *c = a->fixed->conf;
+	for (unsigned i = 0; i < c->listeners_count; i++)
+		if (c->listeners[i].transport == SIP_TRANSPORT_UDP &&
+		    !addr_is_any(&c->listeners[i].addr) && !atomic_load(&a->addresses.here[i]))
+			return true;
+	return false;
+}
+
 static void look(struct app *a)
 {
 	const struct conf *c = a->fixed->conf;
@@ -95,6 +106,7 @@ static void look(struct app *a)
 		left |= note(a, i, is_here(all, &c->listeners[i].addr));
 	if (left)
 		tell_left(a);
+	cluster_set_away(a->nodes->cluster, is_away(a));
 	a->addresses.looked = true;
 	freeifaddrs(all);
 }

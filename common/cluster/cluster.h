@@ -177,6 +177,12 @@ int cluster_node_by_boot(const struct cluster *c, uint64_t boot);
 int cluster_member(struct cluster *c, struct span pair, int prefer);
 /* This node wants no new calls (and back): all are told at once. */
 void cluster_set_draining(struct cluster *c, bool draining);
+/* The address that phones have for this edge and its other member has gone to that one (and
+ * come back): all are told at once. */
+void cluster_set_away(struct cluster *c, bool away);
+/* The member of an edge's pair that phones by UDP reach: the other one when the edge says that
+ * the address is away, and that one serves and does not say so; else the edge. */
+unsigned cluster_at_address(const struct cluster *c, unsigned edge);
 /* It has been away, and its other member was chosen: it serves from now on. */
 void cluster_stand_back(struct cluster *c);
 /* The same for who was stopped, in the loop's thread.  What others have written meanwhile is

@@ -76,7 +76,7 @@ struct cluster {
 	unsigned npairs;
 	atomic_uint calls, cpu_permille;
 	_Atomic uint64_t serving_ms; /* wall clock: since when */
-	atomic_bool draining;
+	atomic_bool draining, away;
 	struct wheel_timer heartbeat;
 
 	struct wheel_timer gather_timer;

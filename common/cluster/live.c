@@ -74,6 +74,7 @@ static void say_heartbeat(struct peer *p)
 	h.waiting = counter_get(&c->counters.waiting);
 	h.unsure = p->sweep.unsure;
 	h.hears = whom_we_hear(c);
+	h.away = is_witness(c) && atomic_load(&c->away);
 	e.body_case = EAVES__ENVELOPE__BODY_HEARTBEAT;
 	e.heartbeat = &h;
 	wire_send(p, &e);
@@ -367,6 +368,7 @@ void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h)
 	atomic_store_explicit(&p->cpu_permille, h->cpu_permille, memory_order_relaxed);
 	atomic_store(&p->serving_ms, h->serving_ms);
 	atomic_store(&p->hears, h->hears);
+	atomic_store(&p->away, h->away);
 	atomic_store(&p->has_said, true);
 	note_draining(p, h->draining);
 	compare_theirs(p, h->unsure);

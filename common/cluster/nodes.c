@@ -156,6 +156,22 @@ int cluster_member(struct cluster *c, struct span pair, int prefer)
 	return -1;
 }
 
+void cluster_set_away(struct cluster *c, bool away)
+{
+	if (atomic_exchange(&c->away, away) != away)
+		gate_post(c, WORK_SPEAK);
+}
+
+unsigned cluster_at_address(const struct cluster *c, unsigned edge)
+{
+	if (!atomic_load_explicit(&c->peer[edge].away, memory_order_relaxed))
+		return edge;
+	int other = cluster_partner(c, edge);
+	bool is_there = other >= 0 && cluster_serving(c, (unsigned)other) &&
+			!atomic_load_explicit(&c->peer[other].away, memory_order_relaxed);
+	return is_there ? (unsigned)other : edge;
+}
+
 void cluster_stand_back(struct cluster *c)
 {
 	int partner = cluster_partner(c, c->conf.self);

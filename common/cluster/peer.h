@@ -118,6 +118,7 @@ struct peer {
 	atomic_bool settled, equal;
 	_Atomic uint64_t heard, queued_bytes, unpersisted, withheld;
 	_Atomic uint64_t hears; /* an edge: a bit a node; 0: it does not say */
+	atomic_bool away;	/* an edge: its phones' address is not at it, as it says */
 	atomic_bool has_said;	/* whom it hears, or that it does not say, since it lives */
 	atomic_uint asked;	/* its operators' calls that we have not answered */
 

@@ -569,6 +569,7 @@ const struct flow flows[] = {
 	{"edge-to-home-forked", setup_to_home_forked, go_carol, FLOW_STRAIGHT, FIRST | AGAIN},
 	{"cancelled-tcp", setup_tcp_both_cancelled, call_bob, FLOW_STREAMS, FIRST | AGAIN},
 	{"other-cancelled-tcp", setup_tcp_other_cancelled, go_hank, FLOW_STREAMS, FIRST},
+	{"moved", moved_setup, moved_go, FLOW_DATAGRAMS, FIRST | FLOW_APART},
 	{"hour", hour_setup, hour_go, FLOW_STREAMS, FIRST | AGAIN | FLOW_APART},
 	{"join", join_setup, join_go, FLOW_DATAGRAMS, FIRST | FLOW_APART | FLOW_BUS},
 	{"edge-joins", edge_setup, edge_go, FLOW_DATAGRAMS, FIRST | FLOW_APART | FLOW_BUS},

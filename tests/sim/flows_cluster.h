@@ -1,5 +1,5 @@
 /*
- * Flows of which calls are not the point: what the nodes of a cluster and Redis have.
+ * Flows of a cluster alone.
  */
 #ifndef EAVES_SIM_FLOWS_CLUSTER_H
 #define EAVES_SIM_FLOWS_CLUSTER_H
@@ -7,6 +7,10 @@
 /* flows_hour.c: Redis is away for an hour. */
 void hour_setup(void);
 void hour_go(void);
+
+/* flows_moved.c: phones whose edge has not the service address any more. */
+void moved_setup(void);
+void moved_go(void);
 
 /* flows_bus.c: nodes that meet; an operator who asks another node. */
 void join_setup(void);

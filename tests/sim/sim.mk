@@ -37,6 +37,8 @@ SIM_BLINK_SEEDS := 1 4
 SIM_MOVE_FLOWS := cancelled-tcp rejected-tcp home-tcp-cancelled home-tcp-other-cancelled home-tcp-forked
 # Two members of a pair that do not hear each other, where one could take over from the other.
 SIM_TWIN_FLOWS := forked serial serial-rejected forked-cancelled forked-rejected home-tcp-serial
+# Phones whose edge has not their address any more.
+SIM_MOVED := --faults kill,restart,cut,stop,peers,drain --flow moved
 # Nodes that meet, and what one asks another: every message of the bus is a boundary (FLOW_BUS).
 # SIM_POINTS= has all of them, two minutes more.
 SIM_BUS_FLOWS := join edge-joins repair ask
@@ -62,6 +64,7 @@ sim-check: $(B)/sim
 		$(SIM_CLUSTER) --faults blink --seed $$s --flow $$f $(SIM_BRIEF) $(SIM) || r=1; done; done; \
 	for f in $(SIM_MOVE_FLOWS); do $(SIM_CLUSTER) --faults move --flow $$f $(SIM_BRIEF) $(SIM) || r=1; done; \
 	for f in $(SIM_TWIN_FLOWS); do $(SIM_CLUSTER) --faults twin --flow $$f $(SIM) || r=1; done; \
+	$(SIM_CLUSTER) $(SIM_MOVED) $(SIM_BRIEF) $(SIM) || r=1; \
 	$(SIM_CLUSTER) $(SIM_DUMB) $(SIM_BRIEF) $(SIM) || r=1; \
 	for f in $(SIM_BUS_FLOWS); do $(SIM_CLUSTER) --faults kill,restart,cut $(SIM_POINTS) --flow $$f $(SIM) || r=1; done; \
 	$(SIM_CLUSTER) $(SIM_HOUR) --flow hour --brief $(SIM) || r=1; \

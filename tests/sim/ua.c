@@ -165,6 +165,8 @@ static void request(struct ua *u, const struct sip_msg *m, const struct addr *fr
 		server_answer(s, invite ? 200 : 481, tag, "", NULL);
 		if (invite)
 			called_cancel(u, invite);
+		else if (u->c.policy.minds_cancels)
+			ua_fact(u, "CANCEL of no call");
 	} else if (server_is_merged(u, m)) {
 		char tag[TOKEN_MAX];
 		ua_token(u, "t", tag);

@@ -22,6 +22,7 @@ struct ua_policy {
 	bool reliable;	      /* 180 by RFC 3262, where the caller supports it */
 	uint32_t moves_ms;    /* it hangs up on its server, and is back by another connection */
 	const char *moved_to; /* Contact of a rejection with 3xx */
+	bool minds_cancels;   /* a CANCEL of no INVITE that it knows is a fact */
 	/* calling */
 	uint32_t cancel_ms;   /* after it began to ring over there; or CANCEL_BLIND_MS after the
 			       * INVITE, if that is not heard */

@@ -218,6 +218,31 @@ START_TEST(an_edge_says_at_once_whom_it_hears_no_more)
 }
 END_TEST
 
+START_TEST(an_edge_says_at_once_that_its_address_is_away)
+{
+	rig_begin(17);
+	rig_meet(NODES);
+	rig_run(300);
+	ck_assert_uint_eq(cluster_at_address(rig[A1].c, E1), E1);
+	cluster_set_away(rig[E2].c, true); /* it is at the first one */
+	rig_run(2);
+	ck_assert_uint_eq(cluster_at_address(rig[A1].c, E1), E1);
+	ck_assert_uint_eq(cluster_at_address(rig[A1].c, E2), E1);
+	cluster_set_away(rig[E1].c, true); /* nobody knows where it is */
+	rig_run(2);
+	ck_assert_uint_eq(cluster_at_address(rig[A1].c, E1), E1);
+	ck_assert_uint_eq(cluster_at_address(rig[A1].c, E2), E2);
+	cluster_set_away(rig[E2].c, false);
+	rig_run(2);
+	ck_assert_uint_eq(cluster_at_address(rig[B2].c, E1), E2);
+	ck_assert_uint_eq(cluster_at_address(rig[B2].c, E2), E2);
+	cluster_set_draining(rig[E2].c, true); /* the address will follow */
+	rig_run(2);
+	ck_assert_uint_eq(cluster_at_address(rig[B2].c, E1), E1);
+	rig_end();
+}
+END_TEST
+
 START_TEST(a_link_that_broke_has_an_edge_hear_no_less)
 {
 	rig_begin(18);
@@ -469,6 +494,7 @@ UNIT_MAIN("common/cluster live", nodes_that_are_connected_are_alive_after_their_
 	  that_a_suspect_is_not_heard_of_either_is_told, a_restart_is_a_death_and_a_life,
 	  what_a_process_said_before_it_died_makes_nobody_alive, draining_and_load_are_told,
 	  an_edge_says_at_once_whom_it_hears_no_more,
+	  an_edge_says_at_once_that_its_address_is_away,
 	  a_link_that_broke_has_an_edge_hear_no_less,
 	  what_an_edge_said_before_it_was_lost_is_not_its_word_when_it_is_back,
 	  when_a_node_ceased_to_serve_is_remembered,
