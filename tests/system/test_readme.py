@@ -38,6 +38,9 @@ class Terminal:
 		self.said = ""
 		self.pid, self.fd = pty.fork()
 		if self.pid == 0:
+			# Ignored in what a script has put into the background.
+			for s in (signal.SIGINT, signal.SIGQUIT):
+				signal.signal(s, signal.SIG_DFL)
 			os.chdir(cwd)
 			os.execve("/bin/bash", ["bash", "-c", "exec " + command], env)
 
