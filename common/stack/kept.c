@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
 	BUCKETS = 1024,
@@ -253,12 +254,24 @@ int stack_kept_ahead(const struct stack *s, unsigned node)
 	return -1;
 }
 
+/* A device has said more since: who has not had that call would make one of it. */
+static bool is_overtaken(const struct kept *k, struct stack *s, const struct iovec *iov)
+{
+	static const char provisional[] = "SIP/2.0 1";
+	struct sip_hdr hdr[SIP_HDR_MAX];
+	struct sip_msg m = {.hdr = hdr};
+	size_t n = sizeof(provisional) - 1;
+	return k->left && k->n > n && memcmp(k->p, provisional, n) == 0 &&
+	       index_sent(&m, iov) && stack_trying_is_over(s, &m);
+}
+
 static bool send_one(struct stack_kept *l, struct kept *k, msec now)
 {
 	struct stack *s = l->s;
 	struct iovec iov = {k->p, k->n};
 	unsigned node;
-	if (stack_is_poison(s, span_of(k->p, k->n))) { /* what the node died of */
+	if (stack_is_poison(s, span_of(k->p, k->n)) || /* what the node died of */
+	    is_overtaken(k, s, &iov)) {
 		drop(l, k);
 		return true;
 	}

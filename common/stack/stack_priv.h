@@ -168,6 +168,8 @@ void stack_trying_sent(struct stack *s, const struct sip_flow *to, const struct 
 /* Something leaves for a node: a response, or an INVITE for a device that the other edge has.
  */
 void stack_trying_linked(struct stack *s, unsigned node);
+/* Of an INVITE, as it left for the home, by a device that has said a final one to it. */
+bool stack_trying_is_over(struct stack *s, const struct sip_msg *response);
 /* The address of a listener has gone: answers do not come here any more. */
 void stack_trying_abandon(struct stack *s, unsigned listener);
 void stack_trying_lost(struct stack *s, unsigned node);

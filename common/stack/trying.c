@@ -282,6 +282,15 @@ void stack_trying_linked(struct stack *s, unsigned node)
 		drop(y, t); /* the device is there now, and so will be its answer */
 }
 
+bool stack_trying_is_over(struct stack *s, const struct sip_msg *response)
+{
+	struct stack_trying *y = s->trying;
+	struct sip_via via;
+	return y && response->method == SIP_INVITE && sip_msg_top_via(response, &via) == 0 &&
+	       stack_answered_has(&y->answered, mac_span(&s->owner_key, via.branch),
+				  loop_now(s->loop));
+}
+
 /* It did not leave, or not all: once more, from the beginning. */
 static void take_back(struct stack_trying *y, struct telling *x)
 {
