@@ -86,13 +86,21 @@ static bool is_ack_to_reply(struct stack *s, const struct sip_msg *m, const stru
 	return memcmp(tag.p, ours, sizeof(ours)) == 0;
 }
 
+/* buf: in which the message lies, behind the CRLFs that came in front of it (7.5). */
+static int stamp_via(struct stack *s, char *buf, size_t cap, struct sip_via *top,
+		     const struct addr *src)
+{
+	size_t off = (size_t)(s->msg.base - buf);
+	return sip_stamp_via(&s->msg, buf + off, cap - off, top, src);
+}
+
 static void refuse(struct stack *s, const struct sip_flow *f, char *buf, size_t cap,
 		   const struct sip_fault *fault)
 {
 	struct sip_via top;
 	counter_inc(&s->counters.refused);
 	if (!fault->status || sip_msg_top_via(&s->msg, &top) < 0 ||
-	    sip_stamp_via(&s->msg, buf, cap, &top, &f->remote) < 0) {
+	    stamp_via(s, buf, cap, &top, &f->remote) < 0) {
 		counter_inc(&s->counters.dropped);
 		return;
 	}
@@ -189,9 +197,9 @@ static bool stamp(struct stack *s, struct sip_flow *f, char *buf, size_t cap,
 {
 	if (f->node)
 		return s->group->user.from_node(s->user_arg, &s->msg, f, marks);
-	if (sip_stamp_via(&s->msg, buf, cap, top, &f->remote) < 0)
+	if (stamp_via(s, buf, cap, top, &f->remote) < 0)
 		return false;
-	poison_resize(s->msg.len);
+	poison_resize((size_t)(s->msg.base - buf) + s->msg.len);
 	return true;
 }
 

@@ -4,7 +4,7 @@ import random
 import socket
 
 from phone import hang_up, talk
-from sip import build
+from sip import build, token
 
 
 def test_a_flood_of_garbage_does_not_disturb_a_call(server_n):
@@ -116,3 +116,13 @@ def test_a_long_call_id_and_many_headers_are_within_limits_or_refused(server):
 		assert p.next().status in (400, 413, 431, 513)
 	p.request("OPTIONS", "sip:example.org", call_id="c" * 1000)
 	assert p.next().status in (200, 400)
+
+
+def test_crlfs_in_front_of_a_datagram_are_passed_over(server_n):
+	p = server_n.phone("alice")
+	for before in (b"\r\n", b"\r\n\r\n", b"\r\n" * 20):
+		m = build("OPTIONS sip:example.org SIP/2.0", [("Via", p.via()), ("Max-Forwards", "70"),
+			("From", "<sip:x@x.example>;tag=1"), ("To", "<sip:example.org>"),
+			("Call-ID", token()), ("CSeq", "1 OPTIONS")])
+		p.send(before + m)
+		assert p.expect(200).call_id in m.decode()
