@@ -341,22 +341,33 @@ static void on_message(void *arg, const struct sip_flow *from, char *buf, size_t
 	arena_reset(&s->arena);
 }
 
-/* A stream that cannot go on: an answer where one can be built, then it is closed. */
+/* Is what the index says of a head to be answered with what the transport says of it?  Of one
+ * that is too large the body is not there, or even some of the headers, which the index would
+ * call the fault. */
+static bool is_answerable(const struct stack *s, bool sound, const struct sip_fault *own,
+			  const struct sip_fault *why)
+{
+	if (sound)
+		return s->msg.is_request && s->msg.method != SIP_ACK;
+	return why->status == 513 && own->status;
+}
+
+/* What is no message, a stream that cannot go on or a datagram that is too long: an answer
+ * where one can be built.  The stream is closed then. */
 static void take_broken(struct stack *s, const struct sip_flow *f, struct span head,
 			const struct sip_fault *why)
 {
-	struct sip_fault fault = *why;
 	struct sip_fault own = {0};
-	char *copy;
-	copy = arena_alloc(&s->arena, head.n + SIP_STAMP_ROOM);
+	bool stream = sip_transport_reliable(f->transport);
+	char *copy = arena_alloc(&s->arena, head.n + SIP_STAMP_ROOM);
 	if (!copy) {
 		counter_inc(&s->counters.dropped);
 		return;
 	}
 	memcpy(copy, head.p, head.n);
-	/* Too large: its body is not there, which the index would call the fault. */
-	if (index_message(s, f, span_of(copy, head.n), true, &own) || fault.status == 513)
-		own = fault;
+	bool sound = index_message(s, f, span_of(copy, head.n), stream, &own);
+	if (is_answerable(s, sound, &own, why))
+		own = *why;
 	refuse(s, f, copy, head.n + SIP_STAMP_ROOM, &own);
 }
 

@@ -118,6 +118,16 @@ def test_a_long_call_id_and_many_headers_are_within_limits_or_refused(server):
 	assert p.next().status in (200, 400)
 
 
+def test_a_response_on_a_stream_that_is_too_long_is_not_answered(server):
+	p = server.phone("alice", transport="tcp")
+	m = build("SIP/2.0 200 OK", [("Via", p.via()), ("From", "<sip:x@x.example>;tag=1"),
+		("To", "<sip:example.org>;tag=2"), ("Call-ID", token()), ("CSeq", "1 OPTIONS")], "x" * 70000)
+	p.send(m.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+	p.expect_closed()
+	p.expect_nothing(0)
+	server.phone("alice").register()
+
+
 def test_crlfs_in_front_of_a_datagram_are_passed_over(server_n):
 	p = server_n.phone("alice")
 	for before in (b"\r\n", b"\r\n\r\n", b"\r\n" * 20):
