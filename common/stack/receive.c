@@ -377,6 +377,7 @@ static void on_broken(void *arg, const struct sip_flow *f, struct span head,
 	struct stack *s = arg;
 	struct sip_flow own = *f;
 	counter_inc(&s->counters.received);
+	stack_trace("received", f, head);
 	arena_reset(&s->arena);
 	poison_begin(head.p, head.n);
 	if (!refused(s, &own, head, NULL))

@@ -81,18 +81,18 @@ struct handed_failure {
 	uint64_t id;
 };
 
-/* The start line alone: header fields may hold credentials. */
+/* The start line alone, whatever ends it: header fields may hold credentials. */
 void stack_trace(const char *event, const struct sip_flow *f, struct span message)
 {
 	char text[ADDR_TEXT_MAX];
-	size_t n;
+	size_t n, end = 0;
 	if (!log_enabled(LOG_TRACE))
 		return;
 	n = addr_text(&f->remote, text);
-	ptrdiff_t end = span_chr(message, '\r', 0);
+	while (end < message.n && message.p[end] != '\r' && message.p[end] != '\n')
+		end++;
 	log_event(LOG_TRACE, event, LOG_STR("transport", sip_transport_uri(f->transport)),
-		  LOG_S("peer", span_of(text, n)),
-		  LOG_S("line", end < 0 ? message : span_of(message.p, (size_t)end)));
+		  LOG_S("peer", span_of(text, n)), LOG_S("line", span_of(message.p, end)));
 }
 
 static uint64_t wire_id_of(const struct stack *s, uint64_t txn_id)

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from sip import challenges, credentials, token
+from sip import build, challenges, credentials, token
 
 
 def register(phone, auth=None, **kw):
@@ -139,6 +139,22 @@ def test_passwords_and_hashes_are_in_no_log_and_no_file(start):
 	assert b"secret-of-alice" not in stored
 	assert s.log_count("secret-of-alice|wrong-one") == 0
 	assert s.log_count(r"response=\"?[0-9a-f]{32}") == 0
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_of_what_is_no_message_the_log_has_the_start_line_too_and_nothing_else(start, transport):
+	s = start({"log": {"level": "trace"}}, users=["alice"])
+	for ends, body in ((b"\n", 10), (b"\r\n", 70000 if transport == "tcp" else 9000)):
+		p = s.phone("alice", transport=transport)
+		m = build("OPTIONS sip:example.org SIP/2.0", [("Authorization", 'Digest response="0123abcd"'),
+			("Via", p.via()), ("From", "<sip:x@x.example>;tag=1"), ("To", "<sip:example.org>"),
+			("Call-ID", token()), ("CSeq", "1 OPTIONS")])
+		before = len(s.lines)
+		p.send(m.replace(b"Length: 0", b"Length: %d" % body).replace(b"\r\n", ends)
+			+ (b"x" * body if transport == "udp" else b""))
+		s.wait_log(r'event=received transport=\w+ peer=\S+ line="OPTIONS sip:example.org SIP/2.0"$',
+			since=before)
+	assert s.log_count("0123abcd") == 0
 
 
 @pytest.mark.parametrize("change", [{"uri": "sip:other@example.net"}, {"nonce": None},
