@@ -238,6 +238,8 @@ static const struct row net_rows[] = {
 	ROW(net_counters, tx_udp, "udp_sent_total", METRICS_COUNTER, "Datagrams sent"),
 	ROW(net_counters, udp_tx_dropped, "udp_send_dropped_total", METRICS_COUNTER,
 	    "Datagrams that the kernel did not take"),
+	ROW(net_counters, udp_too_long, "udp_too_long_total", METRICS_COUNTER,
+	    "Datagrams longer than limits.datagram_bytes"),
 	ROW(net_counters, rx_stream, "stream_received_total", METRICS_COUNTER,
 	    "Messages received on connections"),
 	ROW(net_counters, tx_stream, "stream_sent_total", METRICS_COUNTER,

@@ -44,8 +44,8 @@ static const struct cyaml_strval levels[] = {{"error", LOG_ERROR},
 	E(store, stores, CONF_STORE_MEMORY, "Where registrations and users are kept: `memory` or `sqlite`.  An edge with `redis` keeps them there and does not use it.") \
 	N(records_max, 2000000, 100, 100000000, "", "Records at most (users, bindings, traces of deleted ones).")
 #define KEYS_LIMITS(N, B, S, R, E, W, L, P) \
-	N(datagram_bytes, 8192, 1024, 65535, "bytes", "Largest message by UDP.") \
-	N(stream_bytes, 65536, 2048, 1048576, "bytes", "Largest message by TCP and TLS.") \
+	N(datagram_bytes, 8192, 1024, 65535, "bytes", "Largest message by UDP; a longer request gets 513.") \
+	N(stream_bytes, 65536, 2048, 1048576, "bytes", "Largest message by TCP and TLS; a longer request gets 513, and the connection is closed.") \
 	N(headers, 96, 16, SIP_HDR_MAX, "", "Header fields in a message.") \
 	N(header_bytes, 2048, 256, 16384, "bytes", "Longest header field.") \
 	N(commas, 32, 4, 128, "", "Commas in one field that is a list.") \

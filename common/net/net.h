@@ -74,9 +74,11 @@ struct net_ops {
 	 * not even to be looked at; 0: none; -EAGAIN: more is needed to tell.  May be NULL. */
 	ssize_t (*unread)(void *arg, const struct sip_flow *f, struct span bytes,
 			  const struct net_peer *peer);
-	/* A stream that cannot go on (sip_framer's fault): the callee may answer at once with
-	 * net_send; the connection is closed when that is written.  head: start line and
-	 * headers when these are whole, else what came. */
+	/* No message: a stream that cannot go on (sip_framer's fault), or a datagram that is
+	 * too long (513).  The callee may answer at once with net_send; the connection, if it
+	 * is one, is closed when that is written.  head: of a stream start line and headers
+	 * when these are whole, else what came; of a datagram its first limits.datagram_bytes,
+	 * wherever that cuts it. */
 	void (*broken)(void *arg, const struct sip_flow *f, struct span head,
 		       const struct sip_fault *why);
 	/* What was sent under `id` (not 0) was not delivered: connect failed, connection lost
@@ -106,7 +108,8 @@ struct net_counters {
 		accepted, connected, refused_source, refused_full, closed_idle, closed_slow,
 		closed_broken, closed_out_full, handshake_failed, keepalives, tls_reused,
 		knocks;
-	uint64_t udp_rx_dropped;  /* too long, no message (keep-alives), or passed over */
+	uint64_t udp_too_long;	  /* longer than limits.datagram_bytes: ops->broken was told */
+	uint64_t udp_rx_dropped;  /* no message (keep-alives), or passed over */
 	uint64_t lost_unreported; /* sends that failed faster than ops->failed could be told */
 	uint64_t conns;		  /* now */
 };

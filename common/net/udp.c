@@ -73,8 +73,10 @@ static bool is_keepalive(const char *p, size_t n)
 	return true;
 }
 
+/* What is longer than datagram_bytes has been cut there. */
 static void deliver(struct listener *l, unsigned slot)
 {
+	static const struct sip_fault too_long = {513, "Message Too Large"};
 	struct net *n = l->net;
 	struct udp_rx *rx = n->rx;
 	size_t len = rx->m[slot].msg_len;
@@ -91,7 +93,8 @@ static void deliver(struct listener *l, unsigned slot)
 		return;
 	}
 	if (rx->m[slot].msg_hdr.msg_flags & MSG_TRUNC) {
-		counter_inc(&n->count.udp_rx_dropped);
+		counter_inc(&n->count.udp_too_long);
+		n->ops.broken(n->ops.arg, &f, span_of(buf, len), &too_long);
 		return;
 	}
 	counter_inc(&n->count.rx_udp);

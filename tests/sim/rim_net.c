@@ -71,6 +71,13 @@ static void deliver(struct listener *l, const struct addr *from, struct span byt
 		n->count.keepalives++;
 		return;
 	}
+	if (bytes.n > n->conf.limits.datagram_bytes) {
+		static const struct sip_fault too_long = {513, "Message Too Large"};
+		bytes.n = n->conf.limits.datagram_bytes;
+		n->count.udp_too_long++;
+		n->ops.broken(n->ops.arg, &f, bytes, &too_long);
+		return;
+	}
 	n->count.rx_udp++;
 	net_deliver(n, &f, bytes, NULL);
 }
@@ -92,10 +99,6 @@ static void on_datagram(struct udp_sock *s, const struct addr *from, struct span
 {
 	struct listener *l = container_of(s, struct listener, udp);
 	struct net *n = l->net;
-	if (bytes.n > n->conf.limits.datagram_bytes) {
-		n->count.udp_rx_dropped++;
-		return;
-	}
 	if (loop_enter(n->loop)) {
 		deliver(l, from, bytes);
 		loop_leave(n->loop);

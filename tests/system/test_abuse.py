@@ -3,8 +3,10 @@ import os
 import random
 import socket
 
+import pytest
+
 from phone import hang_up, talk
-from sip import build, token
+from sip import build, param, token
 
 
 def test_a_flood_of_garbage_does_not_disturb_a_call(server_n):
@@ -118,6 +120,59 @@ def test_a_long_call_id_and_many_headers_are_within_limits_or_refused(server):
 	assert p.next().status in (200, 400)
 
 
+# ---- datagrams of more than limits.datagram_bytes ----
+
+@pytest.mark.parametrize("method", ["OPTIONS", "INVITE"])
+def test_a_request_in_too_long_a_datagram_is_told_so(server_n, method):
+	p = server_n.phone("alice")
+	m = p.request(method, "sip:example.org", body="x" * 9000)
+	r = p.expect(513)
+	assert r.reason == "Message Too Large" and r.call_id == m.call_id and r.cseq == m.cseq
+	assert [param(v, "branch") for v in r.list("via")] == [m.branch]
+	assert param(r.get("via"), "rport") == p.local.rpartition(":")[2]
+	assert r.get("from") == m.get("from") and param(r.get("to"), "tag")
+	assert len(r.raw) < 1000
+	if method == "INVITE":
+		p.ack(m, r)
+	p.send(m.raw)
+	p.expect_again(r)
+	good = p.request("OPTIONS", "sip:example.org")
+	assert p.expect(200).call_id == good.call_id
+	assert server_n.metric("udp_too_long_total") == 2
+	assert server_n.metric("messages_refused_total") == 2
+	assert server_n.metric("messages_dropped_total") == 0
+
+
+def too_long_to_be_answered(p):
+	"""Name and bytes of each; the cut comes after 8192 bytes."""
+	def text(start, method, *vias, body="x" * 9000):
+		return build(start, [("Via", v) for v in vias or [p.via()]] + [("Max-Forwards", "70"),
+			("From", "<sip:x@x.example>;tag=1"), ("To", "<sip:alice@example.org>;tag=2"),
+			("Call-ID", token()), ("CSeq", f"1 {method}")], body)
+	request = "OPTIONS sip:example.org SIP/2.0"
+	yield "an ACK", text("ACK sip:example.org SIP/2.0", "ACK")
+	yield "a 200", text("SIP/2.0 200 OK", "INVITE")
+	yield "a 486", text("SIP/2.0 486 Busy Here", "INVITE")
+	yield "a Via cut in two", text(request, "OPTIONS", *(p.via() for _ in range(200)))
+	yield "one endless Via", text(request, "OPTIONS", p.via() + ";x=" + "y" * 9000)
+	yield "one endless line", b"OPTIONS sip:" + b"x" * 9000
+	yield "NULs", b"\0" * 9000
+	yield "line ends", b"\r\n" * 4500
+
+
+def test_what_has_no_answer_gets_none_when_it_is_too_long(server_n):
+	p = server_n.phone("alice")
+	cases = list(too_long_to_be_answered(p))
+	for name, data in cases:
+		assert len(data) >= 9000, name
+		p.send(data)
+		good = p.request("OPTIONS", "sip:example.org")
+		r = p.next()
+		assert r is not None and r.status == 200 and r.call_id == good.call_id, f"{name}: {r!r}"
+	assert server_n.metric("udp_too_long_total") == len(cases)
+	assert server_n.metric("messages_dropped_total") == len(cases)
+
+
 def test_a_response_on_a_stream_that_is_too_long_is_not_answered(server):
 	p = server.phone("alice", transport="tcp")
 	m = build("SIP/2.0 200 OK", [("Via", p.via()), ("From", "<sip:x@x.example>;tag=1"),
@@ -131,8 +186,9 @@ def test_a_response_on_a_stream_that_is_too_long_is_not_answered(server):
 def test_crlfs_in_front_of_a_datagram_are_passed_over(server_n):
 	p = server_n.phone("alice")
 	for before in (b"\r\n", b"\r\n\r\n", b"\r\n" * 20):
-		m = build("OPTIONS sip:example.org SIP/2.0", [("Via", p.via()), ("Max-Forwards", "70"),
-			("From", "<sip:x@x.example>;tag=1"), ("To", "<sip:example.org>"),
-			("Call-ID", token()), ("CSeq", "1 OPTIONS")])
-		p.send(before + m)
-		assert p.expect(200).call_id in m.decode()
+		for body, status in (("", 200), ("x" * 9000, 513)):
+			m = build("OPTIONS sip:example.org SIP/2.0", [("Via", p.via()), ("Max-Forwards", "70"),
+				("From", "<sip:x@x.example>;tag=1"), ("To", "<sip:example.org>"),
+				("Call-ID", token()), ("CSeq", "1 OPTIONS")], body)
+			p.send(before + m)
+			assert p.expect(status).call_id in m.decode()

@@ -33,6 +33,8 @@ struct side {
 	uint64_t failed[HEARD_MAX];
 	int failed_error;
 	struct sip_flow broken_flow, closed_flow;
+	struct heard broken_head; /* the last one */
+	uint16_t broken_status;
 	bool answer_broken, scribble, close_on_message;
 	const char *introduction;
 };
@@ -77,10 +79,12 @@ static void on_broken(void *arg, const struct sip_flow *f, struct span head,
 {
 	struct side *s = arg;
 
-	(void)head;
 	ck_assert_ptr_nonnull(why->reason);
 	s->nbroken++;
 	s->broken_flow = *f;
+	s->broken_status = why->status;
+	s->broken_head.n = head.n;
+	memcpy(s->broken_head.text, head.p, head.n < TEXT_MAX ? head.n : TEXT_MAX);
 	if (s->answer_broken)
 		ck_assert_int_eq(send_text(s, f, "SIP/2.0 400 Bad\r\n\r\n", NULL, 0), 0);
 }
