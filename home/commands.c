@@ -1,5 +1,5 @@
 /*
- * The operator's commands of a home: registrations.
+ * The operator's commands of a home: registrations, and who has guessed too often.
  */
 #include "home/home_priv.h"
 
@@ -67,6 +67,75 @@ static int run_reg_drop(void *arg, int argc, char **argv, struct span secret,
 	return n ? e : -ENOENT;
 }
 
+/* ---- locks ---- */
+
+enum { LOCKS_SHOWN = 1000 };
+
+struct locks {
+	struct admin_reply *out;
+	unsigned shown, more;
+};
+
+static void show_lock(void *arg, const struct guard_lock *l)
+{
+	char source[ADDR_TEXT_MAX], user[GUARD_NAME_MAX_BYTES];
+	struct locks *s = arg;
+	if (s->shown == LOCKS_SHOWN) {
+		s->more++;
+		return;
+	}
+	s->shown++;
+	guard_source_text(&l->source, source);
+	admin_printf(s->out, "source=%s", source);
+	if (l->user.p)
+		admin_printf(s->out, " user=\"%.*s\"", harmless(l->user, user, sizeof(user)),
+			     user);
+	admin_printf(s->out, " failures=%u left=%llus\n", l->failures,
+		     (unsigned long long)(l->left_ms + 999) / 1000);
+}
+
+/* A name may look like an address: it is both then. */
+static struct guard_whose whose_locks(const char *word, struct addr_net *net)
+{
+	return (struct guard_whose){
+		.user = span_str(word),
+		.net = addr_net_parse(net, span_str(word)) == 0 ? net : NULL,
+	};
+}
+
+static int run_auth_locks(void *arg, int argc, char **argv, struct span secret,
+			  struct admin_reply *out)
+{
+	struct home *h = arg;
+	struct locks s = {.out = out};
+	struct guard_whose whose = {.net = NULL};
+	struct addr_net net;
+	(void)secret;
+	if (argc > 0)
+		whose = whose_locks(argv[0], &net);
+	guard_each(h->guard, whose, time_now(), show_lock, &s);
+	admin_sort_lines(out);
+	if (s.more)
+		admin_printf(out, "and %u more: name a user or an address\n", s.more);
+	return 0;
+}
+
+static int run_auth_unlock(void *arg, int argc, char **argv, struct span secret,
+			   struct admin_reply *out)
+{
+	struct home *h = arg;
+	struct addr_net net;
+	unsigned n = guard_lift(h->guard, whose_locks(argv[0], &net), time_now());
+	(void)argc;
+	(void)secret;
+	if (n == 0) {
+		admin_printf(out, "no lock of that user or address is here\n");
+		return -ENOENT;
+	}
+	admin_printf(out, "%u lifted\n", n);
+	return 0;
+}
+
 const struct admin_command home_commands[HOME_COMMANDS] = {
 	{.name = "registration list",
 	 .args = "[NAME]",
@@ -76,4 +145,12 @@ const struct admin_command home_commands[HOME_COMMANDS] = {
 	 .args = "NAME [CONTACT]",
 	 .help = "removes all, or one contact",
 	 .run = run_reg_drop},
+	{.name = "auth locks",
+	 .args = "[USER|ADDRESS]",
+	 .help = "who is locked out after wrong passwords",
+	 .run = run_auth_locks},
+	{.name = "auth unlock",
+	 .args = "USER|ADDRESS",
+	 .help = "lets him, or that source or network, try again",
+	 .run = run_auth_unlock},
 };

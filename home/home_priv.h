@@ -185,7 +185,7 @@ void home_serving(void *state);
 void home_notice(void *state, unsigned node, unsigned kind, struct span body);
 
 /* commands.c */
-enum { HOME_COMMANDS = 2 };
+enum { HOME_COMMANDS = 4 };
 extern const struct admin_command home_commands[HOME_COMMANDS];
 
 #endif

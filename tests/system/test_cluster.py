@@ -608,6 +608,30 @@ def test_an_edge_asks_any_node_and_a_home_asks_nobody(cluster):
 	assert r.returncode == 1 and "does not answer" in r.stdout + r.stderr
 
 
+def test_a_phone_that_was_locked_is_let_in_again_from_an_edge(cluster):
+	"""It is known to the member of its pair that it came to, by its own address."""
+	c = cluster(users=["alice"], config={"auth": {"lock_failures": 3}})
+	edge, alice = c.edges[0], c.phone("alice", password="guess")
+	for _ in range(3):
+		m = alice.request("REGISTER", "sip:example.org", to="<sip:alice@example.org>")
+		alice.again(m, alice.expect(401))
+		alice.expect(401)
+	alice.register(want=403)
+	alice.password = "secret-of-alice"
+	alice.register(want=403)
+	homes = [h.name for h in c.homes[0]]
+	shown = {h: edge.ctl("node", h, "auth", "locks") for h in homes}
+	here, = [h for h in homes if shown[h]]
+	assert [x.split(" failures=3")[0] for x in shown[here].splitlines()] == [
+		f"source={alice.source}", f'source={alice.source} user="alice"']
+	for h in homes:
+		r = edge.ctl_raw("node", h, "auth", "unlock", "alice")
+		assert r.returncode == (0 if h == here else 1), h
+	alice.register()
+	r = edge.ctl_raw("auth", "locks")
+	assert r.returncode == 2 and "locks are at their homes" in r.stderr
+
+
 def test_the_directory_is_the_same_at_both_edges(cluster):
 	c = cluster(edges=2, users=("alice",))
 	one, other = c.edges

@@ -130,6 +130,51 @@ def test_a_source_that_guesses_is_locked_and_others_are_not(start, workers):
 	assert s.log_count("guess|secret-of") == 0
 
 
+def guess(phone, times):
+	phone.password = "guess"
+	for _ in range(times):
+		phone.again(register(phone), phone.expect(401))
+		phone.expect(401)
+	phone.password = "secret-of-" + phone.user
+
+
+def test_who_is_locked_is_shown_and_let_in_again(start, workers):
+	s = start({"auth": {"lock_failures": 3, "lock_s": 600}}, users=["alice", "bob"], workers=workers)
+	assert s.ctl("auth", "locks") == ""
+	alice, bob = s.phone("alice"), s.phone("bob")
+	sources = {"alice": alice.source, "bob": bob.source}
+	assert sources["alice"] != sources["bob"]
+	for phone in (alice, bob):
+		guess(phone, 3)
+		register(phone)
+		phone.expect(403)
+	lines = s.ctl("auth", "locks").splitlines()
+	left = [int(re.search(r" failures=3 left=(\d+)s$", x)[1]) for x in lines]
+	assert all(500 < x <= 600 for x in left)
+	assert [x.split(" failures")[0] for x in lines] == sorted(f"source={a}{who}"
+		for name, a in sources.items() for who in ("", f' user="{name}"'))
+	assert s.ctl("auth", "locks", "alice").splitlines() == [x for x in lines if "alice" in x]
+	assert len(s.ctl("auth", "locks", sources["bob"]).splitlines()) == 2
+	assert s.ctl("auth", "unlock", "alice") == "2 lifted\n"
+	alice.register()
+	register(bob)
+	bob.expect(403)
+	assert s.ctl("auth", "unlock", sources["bob"]) == "2 lifted\n"
+	bob.register()
+	assert s.ctl("auth", "locks") == ""
+
+
+def test_what_cannot_be_unlocked_is_told(server):
+	for nothing in ("nobody", "192.0.2.1", "192.0.2.1/33", "", "2001:db8::/64"):
+		r = server.ctl_raw("auth", "unlock", nothing)
+		assert r.returncode == 1 and "no lock of that user or address is here" in r.stderr, nothing
+		assert server.ctl("auth", "locks", nothing) == ""
+	for words in (["unlock"], ["unlock", "a", "b"], ["locks", "a", "b"], ["lock"]):
+		r = server.ctl_raw("auth", *words)
+		assert r.returncode == 2 and "auth unlock USER|ADDRESS" in r.stderr \
+			or "auth locks [USER|ADDRESS]" in r.stderr, words
+
+
 def test_passwords_and_hashes_are_in_no_log_and_no_file(start):
 	s = start({"log": {"level": "trace"}}, users=["alice"], store="sqlite")
 	s.phone("alice").register()

@@ -108,7 +108,7 @@ def test_a_node_names_the_commands_that_it_has(cluster):
 	at_home = {x.split("  ")[0] for x in c.edges[0].ctl("node", "h1a", "help").splitlines()}
 	assert at_home == {x.split("  ")[0] for x in c.homes[0][0].ctl("help").splitlines()}
 	r = c.edges[0].ctl_raw("registration", "list")
-	assert r.returncode == 2 and "registrations are at their homes, node NODE registration list; these are there:" in r.stderr
+	assert r.returncode == 2 and "registrations and locks are at their homes, node NODE registration list; these are there:" in r.stderr
 	r = c.homes[0][0].ctl_raw("user", "list")
 	assert r.returncode == 2 and "no such command here: users and aliases are administered at the edges; these are there:" in r.stderr
 	assert "user" not in r.stderr.split("there:")[1]
