@@ -13,6 +13,11 @@ static const char *state_of(const struct cluster_node_state *s)
 	return s->draining ? "draining" : "alive";
 }
 
+static bool knows_clock(const struct cluster_node_state *s)
+{
+	return s->alive && s->clock_ms != CLUSTER_CLOCK_UNKNOWN;
+}
+
 /* bus: where it is looked for. */
 static void show_node(const struct cluster_node *v, const struct cluster_node_state *s,
 		      const char *bus, struct admin_reply *out)
@@ -28,6 +33,8 @@ static void show_node(const struct cluster_node *v, const struct cluster_node_st
 		admin_printf(out, " silent=never");
 	else
 		admin_printf(out, " silent=%llums", (unsigned long long)s->silent_ms);
+	if (knows_clock(s))
+		admin_printf(out, " clock=%+.3fs", (double)s->clock_ms / 1000);
 	if (s->alive)
 		admin_printf(out, " calls=%u cpu=%u.%u%%", s->calls, s->cpu_permille / 10,
 			     s->cpu_permille % 10);
@@ -113,12 +120,31 @@ static const struct row rows[] = {
 	ROW(alone, "alone_total", "Records that went without a second place"),
 };
 
+static void node_label(const struct app *a, unsigned node, char ret[CLUSTER_NAME_MAX + 16])
+{
+	snprintf(ret, CLUSTER_NAME_MAX + 16, "node=\"%s\"", app_node(a->nodes, node)->name);
+}
+
+static void write_clocks(const struct app *a, struct metrics_out *o)
+{
+	metrics_family(o, "cluster_clock_apart_seconds", METRICS_GAUGE,
+		       "So far the node's clock is ahead of this one's; below 0: behind");
+	for (unsigned i = 0; i < a->nodes->conf.n; i++) {
+		char label[CLUSTER_NAME_MAX + 16];
+		struct cluster_node_state s;
+		if (!app_nodes_speak(a->nodes, i))
+			continue;
+		cluster_node_state(app_cluster(a), i, &s);
+		node_label(a, i, label);
+		if (knows_clock(&s))
+			metrics_sample(o, label, (double)s.clock_ms / 1000);
+	}
+}
+
 static void write_metrics(void *arg, struct metrics_out *o)
 {
 	struct app *a = arg;
 	struct cluster_counters k = cluster_counters(app_cluster(a));
-	const struct cluster_node *v;
-	unsigned n = cluster_nodes(app_cluster(a), &v);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		metrics_counter(o, rows[i].name, rows[i].help,
 				*(const uint64_t *)((const char *)&k + rows[i].offset));
@@ -147,13 +173,14 @@ static void write_metrics(void *arg, struct metrics_out *o)
 			atomic_load(&a->poison.refused_notes));
 	app_redis_metrics(a, o);
 	metrics_family(o, "cluster_node_alive", METRICS_GAUGE, "1: the node lives");
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < a->nodes->conf.n; i++) {
 		char label[CLUSTER_NAME_MAX + 16];
 		if (!app_nodes_speak(a->nodes, i))
 			continue;
-		snprintf(label, sizeof(label), "node=\"%s\"", v[i].name);
+		node_label(a, i, label);
 		metrics_sample(o, label, cluster_alive(app_cluster(a), i));
 	}
+	write_clocks(a, o);
 }
 
 int app_nodes_admin(struct app *a)

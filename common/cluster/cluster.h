@@ -240,7 +240,11 @@ struct cluster_node_state {
 		unpersisted; /* batches that it has taken and not reported to be in its store */
 	uint32_t calls, cpu_permille, version;
 	uint64_t boot; /* of its present start, as it said last; 0: never heard */
+	/* So far its clock is ahead of ours at least, or behind it; 0: by less than a message
+	 * takes.  Unknown: it has not said enough yet, or is of an older version. */
+	int64_t clock_ms;
 };
+#define CLUSTER_CLOCK_UNKNOWN INT64_MIN
 void cluster_node_state(const struct cluster *c, unsigned node, struct cluster_node_state *ret);
 
 #endif

@@ -149,6 +149,11 @@ void live_stranger(struct peer *p, const char *why);
 struct log_field log_node(const struct peer *p);
 bool cluster_may_log(struct cluster *c, enum log_what what); /* once a second */
 
+/* clock.c */
+void clock_heard(struct peer *p, const Eaves__Heartbeat *h);
+/* Nothing is known of it any more, but what was told. */
+void clock_forget(struct peer *p);
+
 /* place.c */
 extern const struct store_ops cluster_store_ops;
 void place_init(struct cluster *c);

@@ -75,6 +75,8 @@ static void say_heartbeat(struct peer *p)
 	h.unsure = p->sweep.unsure;
 	h.hears = whom_we_hear(c);
 	h.away = is_witness(c) && atomic_load(&c->away);
+	h.wall_ms = time_wall_ms();
+	h.ahead_ms = p->clock.said_ms;
 	e.body_case = EAVES__ENVELOPE__BODY_HEARTBEAT;
 	e.heartbeat = &h;
 	wire_send(p, &e);
@@ -173,6 +175,7 @@ static void close_peer(struct peer *p)
 	atomic_fetch_and(&p->bits, ~(unsigned)(PEER_ALIVE | PEER_SUSPECTED));
 	atomic_store(&p->serving_ms, 0);
 	atomic_store(&p->has_said, false);
+	clock_forget(p);
 	if (p->open) {
 		set_open(p, false);
 		wheel_stop(loop_wheel(p->c->loop), &p->silent);
@@ -370,6 +373,7 @@ void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h)
 	atomic_store(&p->hears, h->hears);
 	atomic_store(&p->away, h->away);
 	atomic_store(&p->has_said, true);
+	clock_heard(p, h);
 	note_draining(p, h->draining);
 	compare_theirs(p, h->unsure);
 	receive_quiet(p);
@@ -381,6 +385,7 @@ void cluster_live_init(struct cluster *c)
 	for (unsigned i = 0; i < c->conf.n; i++) {
 		wheel_timer_init(&c->peer[i].silent, on_silent);
 		c->peer[i].suspected.run = on_suspected;
+		clock_forget(&c->peer[i]);
 	}
 }
 

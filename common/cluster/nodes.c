@@ -244,4 +244,5 @@ void cluster_node_state(const struct cluster *c, unsigned node, struct cluster_n
 	ret->cpu_permille = atomic_load_explicit(&p->cpu_permille, memory_order_relaxed);
 	ret->version = atomic_load_explicit(&p->version, memory_order_relaxed);
 	ret->boot = atomic_load(&p->boot);
+	ret->clock_ms = atomic_load(&p->clock_ms);
 }

@@ -104,6 +104,15 @@ struct pull {
 	struct ask ask[ASKS_MAX];
 };
 
+/* Its clock, as seen from here. */
+struct peer_clock {
+	unsigned heard;	  /* heartbeats, */
+	msec since;	  /* from then on, */
+	uint64_t most_ms; /* and what it was ahead of ours in these at most */
+	uint64_t said_ms; /* Heartbeat.ahead_ms to it */
+	bool apart;	  /* as told */
+};
+
 /* Suspected: not alive for that alone, the bus hears of it. */
 enum { PEER_ALIVE = 1, PEER_DRAINING = 2, PEER_SUSPECTED = 4 };
 
@@ -117,10 +126,11 @@ struct peer {
 	_Atomic msec broke_at; /* it was heard until its connection broke; 0: it fell silent */
 	atomic_bool settled, equal;
 	_Atomic uint64_t heard, queued_bytes, unpersisted, withheld;
-	_Atomic uint64_t hears; /* an edge: a bit a node; 0: it does not say */
-	atomic_bool away;	/* an edge: its phones' address is not at it, as it says */
-	atomic_bool has_said;	/* whom it hears, or that it does not say, since it lives */
-	atomic_uint asked;	/* its operators' calls that we have not answered */
+	_Atomic uint64_t hears;	  /* an edge: a bit a node; 0: it does not say */
+	atomic_bool away;	  /* an edge: its phones' address is not at it, as it says */
+	atomic_bool has_said;	  /* whom it hears, or that it does not say, since it lives */
+	atomic_uint asked;	  /* its operators' calls that we have not answered */
+	_Atomic int64_t clock_ms; /* ahead of ours, or behind; CLUSTER_CLOCK_UNKNOWN */
 
 	bool up;	       /* the bus has a connection */
 	bool open;	       /* heard of: its stream runs */
@@ -129,6 +139,7 @@ struct peer {
 	uint64_t retired[BOOTS_MAX];
 	msec boot_at, drained_at; /* when that changed */
 	unsigned told;		  /* bits, at the last ops->changed */
+	struct peer_clock clock;
 	struct wheel_timer silent;
 	struct item suspected;
 	atomic_bool suspect_posted;

@@ -608,6 +608,19 @@ def test_an_edge_asks_any_node_and_a_home_asks_nobody(cluster):
 	assert r.returncode == 1 and "does not answer" in r.stdout + r.stderr
 
 
+def test_nodes_know_how_far_their_clocks_are_apart(cluster):
+	"""Here not at all, for it is one machine."""
+	c = cluster()
+	e, h = c.edges[0], c.homes[0][0]
+	for node, other in ((e, h), (h, e)):
+		c.wait(lambda n=node, o=other: re.search(rf"^{o.name} .* clock=[+-]0\.\d\d\ds ",
+			n.ctl("cluster status"), re.M), "nothing is known of its clock")
+		value = re.search(rf'^eaves_cluster_clock_apart_seconds{{node="{other.name}"}} (\S+)$',
+			node.get("/metrics")[1], re.M)
+		assert abs(float(value[1])) < 1
+		assert node.log_count("event=clock-") == 0
+
+
 def test_a_phone_that_was_locked_is_let_in_again_from_an_edge(cluster):
 	"""It is known to the member of its pair that it came to, by its own address."""
 	c = cluster(users=["alice"], config={"auth": {"lock_failures": 3}})

@@ -2,9 +2,8 @@
  * The stream between two nodes: batches, loss, overtaking, refusal, slow nodes.
  */
 #include "tests/unit/common/cluster/below.h"
+#include "tests/unit/common/cluster/caught.h"
 #include "tests/unit/common/cluster/tables.h"
-
-#include <unistd.h>
 
 static struct below below;
 
@@ -135,26 +134,6 @@ START_TEST(a_record_of_another_home_is_refused_and_not_confirmed)
 	rig_end();
 }
 END_TEST
-
-/* What is logged from here on, until log_read(). */
-static FILE *log_catch(int *ret_fd)
-{
-	FILE *f = tmpfile();
-	MUST(f != NULL && (*ret_fd = dup(STDERR_FILENO)) >= 0);
-	MUST(dup2(fileno(f), STDERR_FILENO) >= 0);
-	log_set_level(LOG_WARN);
-	return f;
-}
-
-static void log_read(FILE *f, int fd, char *ret, size_t room)
-{
-	log_set_level(LOG_ERROR);
-	MUST(dup2(fd, STDERR_FILENO) >= 0);
-	close(fd);
-	rewind(f);
-	ret[fread(ret, 1, room - 1, f)] = '\0';
-	fclose(f);
-}
 
 START_TEST(what_is_refused_is_told_by_the_name_of_its_kind)
 {
