@@ -88,7 +88,8 @@ enum stack_found home_cancel_unknown(struct home *h, struct app_worker *w,
 	case OURS:
 		return home_rebuild_cancel(h, w, q, now);
 	case THEIRS:
-		app_hand_to_node(w, q->r->msg, &q->r->src, (unsigned)other);
+		if (app_hand_to_node(w, q->r->msg, &q->r->src, (unsigned)other) < 0)
+			break;
 		home_count(&h->counters.cancels_handed);
 		return STACK_DONE;
 	case NOBODYS:

@@ -294,9 +294,9 @@ static bool caller_is_ours(const struct app_worker *w, struct span token)
 /* What a device answers goes to our service address, and whoever moves that does not ask where
  * the transaction is: while the other member serves it is there, or is made there.  Of an edge,
  * which mostly knows who has sent the request, it is for us; but where nobody would begin a
- * transaction anew it is better asked than lost. */
-static bool hand_over(struct home *h, struct app_worker *w, const struct sip_msg *m,
-		      const struct sip_flow *src, struct span token)
+ * transaction anew it is better asked than lost.  -1: it is for us. */
+static int for_other(const struct home *h, const struct app_worker *w, const struct sip_msg *m,
+		     const struct sip_flow *src, struct span token)
 {
 	int self = (int)cluster_self(h->cluster),
 	    other = cluster_partner(h->cluster, (unsigned)self);
@@ -304,19 +304,26 @@ static bool hand_over(struct home *h, struct app_worker *w, const struct sip_msg
 	bool is_for_us =
 		from >= 0 && (m->method == SIP_INVITE || from == self || from == other);
 	if (is_for_us || other < 0)
-		return false;
+		return -1;
 	/* It lay here while we stood still.  Callers, too, are where our address is now. */
 	bool missed = app_may_live(h->app, (unsigned)other);
 	/* One that drains has still the transactions that need nothing but their answer. */
 	bool has_it = m->method == SIP_INVITE ? cluster_serving(h->cluster, (unsigned)other)
 					      : cluster_alive(h->cluster, (unsigned)other);
 	if (!missed && !has_it)
-		return false;
+		return -1;
 	if (!(missed && app_address_left(h->app, src->listener)) && caller_is_ours(w, token))
-		return false;
-	app_hand_to_node(w, m, src, (unsigned)other);
+		return -1;
+	return other;
+}
+
+static enum stack_found hand_over(struct home *h, struct app_worker *w, const struct sip_msg *m,
+				  const struct sip_flow *src, unsigned other)
+{
+	if (app_hand_to_node(w, m, src, other) < 0)
+		return STACK_UNKNOWN;
 	home_count(&h->counters.handed);
-	return true;
+	return STACK_DONE;
 }
 
 /* A refusal, or that it rings, which its edge had kept, for the other member had not said that
@@ -341,8 +348,9 @@ enum stack_found home_response(void *state, struct app_worker *w, const struct s
 	struct reg_target found;
 	if (!h->cluster || !proxy_response_is_ours(p, m, top, &origin) || !origin.tag)
 		return STACK_UNKNOWN;
-	if (!again && hand_over(h, w, m, src, origin.token))
-		return STACK_DONE;
+	int other = again ? -1 : for_other(h, w, m, src, origin.token);
+	if (other >= 0)
+		return hand_over(h, w, m, src, (unsigned)other);
 	if (m->method != SIP_INVITE)
 		return answer_of_one(h, origin.tag);
 	if (!again && home_adopt_for(h, w, origin.key, m, now))

@@ -395,11 +395,11 @@ void app_to_pair(struct app_worker *w, const struct app_request *q, const char *
 	proxy_forward_stateless(stack_proxy(w->stack), q->r, &t, opts, now);
 }
 
-void app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struct sip_flow *src,
-		      unsigned node)
+int app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struct sip_flow *src,
+		     unsigned node)
 {
 	const struct sip_flow to = {.node = (uint16_t)(node + 1), .leg = app_leg_of(src)};
-	stack_pass(w->stack, &to, m, NULL);
+	return stack_pass(w->stack, src, &to, m, NULL);
 }
 
 /* Between nodes with one hop less: two that hold each other for the right one come to an end.
@@ -423,5 +423,5 @@ int app_as_it_came(struct app_worker *w, const struct app_request *q, const stru
 	int n = to->node ? count_hop(q, &s) : 0;
 	if (n < 0)
 		return n;
-	return stack_pass(w->stack, to, q->r->msg, to->node ? &s : NULL);
+	return stack_pass(w->stack, &q->r->src, to, q->r->msg, to->node ? &s : NULL);
 }

@@ -161,12 +161,13 @@ bool app_joins(const struct app *a);
 void app_to_pair(struct app_worker *w, const struct app_request *q, const char *pair,
 		 int prefer, uint32_t marks, struct proxy_opts *opts, msec now);
 
-/* A message as it came from src, to a node: that one is to deal with it. */
-void app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struct sip_flow *src,
-		      unsigned node);
+/* A message as it came from src, to a node: that one is to deal with it.  0, or -EOVERFLOW:
+ * there is too much of the sender's to take off. */
+int app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struct sip_flow *src,
+		     unsigned node);
 
 /* A request as it came, over a flow: of a phone, or of the node that has its connection.  0;
- * -EPERM: it has been handed to and fro too often; -ENOMEM. */
+ * -EPERM: it has been handed to and fro too often; -ENOMEM; -EOVERFLOW (as above). */
 int app_as_it_came(struct app_worker *w, const struct app_request *q,
 		   const struct sip_flow *to);
 

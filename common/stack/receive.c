@@ -154,7 +154,7 @@ static void request(struct stack *s, const struct sip_flow *f, const struct sip_
 }
 
 /* As it came, to the member of our pair that knows the way. */
-static int hand_to_twin(struct stack *s, const struct sip_via *top)
+static int hand_to_twin(struct stack *s, const struct sip_flow *f, const struct sip_via *top)
 {
 	const struct sip_param *ft = sip_params_find(&top->params, SPAN("ft"));
 	ptrdiff_t dot = ft ? span_chr(ft->value, '.', 0) : -1;
@@ -165,7 +165,7 @@ static int hand_to_twin(struct stack *s, const struct sip_via *top)
 	/* By whatever it came: it ends at a connection, and its sender takes that for
 	 * arrived. */
 	twin.leg = SIP_TRANSPORT_TCP;
-	return stack_pass(s, &twin, &s->msg, NULL);
+	return stack_pass(s, f, &twin, &s->msg, NULL);
 }
 
 static void response(struct stack *s, const struct sip_flow *f, const struct sip_via *top,
@@ -185,7 +185,7 @@ static void response(struct stack *s, const struct sip_flow *f, const struct sip
 		return;
 	int r = proxy_response_stateless(s->proxy, &s->msg, top, f);
 	if (r == -EXDEV)
-		r = hand_to_twin(s, top);
+		r = hand_to_twin(s, f, top);
 	if (r < 0 && (r != -ESTALE || !stack_defer(s, f, &s->msg, 0)))
 		counter_inc(&s->counters.dropped);
 }

@@ -274,14 +274,25 @@ void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *
 		stack_send_failed(s, wire_id);
 }
 
-int stack_pass(struct stack *s, const struct sip_flow *to, const struct sip_msg *m,
-	       struct sip_splice *edits)
+/* What a node says of a request is for nodes; what anybody else has written in its place would
+ * be believed of us. */
+static void strip_link(struct sip_splice *s, const struct sip_msg *m)
+{
+	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_EAVES_LINK);
+	for (; h; h = sip_msg_next(m, h))
+		sip_splice_remove_hdr(s, h);
+}
+
+int stack_pass(struct stack *s, const struct sip_flow *src, const struct sip_flow *to,
+	       const struct sip_msg *m, struct sip_splice *edits)
 {
 	struct iovec iov[SIP_SPLICE_IOV];
 	char room[SIP_LENGTH_ROOM];
 	struct sip_splice none;
 	if (!edits)
 		sip_splice_init(edits = &none, m);
+	if (!src->node || !to->node)
+		strip_link(edits, m);
 	if (to->node || sip_transport_reliable(to->transport))
 		sip_splice_length(edits, room);
 	int n = sip_splice_iov(edits, iov);

@@ -226,10 +226,11 @@ bool stack_owns(const struct stack *s, struct span call_id);
 void stack_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
 		uint64_t txn_id);
 
-/* A message as it came, but for the edits (NULL: none), to a node or a phone: with a
- * Content-Length where that is read from a stream.  0, or -EOVERFLOW: too many edits. */
-int stack_pass(struct stack *s, const struct sip_flow *to, const struct sip_msg *m,
-	       struct sip_splice *edits);
+/* A message as it came from src, but for the edits (NULL: none), to a node or a phone: with a
+ * Content-Length where that is read from a stream, and without Eaves-Link but from node to
+ * node.  0, or -EOVERFLOW: too many edits, or fields of that name. */
+int stack_pass(struct stack *s, const struct sip_flow *src, const struct sip_flow *to,
+	       const struct sip_msg *m, struct sip_splice *edits);
 
 /* Has this message, which was kept or written down and has not just come, crashed a process
  * before (docs/decisions/0008)?  Counted if so.  An empty one has not. */

@@ -882,6 +882,18 @@ def test_an_answer_without_a_length_is_handed_over_with_one(cluster):
 	assert untouched(other) and not any(n.log_count("event=(link-failed|node-dead)") for n in c.nodes)
 
 
+def test_what_a_phone_writes_in_a_nodes_place_is_not_handed_over(cluster):
+	c = cluster(users=("alice", "bob"), one_address=True)
+	alice, (bob,), invite, (incoming,), other = called_straight(c, 1)
+	for status in (180, 486):
+		bob.reply(incoming, status, headers=[("Eaves-Link", "m=0015;t=udp;s=192.0.2.1:5060;u=alice"),
+			("Subject", "kept"), ("eaves-link", "m=0001")])
+		answer = alice.expect(status)
+		assert answer.all("subject") == ["kept"] and not answer.all("eaves-link"), answer.raw
+	alice.ack(invite, answer)
+	assert untouched(other)
+
+
 def test_a_message_to_several_devices_is_answered_by_way_of_the_other_member(cluster):
 	c = cluster(users=("alice", "bob"), one_address=True)
 	alice, bobs, invite, incoming, other = called_straight(c, 2)

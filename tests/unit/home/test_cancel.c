@@ -8,13 +8,15 @@
 #include "common/proxy/rebuild.h"
 #include "tests/unit/unit.h"
 
+#include <errno.h>
+
 enum { SELF = 1, OTHER = 2, EDGE = 3, TIMER_C_S = 185, TIMER_C_MS = TIMER_C_S * 1000 };
 static const msec now = 10 * TIMER_C_MS;
 
 static struct world {
 	bool other_is_configured, other_serves, other_may_live, other_is_elder;
 	uint64_t serving_since;
-	bool has_record, conn_is_here, is_registered;
+	bool has_record, conn_is_here, is_registered, too_much_to_take_off;
 	msec address_came, other_left;
 	unsigned rebuilt, handed_to;
 } world;
@@ -139,13 +141,16 @@ enum stack_found home_rebuild_cancel(struct home *h, struct app_worker *w,
 	return STACK_DONE;
 }
 
-void app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struct sip_flow *src,
-		      unsigned node)
+int app_hand_to_node(struct app_worker *w, const struct sip_msg *m, const struct sip_flow *src,
+		     unsigned node)
 {
 	(void)w;
 	ck_assert_ptr_eq(m, &msg);
 	ck_assert_ptr_eq(src, &request.src);
+	if (world.too_much_to_take_off)
+		return -EOVERFLOW;
 	world.handed_to = node;
+	return 0;
 }
 
 /* ---- the world without a fault ---- */
@@ -210,6 +215,16 @@ START_TEST(while_both_serve_what_an_edge_sends_is_handed_to_the_other_once)
 	ck_assert_uint_eq(home.counters.cancels_unknown, 1);
 	request.src = (struct sip_flow){.node = OTHER + 1};
 	ck_assert_int_eq(outcome(), UNKNOWN);
+}
+END_TEST
+
+START_TEST(what_cannot_be_handed_on_is_of_no_call)
+{
+	from_edge();
+	world.too_much_to_take_off = true;
+	ck_assert_int_eq(outcome(), UNKNOWN);
+	ck_assert_uint_eq(home.counters.cancels_handed, 0);
+	ck_assert_uint_eq(home.counters.cancels_unknown, 1);
 }
 END_TEST
 
@@ -319,6 +334,7 @@ START_TEST(a_home_without_another_member_has_calls_of_its_time_before)
 END_TEST
 
 UNIT_MAIN("home cancel", a_call_that_has_a_record_is_adopted,
+	  what_cannot_be_handed_on_is_of_no_call,
 	  while_both_serve_what_an_edge_sends_is_handed_to_the_other_once,
 	  who_does_not_serve_has_left_its_calls,
 	  who_seems_dead_since_we_stood_still_has_the_call,

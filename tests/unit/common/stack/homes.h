@@ -77,7 +77,7 @@ static unsigned messages_at(struct home *h)
 }
 
 /* Each once, in the order in which they were sent. */
-static void in_order(struct home *h, unsigned from, unsigned n)
+static inline void in_order(struct home *h, unsigned from, unsigned n)
 {
 	const char *p = h->got;
 	for (unsigned i = from; i < n; i++) {

@@ -1,12 +1,10 @@
 /*
- * What workers hand to each other (send.c): two workers whose loops stand still until the test
- * has them run.
+ * What workers hand to each other and what is passed on as it came (send.c): two workers whose
+ * loops stand still until the test has them run.
  */
 #include "common/stack/stack_priv.h"
 
-#include "tests/unit/unit.h"
-
-#include <errno.h>
+#include "tests/unit/common/stack/homes.h"
 
 enum { MAX = 8, MANY = STACK_ARENA_BYTES / 64 };
 
@@ -46,10 +44,34 @@ static bool is_local(void *arg, struct span host, uint16_t port)
 	return false;
 }
 
+/* We are the only node: what is for one comes back to us. */
+static int member(void *arg, unsigned node, bool ends)
+{
+	(void)arg;
+	(void)ends;
+	return (int)node;
+}
+
+static unsigned nfrom_node, nlinks; /* requests of a node; their fields Eaves-Link */
+
+static bool from_node(void *arg, const struct sip_msg *m, struct sip_flow *f, uint32_t *marks)
+{
+	const struct sip_hdr *h = sip_msg_first(m, SIP_HDR_EAVES_LINK);
+	(void)arg;
+	(void)f;
+	(void)marks;
+	nfrom_node++;
+	for (; h; h = sip_msg_next(m, h))
+		nlinks++;
+	return false;
+}
+
 static const struct stack_user user = {.classify = classify,
 				       .flow_closed = flow_closed,
 				       .lost_flow = lost_flow,
-				       .is_local = is_local};
+				       .is_local = is_local,
+				       .member = member,
+				       .from_node = from_node};
 
 static void begin_with(unsigned max, const struct stack_node *node, unsigned nnodes)
 {
@@ -183,7 +205,65 @@ START_TEST(no_next_hop_is_the_address_of_a_node)
 }
 END_TEST
 
+/* Of somebody who has written in it what nodes tell each other, so many times. */
+static void index_forged(struct sip_msg *m, unsigned fields, char *text, size_t room)
+{
+	struct sip_limits lim = sip_limits_default;
+	struct sip_fault fault = {0};
+	size_t n = (size_t)snprintf(
+		text, room,
+		"CANCEL sip:bob@example.org SIP/2.0\r\n"
+		"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"
+		"Eaves-Link: m=0015;t=udp;s=192.0.2.9:5060;u=alice\r\n"
+		"From: <sip:a@example.org>;tag=f\r\nTo: <sip:bob@example.org>\r\n");
+	for (unsigned i = 1; i < fields; i++)
+		n += (size_t)snprintf(text + n, room - n, "eaves-link : m=0001\r\n");
+	n += (size_t)snprintf(text + n, room - n, "Call-ID: 1\r\nCSeq: 1 CANCEL\r\n\r\n");
+	ck_assert_int_eq(sip_msg_index(m, span_of(text, n), false, &lim, &fault), 0);
+}
+
+START_TEST(what_nodes_tell_each_other_is_passed_on_from_node_to_node_alone)
+{
+	static const struct stack_node self = {.name = "h", .pair = "homes"};
+	const struct sip_flow phone = {.transport = SIP_TRANSPORT_UDP}, node = {.node = 1};
+	struct sip_flow to_phone = {.transport = SIP_TRANSPORT_TCP};
+	struct sip_hdr hdr[SIP_HDR_MAX];
+	struct sip_msg m = {.hdr = hdr};
+	struct home bob = {0};
+	char text[4096];
+	begin_with(MAX, &self, 1);
+	struct stack *s = stack_group_worker(group, 0);
+	nfrom_node = nlinks = 0;
+	index_forged(&m, 1, text, sizeof(text));
+	ck_assert_int_eq(stack_pass(s, &phone, &node, &m, NULL), 0);
+	index_forged(&m, 3, text, sizeof(text));
+	ck_assert_int_eq(stack_pass(s, &phone, &node, &m, NULL), 0);
+	stack_group_finish(group);
+	ck_assert_uint_eq(nfrom_node, 2);
+	ck_assert_uint_eq(nlinks, 0);
+	index_forged(&m, 40, text, sizeof(text));
+	ck_assert_int_eq(stack_pass(s, &phone, &node, &m, NULL), -EOVERFLOW);
+	index_forged(&m, 1, text, sizeof(text));
+	ck_assert_int_eq(stack_pass(s, &node, &node, &m, NULL), 0);
+	stack_group_finish(group);
+	ck_assert_uint_eq(nfrom_node, 3);
+	ck_assert_uint_eq(nlinks, 1);
+	home_listen(&bob, 0);
+	to_phone.remote = bob.addr;
+	ck_assert_int_eq(stack_pass(s, &node, &to_phone, &m, NULL), 0);
+	for (msec until = time_now() + 2000; !messages_at(&bob) && time_now() < until;)
+		loop_round(s->loop, 5);
+	ck_assert_uint_eq(messages_at(&bob), 1);
+	ck_assert_ptr_null(strcasestr(bob.got, "Eaves-Link"));
+	stack_group_free(group);
+	home_hang_up(&bob);
+	close(bob.server);
+	free(bob.got);
+}
+END_TEST
+
 UNIT_MAIN("common/stack handover",
+	  what_nodes_tell_each_other_is_passed_on_from_node_to_node_alone,
 	  what_another_worker_is_to_send_is_bounded_and_the_rest_has_failed,
 	  icmp_errors_for_another_worker_are_bounded, messages_for_another_worker_are_bounded,
 	  answers_of_any_number_are_taken_in_for_callers_who_are_elsewhere,
