@@ -165,6 +165,17 @@ static uint64_t needed(const struct app_nodes *n)
 	return edge ? ~n->edges : UINT64_MAX;
 }
 
+bool app_takes_calls(const struct app *a)
+{
+	const struct app_nodes *n = a->nodes;
+	if (app_phase(a) != APP_SERVING)
+		return false;
+	if (!n || app_node(n, n->conf.self)->role != CLUSTER_EDGE)
+		return true;
+	return a->conf->conf->edge.deliver_alone ||
+	       atomic_load_explicit(&a->service.stranded_since, memory_order_relaxed) == 0;
+}
+
 /* Those that were cut off from it together fall silent one after the other, within a heartbeat,
  * and come back so, when TCP tries again: a pair of homes may be down when another home still
  * lives, or lives again. */

@@ -44,6 +44,9 @@ void app_serve_seen(struct app *a, uint64_t live);
 /* We were taken for dead, and live: what we have may be old, and what we had may be the other
  * member's.  We join as if we had just started.  From any thread. */
 void app_serve_again(struct app *a);
+/* It serves, and is no edge that can but refuse calls, for it reaches no home and delivers none
+ * alone.  From the main thread. */
+bool app_takes_calls(const struct app *a);
 /* Does the other member of our pair? */
 bool app_other_serves(const struct app *a);
 enum app_phase app_phase(const struct app *a);

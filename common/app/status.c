@@ -372,8 +372,7 @@ static void write_role(void *arg, struct metrics_out *o)
 
 static bool healthy(void *arg)
 {
-	const struct app *a = arg;
-	return app_phase(a) == APP_SERVING;
+	return app_takes_calls(arg);
 }
 
 void app_admin_path(const struct conf *c, char *ret, size_t room)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import urllib.error
 
 from eaves import BIN, DOMAIN, TIMEOUT, Server, free_port, merged, own_address, password_of
 
@@ -135,6 +136,13 @@ def registered(c, *users, **kw):
 	for p in phones:
 		p.register()
 	return phones
+
+
+def health(n):
+	try:
+		return n.get("/healthz")[0]
+	except urllib.error.HTTPError as e:
+		return e.code
 
 
 class Front:

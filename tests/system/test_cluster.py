@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from certs import Authority
-from cluster import registered
+from cluster import health, registered
 from eaves import BIN, TIMEOUT, merged
 from phone import SDP, Dialog, hang_up, talk, transaction
 from sip import Message, param, reply_to
@@ -492,12 +492,13 @@ def test_edges_without_any_home_say_so_and_answer_when_the_address_stays(cluster
 	def stranded():
 		return [(e.dir / "stranded").read_text() for e in c.edges]
 
-	assert stranded() == ["0\n"] * 2
+	assert stranded() == ["0\n"] * 2 and health(c.edges[0]) == 200
 	for n in c.homes[0]:
 		n.kill9()
 	for e in c.edges:
 		e.wait_log("event=stranded")
 	assert stranded() == ["1\n"] * 2 and c.edges[0].metric("cluster_stranded") == 1
+	assert [health(e) for e in c.edges] == [503] * 2
 	assert [(e.dir / "drain").read_text() for e in c.edges] == ["0\n"] * 2
 	alice.request("MESSAGE", "sip:alice@example.org", body="x")  # again by UDP, were she a phone
 	bob.request("MESSAGE", "sip:alice@example.org", body="x")
@@ -509,7 +510,7 @@ def test_edges_without_any_home_say_so_and_answer_when_the_address_stays(cluster
 		n.start()
 	c.wait_alive()
 	c.wait(lambda: stranded() == ["0\n"] * 2, "the edges are stranded still")
-	assert c.edges[0].metric("cluster_stranded") == 0
+	assert c.edges[0].metric("cluster_stranded") == 0 and health(c.edges[0]) == 200
 	alice.register()
 
 
@@ -1098,6 +1099,10 @@ def test_the_edge_delivers_alone_where_it_is_told_to(cluster):
 	hang_up(*talk(alice, bob))
 	bob.request("MESSAGE", "sip:alice@example.org", body="who am I?")
 	bob.expect(503)
+	for n in c.homes[0]:
+		n.kill9()
+	e.wait_log("event=stranded")
+	assert e.metric("cluster_stranded") == 1 and health(e) == 200
 
 
 def test_who_is_not_behind_an_edge_is_not_rung_by_one_alone(cluster):

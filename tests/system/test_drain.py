@@ -1,12 +1,11 @@
 """Drain: nodes of a cluster end and come back while calls are under way."""
 import signal
 import time
-import urllib.error
 
 import pytest
 
 from certs import Authority
-from cluster import registered
+from cluster import health, registered
 from phone import hang_up, pick_up, ring
 from rolling import Load, begin, drain, ended, message, rolled
 from test_cluster import serving
@@ -16,13 +15,6 @@ DRAIN_S = 5  # cluster.drain_s as it is by default
 
 def drain_file(n):
 	return (n.dir / "drain").read_text()
-
-
-def health(n):
-	try:
-		return n.get("/healthz")[0]
-	except urllib.error.HTTPError as e:
-		return e.code
 
 
 @pytest.mark.parametrize("links", ["tcp", "tls"])

@@ -3,7 +3,7 @@ to others."""
 import sqlite3
 import time
 
-from cluster import registered
+from cluster import health, registered
 from phone import hang_up, talk
 from rolling import message
 
@@ -85,6 +85,7 @@ def test_a_pair_of_homes_starts_and_serves_without_any_edge(cluster):
 	alice.register()
 	bob.register()
 	hang_up(*talk(alice, bob))
+	assert a.metric("cluster_stranded") == 1 and health(a) == 200
 	b.start()
 	b.wait_metric("users", 2, 20)
 	b.wait_metric("bindings", 2, 20)

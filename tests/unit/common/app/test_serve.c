@@ -134,6 +134,11 @@ static bool waits(unsigned i)
 	return app_serve_waits(&served[i].app, loop_now(rig[i].loop));
 }
 
+static bool takes_calls(unsigned i)
+{
+	return app_takes_calls(&served[i].app);
+}
+
 static bool all_serve(void)
 {
 	for (unsigned i = 0; i < MET; i++)
@@ -329,8 +334,13 @@ START_TEST(an_edge_that_reaches_no_home_is_stranded)
 	ck_assert(phase(E1) == APP_SERVING && address_at(E1));
 	for (unsigned i = E2; i < MET; i++)
 		ck_assert(!is_stranded(i) && !waits(i)); /* the homes hear the other edge */
+	ck_assert(!takes_calls(E1) && takes_calls(E2));
+	served[E1].conf.edge.deliver_alone = true;
+	ck_assert(takes_calls(E1));
+	served[E1].conf.edge.deliver_alone = false;
 	rig_cut(1 << E1, homes, false, true);
 	RIG_UNTIL(!is_stranded(E1), 3000);
+	ck_assert(takes_calls(E1));
 	rig_run(STRANDED_MS); /* the other home may come later */
 	ck_assert(!waits(E1));
 	end();
@@ -388,6 +398,7 @@ START_TEST(a_home_is_stranded_when_it_reaches_nobody_at_all)
 	rig_cut(1 << A1, 1 << A2, true, true);
 	RIG_UNTIL(is_stranded(A1), 2000);
 	ck_assert(!is_stranded(A2) && !is_stranded(E1));
+	ck_assert(takes_calls(A1)); /* of phones that are straight at it */
 	rig_cut(1 << A1, others_of_a1, false, true);
 	RIG_UNTIL(!is_stranded(A1), 3000);
 	end();
@@ -398,7 +409,9 @@ START_TEST(who_has_not_reached_anybody_yet_is_stranded)
 {
 	rig_begin(1);
 	serve(E1);
-	ck_assert(is_stranded(E1) && waits(E1));
+	ck_assert(is_stranded(E1) && waits(E1) && !takes_calls(E1));
+	served[E1].conf.edge.deliver_alone = true;
+	ck_assert(!takes_calls(E1)); /* it joins */
 	RIG_UNTIL(phase(E1) == APP_SERVING, 3000);
 	ck_assert(is_stranded(E1) && address_at(E1));
 	serve(A1);
