@@ -150,7 +150,7 @@ static const struct row stack_rows[] = {
 	ROW(stack_counters, handed_over, "messages_handed_over_total", METRICS_COUNTER,
 	    "Messages received for another worker"),
 	ROW(stack_counters, handover_full, "handover_full_total", METRICS_COUNTER,
-	    "Messages lost because their worker was too far behind"),
+	    "Messages refused because their worker was too far behind"),
 	ROW(stack_counters, handover_send_full, "handover_send_full_total", METRICS_COUNTER,
 	    "Messages not sent because the worker of their connection was too far behind"),
 	ROW(stack_counters, handover_error_full, "handover_error_full_total", METRICS_COUNTER,

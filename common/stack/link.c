@@ -48,12 +48,12 @@ int stack_link_self(struct stack *s, const struct iovec *iov, int n)
 		len += iov[i].iov_len;
 	char *p = malloc(len);
 	if (!p)
-		return -EHOSTUNREACH;
+		return -EAGAIN;
 	for (size_t i = 0, at = 0; i < (size_t)n; at += iov[i].iov_len, i++)
 		memcpy(p + at, iov[i].iov_base, iov[i].iov_len);
-	stack_hand_over(s, s->index, &from, p, len, c->node_marks);
+	bool taken = stack_hand_over(s, s->index, &from, p, len, c->node_marks);
 	free(p);
-	return 0;
+	return taken ? 0 : -EAGAIN;
 }
 
 /* Its address, and with TLS the name that its certificate must be good for. */

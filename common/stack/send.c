@@ -43,7 +43,7 @@ static void run_message(struct loop_work *w)
 	free(h);
 }
 
-void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, const char *buf,
+bool stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, const char *buf,
 		     size_t n, uint32_t marks)
 {
 	struct stack *owner = s->group->worker[to];
@@ -51,7 +51,7 @@ void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, con
 					      sizeof(*h) + n + SIP_STAMP_ROOM);
 	if (!h) {
 		counter_inc(&s->counters.handover_full);
-		return;
+		return false;
 	}
 	*h = (struct handed_message){.work.run = run_message,
 				     .to = owner,
@@ -62,6 +62,7 @@ void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, con
 	memcpy(h->buf, buf, n);
 	counter_inc(&s->counters.handed_over);
 	loop_post(owner->loop, &h->work);
+	return true;
 }
 
 /* Bytes on their way to the worker that owns the connection. */

@@ -77,8 +77,9 @@ extern const struct proxy_ops stack_proxy_ops;
 /* Deals with a message in its owner. */
 void stack_deliver(struct stack *s, const struct sip_flow *f, char *buf, size_t n, size_t cap,
 		   uint32_t marks, bool indexed);
-/* Hands a message to its owner; the bytes are copied. */
-void stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, const char *buf,
+/* Hands a message to its owner; the bytes are copied.  False, and counted: too many wait for
+ * that one, or there is no memory.  What has just come is lost then. */
+bool stack_hand_over(struct stack *s, unsigned to, const struct sip_flow *f, const char *buf,
 		     size_t n, uint32_t marks);
 /* refuse.c: a message that has crashed a process before is not worked on.  True: it was one. */
 bool stack_refuse_poison(struct stack *s, const struct sip_flow *f, struct span message);
@@ -100,11 +101,12 @@ void stack_links_start(struct stack *s);
 /* again: a transaction of ours sends it, and does so again (txn_send_again). */
 void stack_link_send(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
 		     bool again);
-/* To this node, as if it had come by a link.  0 or -errno. */
+/* To this node, as if it had come by a link.  0; -EAGAIN: too much waits for this worker, or
+ * there is no memory. */
 int stack_link_self(struct stack *s, const struct iovec *iov, int n);
 /* To the node that stands for to->node now, which is *ret_node when there is one.  0;
- * -EHOSTUNREACH: none lives; -EAGAIN: its link is full (patient: there is something in it that
- * should leave first); -errno: it has broken, and the user was told. */
+ * -EHOSTUNREACH: none lives; -EAGAIN: its link, or this worker, is full (patient: there is
+ * something in it that should leave first); -errno: it has broken, and the user was told. */
 int stack_link_try(struct stack *s, const struct sip_flow *to, const struct iovec *iov, int n,
 		   bool patient, unsigned *ret_node);
 /* To the member of the node's pair (node: as in sip_flow) that gets what is new: which one that

@@ -262,7 +262,46 @@ START_TEST(what_nodes_tell_each_other_is_passed_on_from_node_to_node_alone)
 }
 END_TEST
 
-UNIT_MAIN("common/stack handover",
+/* As when much is sent again that had been for the other member. */
+START_TEST(what_this_node_has_no_room_for_waits_or_has_failed)
+{
+	static const struct stack_node self = {.name = "h", .pair = "homes"};
+	const struct sip_flow node = {.node = 1, .leg = SIP_TRANSPORT_TCP};
+	const struct sip_flow gone = {.transport = SIP_TRANSPORT_TCP, .conn = 12345};
+	const struct span answer =
+		SPAN("SIP/2.0 180 Ringing\r\n"
+		     "Via: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bK1\r\n"
+		     "From: <sip:a@example.org>;tag=f\r\nTo: <sip:b@example.org>;tag=t\r\n"
+		     "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n");
+	const struct span request =
+		SPAN("MESSAGE sip:bob@example.org SIP/2.0\r\n"
+		     "Via: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bK2\r\nMax-Forwards: 70\r\n"
+		     "From: <sip:a@example.org>;tag=f\r\nTo: <sip:b@example.org>\r\n"
+		     "Call-ID: 2\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	struct iovec answers = {(void *)(uintptr_t)answer.p, answer.n};
+	struct iovec requests = {(void *)(uintptr_t)request.p, request.n};
+	begin_with(MAX, &self, 1);
+	struct stack *s = stack_group_worker(group, 0);
+	sip_values_use_arena(&s->arena);
+	nfrom_node = 0;
+	for (unsigned i = 0; i < MAX; i++)
+		ck_assert_int_eq(stack_link_self(s, &answers, 1), 0);
+	ck_assert_int_eq(stack_link_self(s, &answers, 1), -EAGAIN);
+	stack_send(s, &gone, &answers, 1, 1); /* its transaction learns of it */
+	ck_assert_uint_eq(counters(0)->send_failed, 1);
+	stack_send(s, &node, &requests, 1, 0); /* nobody sends it again */
+	ck_assert_uint_eq(counters(0)->link_kept, 1);
+	ck_assert_uint_eq(counters(0)->handover_full, 3);
+	for (msec until = time_now() + 2000; !nfrom_node && time_now() < until;)
+		loop_round(s->loop, 5);
+	ck_assert_uint_eq(nfrom_node, 1);
+	ck_assert_uint_eq(counters(0)->link_late + counters(0)->link_down, 0);
+	stack_group_finish(group);
+	stack_group_free(group);
+}
+END_TEST
+
+UNIT_MAIN("common/stack handover", what_this_node_has_no_room_for_waits_or_has_failed,
 	  what_nodes_tell_each_other_is_passed_on_from_node_to_node_alone,
 	  what_another_worker_is_to_send_is_bounded_and_the_rest_has_failed,
 	  icmp_errors_for_another_worker_are_bounded, messages_for_another_worker_are_bounded,
