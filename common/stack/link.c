@@ -282,8 +282,10 @@ size_t stack_link_introduction(void *arg, const struct sip_flow *f, char *buf)
 bool stack_link_take(struct stack *s, const struct sip_flow *f, const struct net_peer *peer)
 {
 	struct net_peer proved = {.n = 0};
-	if ((peer && f->node) || f->listener != s->group->conf.link_listener ||
-	    net_opened(s->net, f) || node_at(s, &f->remote, addr_host_equal) < 0)
+	/* A device may have written anything into its response. */
+	if ((f->node && (peer || !s->msg.is_request)) ||
+	    f->listener != s->group->conf.link_listener || net_opened(s->net, f) ||
+	    node_at(s, &f->remote, addr_host_equal) < 0)
 		return false;
 	int r = s->group->user.introduced(s->user_arg, &s->msg, f, &proved);
 	if (r == -ENOENT)

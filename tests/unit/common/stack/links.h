@@ -52,6 +52,20 @@ static inline bool from_node(void *arg, const struct sip_msg *m, struct sip_flow
 	return false;
 }
 
+static inline enum stack_found response(void *arg, struct stack *s, const struct sip_msg *m,
+					const struct sip_via *top, const struct sip_flow *f,
+					bool again, msec now)
+{
+	(void)arg;
+	(void)s;
+	(void)m;
+	(void)top;
+	(void)again;
+	(void)now;
+	nfrom[f->node]++;
+	return STACK_DONE;
+}
+
 static inline int chosen(void *arg, unsigned node)
 {
 	(void)arg;
@@ -119,6 +133,7 @@ static const struct stack_user user = {.classify = classify,
 				       .introduction = introduction,
 				       .introduced = introduced,
 				       .from_node = from_node,
+				       .response = response,
 				       .flow_closed = flow_closed};
 
 /* ---- the rig ---- */

@@ -136,6 +136,24 @@ START_TEST(who_proves_who_it_is_is_it_whoever_it_was_held_for)
 }
 END_TEST
 
+START_TEST(what_a_device_writes_introduces_nobody)
+{
+	static const char text[] =
+		"SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP e;branch=z9hG4bK1\r\n"
+		"From: <sip:e>;tag=f\r\nTo: <sip:bob@example.org>;tag=t\r\nCall-ID: 1\r\n"
+		"CSeq: 1 OPTIONS\r\nEaves-Link: 0\r\nContent-Length: 0\r\n\r\n";
+	begin();
+	held_for = H1 + 1;
+	int fd = node_connects();
+	ck_assert_int_eq(send(fd, text, sizeof(text) - 1, 0), sizeof(text) - 1);
+	node_says(fd, NULL);
+	UNTIL(nfrom[H1 + 1] == 2, 1000);
+	ck_assert(!is_closed(fd));
+	close(fd);
+	end();
+}
+END_TEST
+
 START_TEST(who_says_nothing_or_proves_nothing_is_hung_up_on)
 {
 	begin();
@@ -157,4 +175,5 @@ UNIT_MAIN("links", a_link_is_there_before_it_is_used_and_comes_back,
 	  a_link_that_cannot_be_opened_is_told_before_it_is_used,
 	  a_call_is_told_of_when_the_100_has_left,
 	  who_proves_who_it_is_is_it_whoever_it_was_held_for,
+	  what_a_device_writes_introduces_nobody,
 	  who_says_nothing_or_proves_nothing_is_hung_up_on)
