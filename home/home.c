@@ -334,6 +334,9 @@ static void home_metrics(void *state, struct metrics_out *o)
 			c->cancels_unknown);
 	metrics_counter(o, "registers_total", "REGISTER requests that were authenticated",
 			c->registers);
+	metrics_counter(o, "register_full_total",
+			"REGISTER requests refused since too many waited for the store",
+			c->registers_full);
 	metrics_counter(o, "registered_total", "Bindings made", r.registered);
 	metrics_counter(o, "refreshed_total", "Bindings refreshed", r.refreshed);
 	metrics_counter(o, "removed_total", "Bindings removed by their phones", r.removed);

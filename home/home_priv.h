@@ -18,7 +18,8 @@
 struct home_counters {
 	_Atomic uint64_t challenged, auth_failed, auth_locked, identity_refused,
 		outbound_denied, not_found, unavailable, redirected, forked, registers,
-		forks_written, forks_adopted, handed, cancels_handed, cancels_unknown;
+		registers_full, forks_written, forks_adopted, handed, cancels_handed,
+		cancels_unknown;
 };
 
 /* Of one worker. */
@@ -48,6 +49,12 @@ struct home_held {
 	_Atomic uint32_t n[1 << HOME_HELD_BITS];
 };
 
+/* REGISTERs of one worker that wait for the store, in its thread. */
+struct home_registers {
+	unsigned n;
+	size_t bytes;
+};
+
 struct home {
 	struct records *records;
 	struct cluster *cluster; /* NULL: the edge is in this process */
@@ -58,6 +65,7 @@ struct home {
 	struct flow_keys edge_flows; /* what edges make their tokens with */
 	struct phones *phones;	     /* NULL without a cluster */
 	struct home_journal journal[STACK_WORKERS_MAX];
+	struct home_registers waiting[STACK_WORKERS_MAX];
 	struct home_held held;
 	struct home_orphans orphans;
 	msec dead_ms;

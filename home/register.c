@@ -11,6 +11,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+/* Of a worker, with cluster.queue_bytes of text.  The other member's word, or the store's,
+ * comes within milliseconds: so many wait only if it has fallen silent, for dead_ms or
+ * second_place_ms, and 16,000 a second come meanwhile. */
+enum { WAITING_MAX = 16384 };
+
 /* A REGISTER that is answered before home_register returns: there is no store to wait for. */
 struct reg_now {
 	struct stack *stack;
@@ -22,6 +27,7 @@ struct reg_now {
 struct reg_wait {
 	struct loop_work work;
 	struct home *home;
+	struct home_registers *waiting;
 	struct stack *stack;
 	pthread_t thread;
 	struct sip_kept *msg;
@@ -38,6 +44,8 @@ static void finish(struct reg_wait *w)
 		struct iovec iov = {w->answer->p, w->answer->n};
 		stack_send(w->stack, &w->dest, &iov, 1, 0);
 	}
+	w->waiting->n--;
+	w->waiting->bytes -= w->msg->msg.len;
 	bytes_unref(w->answer);
 	sip_kept_unref(w->msg);
 	free(w);
@@ -95,6 +103,12 @@ static void on_done(void *arg, const struct reg_answer *a)
 		loop_post(stack_loop(w->stack), &w->work);
 }
 
+static bool may_wait(const struct home *h, const struct app_worker *w, const struct sip_msg *m)
+{
+	const struct home_registers *r = &h->waiting[w->index];
+	return r->n < WAITING_MAX && r->bytes + m->len <= w->conf->cluster.queue_bytes;
+}
+
 static struct reg_wait *wait_new(struct home *h, struct app_worker *w,
 				 const struct app_request *q, struct span user)
 {
@@ -103,6 +117,7 @@ static struct reg_wait *wait_new(struct home *h, struct app_worker *w,
 		return NULL;
 	*n = (struct reg_wait){.work.run = run_finish,
 			       .home = h,
+			       .waiting = &h->waiting[w->index],
 			       .stack = w->stack,
 			       .thread = pthread_self(),
 			       .dest = q->r->src};
@@ -113,6 +128,8 @@ static struct reg_wait *wait_new(struct home *h, struct app_worker *w,
 		free(n);
 		return NULL;
 	}
+	n->waiting->n++;
+	n->waiting->bytes += n->msg->msg.len;
 	return n;
 }
 
@@ -194,6 +211,14 @@ static void bind_aor(struct home *h, struct app_worker *w, const struct app_requ
 	if (!records_has_store(h->records)) {
 		struct reg_now n = {w->stack, q->r, aor};
 		reg_register(h->reg, m, &q->r->top, &q->r->src, aor, wall_ms, on_done_now, &n);
+		return;
+	}
+	if (!may_wait(h, w, m)) {
+		/* Nothing is written: without its second place it would be no yes. */
+		home_count(&h->counters.registers_full);
+		log_event(LOG_INFO, "register-refused", LOG_S("user", aor),
+			  LOG_N("status", 503));
+		app_reply(w, q, 503, NULL, SPAN("Retry-After: 5\r\n"));
 		return;
 	}
 	struct reg_wait *n = wait_new(h, w, q, aor);
