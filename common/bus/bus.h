@@ -17,6 +17,9 @@ struct bus;
 enum {
 	BUS_NODES_MAX = 64,
 	BUS_MESSAGE_MAX_BYTES = 1 << 20,
+	/* Messages of one connection that have come and were not taken: by the largest size 64
+	 * MiB.  What is beyond waits in the kernel, then at its sender. */
+	BUS_UNREAD_MAX = 64,
 	BUS_KEY_CHARS = 40, /* Z85 */
 };
 

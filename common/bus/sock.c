@@ -63,7 +63,7 @@ int sock_limits(struct sock *s, const struct addr *a)
 	} set[] = {
 		{ZMQ_IPV6, a->sa.sa_family == AF_INET6},
 		{ZMQ_SNDHWM, (int)b->queue_messages},
-		{ZMQ_RCVHWM, (int)b->queue_messages},
+		{ZMQ_RCVHWM, BUS_UNREAD_MAX},
 		{ZMQ_HANDSHAKE_IVL, BUS_HANDSHAKE_MS},
 		{ZMQ_HEARTBEAT_IVL, (int)b->heartbeat_ms},
 		/* Counted from a ping on. */

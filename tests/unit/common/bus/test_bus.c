@@ -209,8 +209,9 @@ START_TEST(a_message_of_the_largest_size_arrives_and_a_larger_one_is_not_taken)
 }
 END_TEST
 
-/* Sends to one that does not read until its queue is full: how many it took. */
-static uint64_t fill(unsigned from, unsigned to, size_t bytes)
+/* Sends to one that does not read until its queue is full: how many it took, fewer than `most`.
+ */
+static uint64_t fill(unsigned from, unsigned to, size_t bytes, uint64_t most)
 {
 	uint64_t n = 0;
 	int r = 0;
@@ -220,7 +221,7 @@ static uint64_t fill(unsigned from, unsigned to, size_t bytes)
 		r = rig_send_number(from, to, n, bytes);
 		n += r == 0;
 		ck_assert(r == 0 || r == -ENOBUFS);
-		ck_assert_uint_lt(n, 100000);
+		ck_assert_uint_lt(n, most);
 		if (r < 0)
 			loop_round(side[from].loop, 1);
 	}
@@ -236,7 +237,7 @@ static void slow_peer(unsigned from, unsigned slow, unsigned good, size_t bytes)
 
 	side[slow].numbered = side[good].numbered = true;
 	side[slow].bus = NULL; /* rig_round() passes it over */
-	taken = fill(from, slow, bytes);
+	taken = fill(from, slow, bytes, 100000);
 	ck_assert_uint_gt(bus_counters(side[from].bus)->full, 0);
 	for (; sent < 200; sent++) {
 		ck_assert_int_eq(rig_send_number(from, good, sent, 300), 0);
@@ -286,6 +287,39 @@ START_TEST(a_queue_is_limited_in_bytes_too)
 	three();
 	slow_peer(1, 0, 2, 100000);
 	rig_end();
+}
+END_TEST
+
+/* The sender's own queue takes two, the kernel ten to forty (tcp_rmem, tcp_wmem): the others
+ * are the reader's. */
+static void unread(unsigned from, unsigned slow)
+{
+	enum { KERNEL_MAX = 64 };
+	struct bus *bus = side[slow].bus;
+	uint64_t taken;
+
+	side[slow].numbered = true;
+	side[slow].bus = NULL; /* rig_round() passes it over */
+	taken = fill(from, slow, BUS_MESSAGE_MAX_BYTES, BUS_UNREAD_MAX + 2 + KERNEL_MAX);
+	ck_assert_uint_ge(taken, BUS_UNREAD_MAX);
+	side[slow].bus = bus;
+	RIG_AWAIT(side[slow].got[from] == taken);
+	for (unsigned i = 0; i < 500; i++)
+		RIG_AWAIT(rig_send_number(from, slow, taken + i, 300) == 0);
+	RIG_AWAIT(side[slow].got[from] == taken + 500);
+	ck_assert_uint_eq(side[slow].odd, 0);
+	ck_assert_uint_eq(side[slow].downs[from], 0);
+}
+
+START_TEST(what_is_not_read_waits_at_its_sender)
+{
+	for (unsigned from = 0; from < 2; from++) { /* to who is dialled, and who dials */
+		rig_conf("127.0.0.1");
+		side[from].conf.queue_bytes = 2 * BUS_MESSAGE_MAX_BYTES;
+		rig_pair();
+		unread(from, 1 - from);
+		rig_end();
+	}
 }
 END_TEST
 
@@ -445,6 +479,6 @@ UNIT_MAIN("common/bus", messages_go_both_ways, nodes_speak_over_ipv6,
 	  no_loop_sleeps_while_a_message_or_what_it_made_waits,
 	  a_message_of_the_largest_size_arrives_and_a_larger_one_is_not_taken,
 	  a_slow_node_costs_itself_alone, a_queue_is_limited_in_bytes_too,
-	  a_node_that_ends_is_told_as_down_and_comes_back,
+	  what_is_not_read_waits_at_its_sender, a_node_that_ends_is_told_as_down_and_comes_back,
 	  a_killed_process_is_seen_at_once_by_both_ends_of_its_connections,
 	  a_process_that_hangs_is_seen_by_its_silence)
