@@ -15,7 +15,10 @@
 enum {
 	BUS_KEY_BYTES = 32,
 	BUS_DOMAIN_MAX = 255,
-	BUS_TURN = 512, /* messages of one socket before the others get their turn */
+	/* Of one socket before the others, and the loop's timers, get their turn: messages, or
+	 * bytes, for a megabyte of small rows keeps its reader for tens of milliseconds. */
+	BUS_TURN = 512,
+	BUS_TURN_BYTES = 1 << 20,
 	BUS_ROUTE_BYTES = 5,
 	BUS_ACCEPTED_MAX = 1024,
 	BUS_HANDSHAKE_MS = 3000,

@@ -64,17 +64,19 @@ static void on_hello(struct dial *d, struct span domain)
 	set_state(d, DIAL_CLOSED);
 }
 
-static bool take(struct sock *s)
+static bool take_messages(struct sock *s, size_t most_bytes)
 {
 	struct dial *d = container_of(s, struct dial, sock);
+	size_t bytes = 0;
 
-	for (unsigned i = 0; i < BUS_TURN; i++) {
+	for (unsigned i = 0; i < BUS_TURN && bytes < most_bytes; i++) {
 		enum { BODY, DOMAIN, PARTS };
 		zmq_msg_t part[PARTS];
 		unsigned n = sock_receive(s, part, PARTS);
 
 		if (n == 0)
 			return false;
+		bytes += zmq_msg_size(&part[BODY]);
 		if (n >= PARTS && span_eq(sock_span(&part[BODY]), bus_hello))
 			on_hello(d, sock_span(&part[DOMAIN]));
 		else if (n == 1 && d->state == DIAL_UP)
@@ -84,6 +86,11 @@ static bool take(struct sock *s)
 		sock_done(part, n < PARTS ? n : PARTS);
 	}
 	return true;
+}
+
+static bool take(struct sock *s)
+{
+	return take_messages(s, BUS_TURN_BYTES);
 }
 
 /* ---- events ---- */
@@ -109,7 +116,7 @@ static void on_event(struct monitor *m, unsigned event, int value)
 		refused(d, "has hung up: its key is another, perhaps");
 		break;
 	case ZMQ_EVENT_DISCONNECTED:
-		take(&d->sock); /* its last words */
+		take_messages(&d->sock, SIZE_MAX); /* its last words */
 		set_state(d, DIAL_CLOSED);
 		break;
 	case ZMQ_EVENT_CLOSED: /* nobody there */

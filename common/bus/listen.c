@@ -130,14 +130,17 @@ static void on_message(struct bus *b, zmq_msg_t *part, unsigned n)
 		drop(b, known && n == BODY + 1 ? node : NULL, part);
 }
 
-static bool take_messages(struct bus *b)
+static bool take_messages(struct bus *b, size_t most_bytes)
 {
-	for (unsigned i = 0; i < BUS_TURN; i++) {
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < BUS_TURN && bytes < most_bytes; i++) {
 		zmq_msg_t part[PARTS];
 		unsigned n = sock_receive(&b->in.sock, part, PARTS);
 
 		if (n == 0)
 			return false;
+		bytes += n > BODY ? zmq_msg_size(&part[BODY]) : 0;
 		on_message(b, part, n);
 		sock_done(part, n < PARTS ? n : PARTS);
 	}
@@ -205,7 +208,7 @@ static void greet_all(struct monitor *m)
 static bool take(struct sock *s)
 {
 	struct bus *b = s->bus;
-	bool more = take_messages(b);
+	bool more = take_messages(b, BUS_TURN_BYTES);
 
 	if (!b->in.greetings)
 		return more;
@@ -225,7 +228,7 @@ static void on_disconnected(struct bus *b, int fd)
 	in->fault = NULL;
 	if (!a)
 		return;
-	if (a->node >= 0 && take_messages(b)) /* its last words */
+	if (a->node >= 0 && take_messages(b, SIZE_MAX)) /* its last words */
 		sock_touch(&in->sock);
 	gone = *a;
 	*a = in->accepted[--in->n];
