@@ -238,6 +238,7 @@ struct task {
 	uint64_t key;	    /* to be let go; or all calls are */
 	bool all, plain;    /* plain: `body` has keys to be let go */
 	unsigned node;	    /* of the body */
+	size_t bytes;
 };
 
 /* The worker that the call would be in: Call-ID decides. */
@@ -317,18 +318,32 @@ static void run_task(struct loop_work *work)
 	} else {
 		take_over(t, w, now);
 	}
+	atomic_fetch_sub(&t->home->tasks_bytes[w->index], t->bytes);
 	bytes_unref(t->body);
 	free(t);
 }
 
-static void post(struct home *h, const struct task *what)
+/* What a node's death or our own makes comes once, a call each.  The other member may go on
+ * without end: what a worker has no room for is as if it had been lost on its way. */
+static bool has_room(struct home *h, const struct app_worker *w, const struct task *t)
+{
+	size_t waits = atomic_load(&h->tasks_bytes[w->index]);
+	if ((t->body && !t->plain) || t->all || waits + t->bytes <= h->queue_bytes)
+		return true;
+	home_count(&h->counters.tasks_full);
+	return false;
+}
+
+static void post(struct home *h, struct task *what)
 {
 	struct app_worker *w;
+	what->bytes = sizeof(*what) + (what->body ? what->body->n : 0);
 	for (unsigned i = 0; (w = app_worker_at(h->app, i)); i++) {
-		struct task *t = malloc(sizeof(*t));
+		struct task *t = has_room(h, w, what) ? malloc(sizeof(*t)) : NULL;
 		if (!t)
 			continue;
 		*t = *what;
+		atomic_fetch_add(&h->tasks_bytes[w->index], t->bytes);
 		t->work.run = run_task;
 		t->home = h;
 		t->worker = w;

@@ -75,6 +75,7 @@ static int wire(struct home *h, const struct app_services *sv)
 	h->boot = sv->boot;
 	h->records = sv->records;
 	h->dead_ms = c->cluster.dead_ms;
+	h->queue_bytes = c->cluster.queue_bytes;
 	if (!app_has_role(sv->app, APP_EDGE)) {
 		h->cluster = sv->cluster;
 		h->pair = app_pair(sv->app);
@@ -332,6 +333,9 @@ static void home_metrics(void *state, struct metrics_out *o)
 			c->cancels_handed);
 	metrics_counter(o, "cancels_unknown_total", "CANCEL requests of no call",
 			c->cancels_unknown);
+	metrics_counter(o, "home_tasks_full_total",
+			"Words of the other member that a worker had no room for",
+			c->tasks_full);
 	metrics_counter(o, "registers_total", "REGISTER requests that were authenticated",
 			c->registers);
 	metrics_counter(o, "register_full_total",

@@ -18,8 +18,8 @@
 struct home_counters {
 	_Atomic uint64_t challenged, auth_failed, auth_locked, identity_refused,
 		outbound_denied, not_found, unavailable, redirected, forked, registers,
-		registers_full, forks_written, forks_adopted, handed, cancels_handed,
-		cancels_unknown;
+		registers_full, tasks_full, forks_written, forks_adopted, handed,
+		cancels_handed, cancels_unknown;
 };
 
 /* Of one worker. */
@@ -67,11 +67,13 @@ struct home {
 	struct home_journal journal[STACK_WORKERS_MAX];
 	struct home_registers waiting[STACK_WORKERS_MAX];
 	struct home_held held;
+	atomic_size_t tasks_bytes[STACK_WORKERS_MAX]; /* fork.c: on their way to each worker */
 	struct home_orphans orphans;
 	msec dead_ms;
-	msec partner_lost; /* when; the bus's thread's */
-	bool partner_met;  /* in this life; the same */
-	bool partner_told; /* all that it took before its present life; the same */
+	size_t queue_bytes; /* cluster.queue_bytes */
+	msec partner_lost;  /* when; the bus's thread's */
+	bool partner_met;   /* in this life; the same */
+	bool partner_told;  /* all that it took before its present life; the same */
 	struct auth *auth;
 	struct guard *guard;
 	struct reg *reg;

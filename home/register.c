@@ -106,7 +106,7 @@ static void on_done(void *arg, const struct reg_answer *a)
 static bool may_wait(const struct home *h, const struct app_worker *w, const struct sip_msg *m)
 {
 	const struct home_registers *r = &h->waiting[w->index];
-	return r->n < WAITING_MAX && r->bytes + m->len <= w->conf->cluster.queue_bytes;
+	return r->n < WAITING_MAX && r->bytes + m->len <= h->queue_bytes;
 }
 
 static struct reg_wait *wait_new(struct home *h, struct app_worker *w,

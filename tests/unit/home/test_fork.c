@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-enum { SELF = 0, OTHER = 1, WORKERS = 3, KEYS_MAX = 16, CALLS = 300, SLICE = 64 };
+enum { SELF = 0, OTHER = 1, WORKERS = 3, KEYS_MAX = 128, CALLS = 300, SLICE = 64 };
 
 static struct home *home;
 static struct app_worker worker[WORKERS];
@@ -185,6 +185,7 @@ static void begin(void)
 	now_ms = 1;
 	wheel_init(&wheel, now_ms);
 	home->cluster = (struct cluster *)name;
+	home->queue_bytes = 1 << 20;
 	home->records = records_new(NULL, SELF + 1, 10000, NULL);
 	for (unsigned i = 0; i < WORKERS; i++)
 		worker[i] = (struct app_worker){.index = i, .stack = (struct stack *)&name[i]};
@@ -290,6 +291,43 @@ START_TEST(keys_of_calls_without_records_come_to_a_worker_in_one_task)
 	for (unsigned i = 0; i < nlet_go_plain; i++)
 		ck_assert(let_go_plain[i].of == i / 3 && let_go_plain[i].key == keys[i % 3]);
 	ck_assert_uint_eq(nlet_go, 0);
+	end();
+}
+END_TEST
+
+START_TEST(what_the_other_member_tells_waits_for_a_worker_as_long_as_there_is_room)
+{
+	static const char keys[1024];
+	unsigned before, told = 0;
+	begin();
+	home->queue_bytes = 100 * sizeof(keys);
+	do {
+		before = nposted;
+		home_let_go_plain(home, span_of(keys, sizeof(keys)));
+		told++;
+	} while (nposted > before);
+	ck_assert_uint_ge(told, 80);
+	ck_assert_uint_eq(home->counters.tasks_full, WORKERS);
+	hold(0, 0, true);
+	for (unsigned i = 0; home->counters.tasks_full == WORKERS; i++) {
+		ck_assert_uint_lt(i, 100);
+		comes(0);
+	}
+	before = nposted;
+	comes(0);
+	ck_assert_uint_eq(nposted, before);
+	home_let_go_all(home); /* always */
+	ck_assert_uint_eq(nposted, before + WORKERS);
+	for (unsigned i = 0; i < WORKERS; i++)
+		ck_assert_uint_le(home->tasks_bytes[i], home->queue_bytes + 1024);
+	for (unsigned i = 0; i < nposted; i++) /* its keys are of no interest here */
+		nlet_go = nlet_go_plain = 0, posted[i]->run(posted[i]);
+	nposted = 0;
+	for (unsigned i = 0; i < WORKERS; i++)
+		ck_assert_uint_eq(home->tasks_bytes[i], 0);
+	comes(0);
+	ck_assert_uint_eq(nposted, WORKERS);
+	hold(0, 0, false);
 	end();
 }
 END_TEST
@@ -454,6 +492,7 @@ END_TEST
 UNIT_MAIN("home fork", what_the_other_member_writes_of_its_own_calls_is_no_work_for_the_workers,
 	  what_it_writes_of_a_call_here_lets_that_go, what_we_write_ourselves_lets_nothing_go,
 	  keys_of_calls_without_records_come_to_a_worker_in_one_task,
+	  what_the_other_member_tells_waits_for_a_worker_as_long_as_there_is_room,
 	  a_call_is_not_looked_at_while_its_caller_is_away,
 	  callers_who_are_back_all_at_once_are_served_in_slices_and_in_order,
 	  callers_who_do_not_come_back_are_served_in_slices_too,

@@ -12,9 +12,7 @@
 enum { WAITING_MAX = 16384, SECOND = 1 };
 
 static struct home home;
-static struct conf conf;
-static struct app_worker worker[2] = {{.index = 0, .conf = &conf},
-				      {.index = SECOND, .conf = &conf}};
+static struct app_worker worker[2] = {{.index = 0}, {.index = SECOND}};
 static struct arena arena;
 static struct store store; /* the registrar, which would write to it, is not here */
 
@@ -140,7 +138,7 @@ static void start(void)
 	ck_assert_int_eq(sip_values_init(), 0);
 	ck_assert_int_eq(arena_init(&arena, 65536), 0);
 	sip_values_use_arena(&arena);
-	conf.cluster.queue_bytes = 16 << 20;
+	home.queue_bytes = 16 << 20;
 	home.records = records_new(&store, 1, 100, NULL);
 	ck_assert_ptr_nonnull(home.records);
 }
@@ -220,7 +218,7 @@ START_TEST(what_waits_is_limited_in_bytes_too_and_by_worker)
 	unsigned n = 0;
 
 	start();
-	conf.cluster.queue_bytes = 65536;
+	home.queue_bytes = 65536;
 	while (comes(0))
 		n++;
 	ck_assert_uint_ge(n, 200);
