@@ -155,6 +155,8 @@ static const struct row stack_rows[] = {
 	    "Messages not sent because the worker of their connection was too far behind"),
 	ROW(stack_counters, handover_error_full, "handover_error_full_total", METRICS_COUNTER,
 	    "ICMP errors that another worker was not told of: it was too far behind"),
+	ROW(stack_counters, handover_knock_full, "handover_knock_full_total", METRICS_COUNTER,
+	    "Phones not knocked at because the worker was too far behind"),
 	ROW(stack_counters, replies, "stateless_replies_total", METRICS_COUNTER,
 	    "Answers given without a transaction"),
 	ROW(stack_counters, send_failed, "send_failed_total", METRICS_COUNTER,

@@ -57,19 +57,22 @@ static void run_knock(struct loop_work *w)
 {
 	struct moved *m = container_of(w, struct moved, work);
 	net_knock(m->s->net, m->listener, &m->peer);
+	atomic_fetch_sub(&m->s->knocks_waiting, 1);
 	free(m);
 }
 
-static void post(struct stack *s, unsigned listener, const struct addr *peer,
+/* False: there is no memory. */
+static bool post(struct stack *s, unsigned listener, const struct addr *peer,
 		 void (*run)(struct loop_work *w))
 {
 	struct moved *m = malloc(sizeof(*m));
 	if (!m)
-		return;
+		return false;
 	*m = (struct moved){.work.run = run, .s = s, .listener = listener};
 	if (peer)
 		m->peer = *peer;
 	loop_post(s->loop, &m->work);
+	return true;
 }
 
 void stack_group_abandon(struct stack_group *g, unsigned listener)
@@ -83,5 +86,10 @@ void stack_group_abandon(struct stack_group *g, unsigned listener)
 
 void stack_group_knock(struct stack_group *g, const struct sip_flow *f)
 {
-	post(g->worker[f->worker % g->n], f->listener, &f->remote, run_knock);
+	struct stack *s = g->worker[f->worker % g->n];
+	if (atomic_fetch_add(&s->knocks_waiting, 1) < g->conf.handover_max &&
+	    post(s, f->listener, &f->remote, run_knock))
+		return;
+	atomic_fetch_sub(&s->knocks_waiting, 1);
+	__atomic_fetch_add(&s->counters.handover_knock_full, 1, __ATOMIC_RELAXED);
 }

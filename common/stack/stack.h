@@ -139,10 +139,10 @@ struct stack_conf {
 
 struct stack_counters {
 	uint64_t received, refused, dropped, handed_over, handover_full, handover_send_full,
-		handover_error_full, replies, answered_stateless, acks_absorbed, send_failed,
-		link_sent, link_down, link_failed, link_no_tls, link_full, link_kept,
-		link_kept_full, link_late, link_resent, deferred, deferred_full, poison,
-		trying_full, trying_told;
+		handover_error_full, handover_knock_full, replies, answered_stateless,
+		acks_absorbed, send_failed, link_sent, link_down, link_failed, link_no_tls,
+		link_full, link_kept, link_kept_full, link_late, link_resent, deferred,
+		deferred_full, poison, trying_full, trying_told;
 	uint64_t deferring, deferring_bytes, trying; /* now */
 };
 
@@ -180,7 +180,8 @@ void stack_group_send_again(struct stack_group *g, unsigned node);
 void stack_group_sever(struct stack_group *g, unsigned node);
 /* The address of a listener has gone from this machine: net_abandon().  From any thread. */
 void stack_group_abandon(struct stack_group *g, unsigned listener);
-/* net_knock() at the far end of a connection that another process had.  From any thread. */
+/* net_knock() at the far end of a connection that another process had.  From any thread; no
+ * more at a time than handover_max for a worker. */
 void stack_group_knock(struct stack_group *g, const struct sip_flow *f);
 struct stack *stack_group_worker(struct stack_group *g, unsigned i);
 

@@ -47,6 +47,7 @@ struct stack {
 	atomic_uint waiting;	      /* messages handed over, not dealt with yet */
 	atomic_uint sends_waiting;    /* the same of what it is to send for others */
 	atomic_uint errors_waiting;   /* and of ICMP errors */
+	atomic_uint knocks_waiting;   /* and of whom it is to knock at */
 	bool hung_up;		      /* on all but nodes */
 	struct proxy_local local[NET_LISTENERS_MAX];
 	struct addr bound[NET_LISTENERS_MAX];

@@ -152,6 +152,23 @@ START_TEST(icmp_errors_for_another_worker_are_bounded)
 }
 END_TEST
 
+/* The other member may ask for more than can be done. */
+START_TEST(knocks_are_bounded)
+{
+	struct sip_flow f = {.transport = SIP_TRANSPORT_TCP, .worker = 1};
+	begin();
+	ck_assert_int_eq(addr_parse(&f.remote, SPAN("192.0.2.1"), 5060), 0);
+	for (unsigned i = 0; i < MAX + 5; i++)
+		stack_group_knock(group, &f);
+	ck_assert_uint_eq(counters(1)->handover_knock_full, 5);
+	stack_group_finish(group);
+	stack_group_knock(group, &f);
+	ck_assert_uint_eq(counters(1)->handover_knock_full, 5);
+	stack_group_finish(group);
+	stack_group_free(group);
+}
+END_TEST
+
 START_TEST(messages_for_another_worker_are_bounded)
 {
 	const struct sip_flow f = {.transport = SIP_TRANSPORT_TCP};
@@ -304,6 +321,7 @@ END_TEST
 UNIT_MAIN("common/stack handover", what_this_node_has_no_room_for_waits_or_has_failed,
 	  what_nodes_tell_each_other_is_passed_on_from_node_to_node_alone,
 	  what_another_worker_is_to_send_is_bounded_and_the_rest_has_failed,
-	  icmp_errors_for_another_worker_are_bounded, messages_for_another_worker_are_bounded,
+	  icmp_errors_for_another_worker_are_bounded, knocks_are_bounded,
+	  messages_for_another_worker_are_bounded,
 	  answers_of_any_number_are_taken_in_for_callers_who_are_elsewhere,
 	  no_next_hop_is_the_address_of_a_node)
