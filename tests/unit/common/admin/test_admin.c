@@ -1,5 +1,5 @@
 /* Commands over the Unix socket, and the two pages, by sockets that the test holds itself. */
-#include "tests/unit/unit.h"
+#include "tests/unit/port.h"
 
 #include "common/admin/admin.h"
 #include "common/admin/wire.h"
@@ -101,26 +101,12 @@ static void write_metrics(void *arg, struct metrics_out *o)
 	metrics_sample(o, NULL, 1);
 }
 
-/* A port that nobody listens on. */
-static uint16_t free_port(void)
-{
-	struct sockaddr_in sin = {.sin_family = AF_INET,
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t n = sizeof(sin);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sin, n), 0);
-	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sin, &n), 0);
-	close(fd);
-	return ntohs(sin.sin_port);
-}
-
 static void start(void)
 {
 	char http[32];
 
 	snprintf(path, sizeof(path), "/tmp/eaves-test-admin.%d", (int)getpid());
-	http_port = free_port();
+	http_port = free_port("127.0.0.1");
 	snprintf(http, sizeof(http), "127.0.0.1:%u", http_port);
 	loop = loop_new(0);
 	metrics = metrics_new();

@@ -8,7 +8,7 @@
 
 #include "common/base/counter.h"
 #include "common/bus/bus.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/port.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -73,21 +73,10 @@ static void rig_refused(void *arg, const char *from, const char *why)
 	snprintf(s->where, sizeof(s->where), "%s", from);
 }
 
-/* Ports that are free now. */
 static void rig_addresses(const char *host)
 {
-	int fd[SIDES];
-
-	for (unsigned i = 0; i < SIDES; i++) {
-		socklen_t n = sizeof(address[i]);
-
-		ck_assert_int_eq(addr_parse(&address[i], span_str(host), 0), 0);
-		fd[i] = socket(address[i].sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		ck_assert_int_eq(bind(fd[i], &address[i].sa, addr_len(&address[i])), 0);
-		ck_assert_int_eq(getsockname(fd[i], &address[i].sa, &n), 0);
-	}
 	for (unsigned i = 0; i < SIDES; i++)
-		close(fd[i]);
+		ck_assert_int_eq(addr_parse(&address[i], span_str(host), free_port(host)), 0);
 }
 
 /* Everybody dials those before him. */

@@ -443,6 +443,7 @@ START_TEST(a_killed_process_is_seen_at_once_by_both_ends_of_its_connections)
 		RIG_AWAIT(side[0].downs[1] == i && side[2].downs[1] == i);
 		ck_assert_uint_lt(time_now() - from, 5000); /* the heartbeat: 30 s */
 		ck_assert(side[0].up[2] && side[2].up[0]);
+		RIG_AWAIT(kill(pid, 0) < 0); /* its listener may be closed last */
 		pid = child_start(1);
 	}
 	RIG_AWAIT(side[0].up[1] && side[2].up[1]);

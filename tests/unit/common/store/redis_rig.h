@@ -6,7 +6,7 @@
 #ifndef EAVES_TESTS_REDIS_RIG_H
 #define EAVES_TESTS_REDIS_RIG_H
 
-#include "tests/unit/unit.h"
+#include "tests/unit/port.h"
 
 #include "common/store/redis.h"
 
@@ -51,25 +51,6 @@ static inline __attribute__((constructor)) void skip_without_redis(void)
 		return;
 	puts("skipped: redis-server is not installed (deploy/deps.sh check)");
 	exit(EXIT_SUCCESS);
-}
-
-/* Below the ports that the kernel gives to who connects: such a one might connect to itself
- * while its server is away. */
-static inline uint16_t free_port(void)
-{
-	static unsigned next;
-	struct addr a;
-
-	for (unsigned i = 0; i < 10000; i++) {
-		unsigned port = 12000 + ((unsigned)getpid() * 37 + next++) % 18000;
-		int fd = socket(AF_INET, SOCK_STREAM, 0);
-		ck_assert_int_eq(addr_parse(&a, SPAN("127.0.0.1"), (uint16_t)port), 0);
-		int rc = bind(fd, &a.sa, addr_len(&a));
-		close(fd);
-		if (rc == 0)
-			return (uint16_t)port;
-	}
-	ck_abort_msg("no free port");
 }
 
 static inline struct addr local(uint16_t port)
@@ -165,7 +146,7 @@ static inline void server_run(struct server *s, char *const *more)
 
 static inline void server_start(struct server *s, char *const *more)
 {
-	*s = (struct server){.port = free_port()};
+	*s = (struct server){.port = free_port("127.0.0.1")};
 	make_dir(s->dir);
 	server_run(s, more);
 }

@@ -43,7 +43,7 @@ static void start_sentinels(void)
 
 	for (unsigned i = 0; i < SENTINELS; i++) {
 		struct server *s = &sentinel[i];
-		*s = (struct server){.port = free_port()};
+		*s = (struct server){.port = free_port("127.0.0.1")};
 		make_dir(s->dir);
 		snprintf(path, sizeof(path), "%s/sentinel.conf", s->dir);
 		FILE *f = fopen(path, "w");
