@@ -11,9 +11,12 @@ from phone import hang_up, talk
 from test_drain import message
 
 
-def knock(address):
-	"""A connection that speaks ZMTP, but not CURVE; ended by the node."""
+def knock(address, first=lambda: None):
+	"""A connection that speaks ZMTP, but not CURVE; ended by the node.  first: before it says so,
+	when the node has taken the connection."""
 	with socket.create_connection(address, TIMEOUT) as s:
+		s.recv(10)
+		first()
 		s.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
 		try:
 			while s.recv(4096):
@@ -32,9 +35,9 @@ def test_who_knocks_without_end_fills_no_log(cluster):
 	assert e.wait_log("event=bus-refused").endswith(" so_far=1")
 	assert e.log_count("event=bus-refused") < 50, e.tail()
 
-	# Whose it was is told, but for who is gone before the bus's thread looks.
+	# Whose it was is told, but for who is gone before the bus's thread has looked: it gets the time.
 	def told():
-		knock(e.bus)
+		knock(e.bus, e.alive)
 		return e.log_count(r"event=bus-refused address=127\.0\.0\.1:")
 	c.wait(told, "nobody is told of by address")
 	hang_up(*talk(alice, bob))
