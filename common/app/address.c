@@ -84,15 +84,20 @@ void app_addresses_look(struct app *a)
 	freeifaddrs(all);
 }
 
-/* Where homes had better not send what is for phones by UDP: they answer elsewhere. */
-static bool is_away(const struct app *a)
+/* Homes send what is for phones by UDP to whom they answer. */
+static void tell_addresses(struct app *a)
 {
 	const struct conf *c = a->fixed->conf;
-	for (unsigned i = 0; i < c->listeners_count; i++)
-		if (c->listeners[i].transport == SIP_TRANSPORT_UDP &&
-		    !addr_is_any(&c->listeners[i].addr) && !atomic_load(&a->addresses.here[i]))
-			return true;
-	return false;
+	uint32_t at[CLUSTER_LISTENERS_MAX] = {0};
+	_Static_assert((int)NET_LISTENERS_MAX <= (int)CLUSTER_LISTENERS_MAX, "all of them");
+	for (unsigned i = 0; i < c->listeners_count; i++) {
+		const struct addr *v = &c->listeners[i].addr;
+		if (c->listeners[i].transport != SIP_TRANSPORT_UDP || addr_is_any(v))
+			continue;
+		at[i] = ((uint32_t)addr_hash(v) | 2) & ~UINT32_C(1);
+		at[i] |= atomic_load(&a->addresses.here[i]);
+	}
+	cluster_set_addresses(a->nodes->cluster, at);
 }
 
 static void look(struct app *a)
@@ -106,7 +111,7 @@ static void look(struct app *a)
 		left |= note(a, i, is_here(all, &c->listeners[i].addr));
 	if (left)
 		tell_left(a);
-	cluster_set_away(a->nodes->cluster, is_away(a));
+	tell_addresses(a);
 	a->addresses.looked = true;
 	freeifaddrs(all);
 }

@@ -34,12 +34,14 @@ static void judge(struct peer *p, uint64_t ahead_ms, uint64_t behind_ms)
 {
 	bool ahead = ahead_ms >= behind_ms;
 	uint64_t ms = ahead ? ahead_ms : behind_ms;
-	bool apart = ms > (p->clock.apart ? CLOCK_TOGETHER_MS : CLOCK_APART_MS);
+	int side = ahead ? 1 : -1, told = p->clock.told;
+	bool apart = ms > CLOCK_APART_MS && told != side;
+	bool together = ms <= CLOCK_TOGETHER_MS && told;
 
-	atomic_store(&p->clock_ms, ahead ? (int64_t)ms : -(int64_t)ms);
-	if (apart == p->clock.apart)
+	atomic_store(&p->clock_ms, side * (int64_t)ms);
+	if (!apart && !together)
 		return;
-	p->clock.apart = apart;
+	p->clock.told = apart ? side : 0;
 	if (apart)
 		log_event(LOG_WARN, "clock-apart", log_node(p),
 			  LOG_STR("it_is", ahead ? "ahead" : "behind"), LOG_N("ms", ms));
@@ -63,15 +65,14 @@ void clock_heard(struct peer *p, const Eaves__Heartbeat *h)
 	if (k->heard < CLOCK_HEARTBEATS || now - k->since < CLOCK_LOOK_MS)
 		return;
 	k->said_ms = 1 + k->most_ms;
-	if (!h->ahead_ms) /* it has not looked for so long yet */
-		return;
-	judge(p, k->most_ms, ahead_of(h->ahead_ms, 1));
+	if (h->ahead_ms) /* else it has not looked for so long yet */
+		judge(p, k->most_ms, ahead_of(h->ahead_ms, 1));
 	k->heard = 0;
 	k->most_ms = 0;
 }
 
 void clock_forget(struct peer *p)
 {
-	p->clock = (struct peer_clock){.apart = p->clock.apart};
+	p->clock = (struct peer_clock){.told = p->clock.told};
 	atomic_store(&p->clock_ms, CLUSTER_CLOCK_UNKNOWN);
 }

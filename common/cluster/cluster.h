@@ -135,7 +135,7 @@ unsigned cluster_self(const struct cluster *c);
 /* Heard of within dead_ms over a connection that is up.  Self: true. */
 bool cluster_alive(const struct cluster *c, unsigned node);
 /* Nodes introduce themselves on links by TCP, of this version of the bus's protocol on. */
-enum { CLUSTER_INTRODUCES = 2 };
+enum { CLUSTER_INTRODUCES = 2, CLUSTER_LISTENERS_MAX = 16 };
 /* The version that this program speaks (docs/bus.md). */
 unsigned cluster_protocol(void);
 /* Alive and taking new calls (not draining). */
@@ -177,12 +177,12 @@ int cluster_node_by_boot(const struct cluster *c, uint64_t boot);
 int cluster_member(struct cluster *c, struct span pair, int prefer);
 /* This node wants no new calls (and back): all are told at once. */
 void cluster_set_draining(struct cluster *c, bool draining);
-/* The address that phones have for this edge and its other member has gone to that one (and
- * come back): all are told at once. */
-void cluster_set_away(struct cluster *c, bool away);
-/* The member of an edge's pair that phones by UDP reach: the other one when the edge says that
- * the address is away, and that one serves and does not say so; else the edge. */
-unsigned cluster_at_address(const struct cluster *c, unsigned edge);
+/* Where an edge takes UDP, by listener: the address in short, bit 0: it is at this machine; 0:
+ * nowhere.  All are told at once. */
+void cluster_set_addresses(struct cluster *c, const uint32_t at[CLUSTER_LISTENERS_MAX]);
+/* The member of an edge's pair that hears what is sent to that listener's address: the other
+ * one, when it serves and says that it has the same address, and the edge that it has not. */
+unsigned cluster_at_address(const struct cluster *c, unsigned edge, unsigned listener);
 /* It has been away, and its other member was chosen: it serves from now on. */
 void cluster_stand_back(struct cluster *c);
 /* The same for who was stopped, in the loop's thread.  What others have written meanwhile is

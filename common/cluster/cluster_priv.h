@@ -76,7 +76,9 @@ struct cluster {
 	unsigned npairs;
 	atomic_uint calls, cpu_permille;
 	_Atomic uint64_t serving_ms; /* wall clock: since when */
-	atomic_bool draining, away;
+	atomic_bool draining;
+	_Atomic uint32_t
+		at[CLUSTER_LISTENERS_MAX]; /* an edge's addresses: cluster_set_addresses */
 	struct wheel_timer heartbeat;
 
 	struct wheel_timer gather_timer;

@@ -61,9 +61,34 @@ static uint64_t whom_we_hear(const struct cluster *c)
 	return hears;
 }
 
+static ProtobufCBinaryData addresses_said(struct cluster *c,
+					  uint8_t out[4 * CLUSTER_LISTENERS_MAX])
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < CLUSTER_LISTENERS_MAX; i++) {
+		uint32_t v = atomic_load(&c->at[i]);
+		for (unsigned k = 0; k < 4; k++)
+			out[4 * i + k] = (uint8_t)(v >> 8 * k);
+		n = v ? 4 * (i + 1) : n;
+	}
+	return (ProtobufCBinaryData){n, out};
+}
+
+static void note_addresses(struct peer *p, ProtobufCBinaryData said)
+{
+	for (unsigned i = 0; i < CLUSTER_LISTENERS_MAX; i++) {
+		uint32_t v = 0;
+		for (unsigned k = 0; k < 4 && said.len >= 4 * (i + 1); k++)
+			v |= (uint32_t)said.data[4 * i + k] << 8 * k;
+		atomic_store_explicit(&p->at[i], v, memory_order_relaxed);
+	}
+}
+
 static void say_heartbeat(struct peer *p)
 {
 	struct cluster *c = p->c;
+	uint8_t at[4 * CLUSTER_LISTENERS_MAX];
 	Eaves__Envelope e = EAVES__ENVELOPE__INIT;
 	Eaves__Heartbeat h = EAVES__HEARTBEAT__INIT;
 
@@ -74,7 +99,8 @@ static void say_heartbeat(struct peer *p)
 	h.waiting = counter_get(&c->counters.waiting);
 	h.unsure = p->sweep.unsure;
 	h.hears = whom_we_hear(c);
-	h.away = is_witness(c) && atomic_load(&c->away);
+	if (is_witness(c))
+		h.at = addresses_said(c, at);
 	h.wall_ms = time_wall_ms();
 	h.ahead_ms = p->clock.said_ms;
 	e.body_case = EAVES__ENVELOPE__BODY_HEARTBEAT;
@@ -371,7 +397,7 @@ void live_heartbeat(struct peer *p, const Eaves__Heartbeat *h)
 	atomic_store_explicit(&p->cpu_permille, h->cpu_permille, memory_order_relaxed);
 	atomic_store(&p->serving_ms, h->serving_ms);
 	atomic_store(&p->hears, h->hears);
-	atomic_store(&p->away, h->away);
+	note_addresses(p, h->at);
 	atomic_store(&p->has_said, true);
 	clock_heard(p, h);
 	note_draining(p, h->draining);

@@ -156,19 +156,30 @@ int cluster_member(struct cluster *c, struct span pair, int prefer)
 	return -1;
 }
 
-void cluster_set_away(struct cluster *c, bool away)
+void cluster_set_addresses(struct cluster *c, const uint32_t at[CLUSTER_LISTENERS_MAX])
 {
-	if (atomic_exchange(&c->away, away) != away)
+	bool changed = false;
+
+	for (unsigned i = 0; i < CLUSTER_LISTENERS_MAX; i++)
+		changed |= atomic_exchange(&c->at[i], at[i]) != at[i];
+	if (changed)
 		gate_post(c, WORK_SPEAK);
 }
 
-unsigned cluster_at_address(const struct cluster *c, unsigned edge)
+static uint32_t address_of(const struct cluster *c, int node, unsigned listener)
 {
-	if (!atomic_load_explicit(&c->peer[edge].away, memory_order_relaxed))
+	return atomic_load_explicit(&c->peer[node].at[listener], memory_order_relaxed);
+}
+
+unsigned cluster_at_address(const struct cluster *c, unsigned edge, unsigned listener)
+{
+	uint32_t at = listener < CLUSTER_LISTENERS_MAX ? address_of(c, (int)edge, listener) : 0;
+
+	if (!at || at & 1)
 		return edge;
 	int other = cluster_partner(c, edge);
-	bool is_there = other >= 0 && cluster_serving(c, (unsigned)other) &&
-			!atomic_load_explicit(&c->peer[other].away, memory_order_relaxed);
+	bool is_there = other >= 0 && address_of(c, other, listener) == (at | 1) &&
+			cluster_serving(c, (unsigned)other);
 	return is_there ? (unsigned)other : edge;
 }
 

@@ -110,7 +110,7 @@ struct peer_clock {
 	msec since;	  /* from then on, */
 	uint64_t most_ms; /* and what it was ahead of ours in these at most */
 	uint64_t said_ms; /* Heartbeat.ahead_ms to it */
-	bool apart;	  /* as told */
+	int told;	  /* 1: that it is ahead, -1: behind, 0: neither */
 };
 
 /* Suspected: not alive for that alone, the bus hears of it. */
@@ -126,8 +126,8 @@ struct peer {
 	_Atomic msec broke_at; /* it was heard until its connection broke; 0: it fell silent */
 	atomic_bool settled, equal;
 	_Atomic uint64_t heard, queued_bytes, unpersisted, withheld;
-	_Atomic uint64_t hears;	  /* an edge: a bit a node; 0: it does not say */
-	atomic_bool away;	  /* an edge: its phones' address is not at it, as it says */
+	_Atomic uint64_t hears; /* an edge: a bit a node; 0: it does not say */
+	_Atomic uint32_t at[CLUSTER_LISTENERS_MAX]; /* an edge's addresses, as it says */
 	atomic_bool has_said;	  /* whom it hears, or that it does not say, since it lives */
 	atomic_uint asked;	  /* its operators' calls that we have not answered */
 	_Atomic int64_t clock_ms; /* ahead of ours, or behind; CLUSTER_CLOCK_UNKNOWN */

@@ -156,6 +156,14 @@ int cluster_notify(struct cluster *c, int node, unsigned kind, struct span body)
 	return 0;
 }
 
+static uint32_t said[CLUSTER_LISTENERS_MAX];
+
+void cluster_set_addresses(struct cluster *c, const uint32_t at[CLUSTER_LISTENERS_MAX])
+{
+	(void)c;
+	memcpy(said, at, sizeof(said));
+}
+
 /* ---- the node ---- */
 
 static struct conf_listener listeners[LISTENERS];
@@ -200,6 +208,8 @@ static void begin(bool in_cluster)
 	flow_keys_init(&app.flows, SPAN("secret"), 1);
 	listen_at(UDP, service);
 	listen_at(TCP, service);
+	for (unsigned i = 0; i < LISTENERS; i++)
+		listeners[i].transport = SIP_TRANSPORT_UDP;
 	listeners[TCP].transport = SIP_TRANSPORT_TCP;
 	listen_at(TLS6, service6);
 	listen_at(ANY, "0.0.0.0");
@@ -248,7 +258,6 @@ START_TEST(all_are_told_once_that_the_address_of_connections_has_left)
 {
 	machine_has(service, service6, own);
 	begin(true);
-	listeners[TLS6].transport = SIP_TRANSPORT_UDP;
 	machine_has(service, own, NULL);
 	run(LOOK_MS);
 	ck_assert_uint_eq(told_left, 0);
@@ -261,6 +270,25 @@ START_TEST(all_are_told_once_that_the_address_of_connections_has_left)
 	machine_has(own, NULL, NULL);
 	run(LOOK_MS);
 	ck_assert_uint_eq(told_left, 1);
+	end();
+}
+END_TEST
+
+/* By both members alike, where they have it, and of UDP alone. */
+START_TEST(all_are_told_which_addresses_are_here)
+{
+	machine_has(service, own, NULL);
+	begin(true);
+	uint32_t here = said[UDP];
+	ck_assert(here & 1 && said[OTHER] & 1 && here != said[OTHER]);
+	ck_assert_uint_eq(said[TCP] | said[ANY], 0);
+	machine_has(own, NULL, NULL);
+	run(LOOK_MS);
+	ck_assert(said[UDP] == (here & ~1u) && said[OTHER] & 1);
+	end();
+	machine_has(NULL, NULL, NULL); /* the other machine */
+	begin(true);
+	ck_assert_uint_eq(said[UDP], here & ~1u);
 	end();
 }
 END_TEST
@@ -558,7 +586,8 @@ END_TEST
 
 UNIT_MAIN("common/app address", connections_to_an_address_that_has_gone_are_ended_once,
 	  all_are_told_once_that_the_address_of_connections_has_left,
-	  an_address_that_is_back_may_leave_again, an_address_that_was_never_here_has_not_left,
+	  all_are_told_which_addresses_are_here, an_address_that_is_back_may_leave_again,
+	  an_address_that_was_never_here_has_not_left,
 	  an_address_that_comes_is_taken_for_as_long_as_a_death_takes_to_be_found,
 	  who_gets_the_address_knocks_at_the_phones_of_others_little_by_little,
 	  a_worker_sees_that_an_address_is_gone_before_the_main_thread_does,

@@ -132,16 +132,28 @@ END_TEST
 /* What a heartbeat of a1 says. */
 static uint64_t says_wall_ms, says_ahead_ms;
 
+static void as_told(Eaves__Heartbeat *h)
+{
+	h->wall_ms = says_wall_ms;
+	h->ahead_ms = says_ahead_ms;
+}
+
+/* It hears us little. */
+static void not_known(Eaves__Heartbeat *h)
+{
+	h->ahead_ms = 0;
+}
+
+static void (*says)(Eaves__Heartbeat *h);
+
 static bool as_a1_says(unsigned from, unsigned to, struct span bytes)
 {
-	if (from != A1)
+	if (from != A1 || !says)
 		return true;
 	Eaves__Envelope *e = eaves__envelope__unpack(NULL, bytes.n, (const uint8_t *)bytes.p);
 	MUST(e);
-	if (e->body_case == EAVES__ENVELOPE__BODY_HEARTBEAT) {
-		e->heartbeat->wall_ms = says_wall_ms;
-		e->heartbeat->ahead_ms = says_ahead_ms;
-	}
+	if (e->body_case == EAVES__ENVELOPE__BODY_HEARTBEAT)
+		says(e->heartbeat);
 	static uint8_t message[CLUSTER_ADMIN_MAX_BYTES];
 	size_t n = eaves__envelope__pack(e, message);
 	eaves__envelope__free_unpacked(e, NULL);
@@ -153,6 +165,7 @@ START_TEST(of_a_node_that_does_not_say_nothing_is_told)
 {
 	rig_begin(5);
 	net.look = as_a1_says;
+	says = as_told;
 	says_wall_ms = says_ahead_ms = 0;
 	rig_meet(NODES);
 	rig[A1].skew_ms = 10000;
@@ -168,6 +181,7 @@ START_TEST(a_clock_that_is_none_is_apart_and_nothing_else)
 {
 	rig_begin(6);
 	net.look = as_a1_says;
+	says = as_told;
 	says_wall_ms = UINT64_MAX;
 	says_ahead_ms = 1;
 	rig_meet(NODES);
@@ -176,10 +190,44 @@ START_TEST(a_clock_that_is_none_is_apart_and_nothing_else)
 	says_wall_ms = 1;
 	says_ahead_ms = UINT64_MAX;
 	told_while_running(20000);
-	ck_assert_uint_eq(count("event=clock-"), NODES - 1);
+	ck_assert_uint_eq(count("event=clock-"), 2 * (NODES - 1));
+	ck_assert_uint_eq(count("node=a1 it_is=behind"), NODES - 1);
 	ck_assert_uint_eq(count("event=clock-together"),
 			  NODES - 1); /* of a1's own, as it sees */
 	ck_assert(state_of(E1, A1).clock_ms < 0 && cluster_alive(rig[E1].c, A1));
+	rig_end();
+}
+END_TEST
+
+START_TEST(a_clock_that_turns_to_the_other_side_is_told_again)
+{
+	rig_begin(8);
+	rig_meet(NODES);
+	rig[A1].skew_ms = 3000;
+	ck_assert_uint_eq(told_while_running(12000), 2 * (NODES - 1));
+	rig[A1].skew_ms = -600000;
+	ck_assert_uint_eq(told_while_running(60000), 2 * (NODES - 1));
+	ck_assert_uint_eq(count("event=clock-apart node=a1 it_is=behind ms=599999\n"),
+			  NODES - 1);
+	rig[A1].skew_ms = 1500; /* not to be told of, and not together */
+	ck_assert_uint_eq(told_while_running(20000), 0);
+	rig_end();
+}
+END_TEST
+
+START_TEST(what_was_seen_long_ago_is_not_told_when_the_other_one_knows)
+{
+	rig_begin(9);
+	net.look = as_a1_says;
+	says = not_known;
+	rig[A1].skew_ms = 10000;
+	rig_meet(NODES);
+	told_while_running(10000);
+	rig[A1].skew_ms = 0;
+	told_while_running(20000);
+	says = NULL;
+	ck_assert_uint_eq(told_while_running(20000), 0);
+	ck_assert(state_of(E1, A1).clock_ms == 0);
 	rig_end();
 }
 END_TEST
@@ -208,4 +256,6 @@ UNIT_MAIN("common/cluster clock",
 	  clocks_that_are_apart_are_told_over_a_line_with_delays_and_losses_too,
 	  who_stood_still_makes_nobody_look_apart, of_a_node_that_does_not_say_nothing_is_told,
 	  a_clock_that_is_none_is_apart_and_nothing_else,
+	  a_clock_that_turns_to_the_other_side_is_told_again,
+	  what_was_seen_long_ago_is_not_told_when_the_other_one_knows,
 	  a_new_life_begins_a_new_look_and_is_not_told_of_again)

@@ -218,27 +218,41 @@ START_TEST(an_edge_says_at_once_whom_it_hears_no_more)
 }
 END_TEST
 
-START_TEST(an_edge_says_at_once_that_its_address_is_away)
+static void addresses(unsigned edge, uint32_t first, uint32_t last)
 {
+	uint32_t at[CLUSTER_LISTENERS_MAX] = {[0] = first, [CLUSTER_LISTENERS_MAX - 1] = last};
+	cluster_set_addresses(rig[edge].c, at);
+	rig_run(2);
+}
+
+#define AT(edge, listener) cluster_at_address(rig[A1].c, edge, listener)
+
+/* Both have the address V, each one of its own beside. */
+START_TEST(an_edge_says_at_once_whether_its_address_is_here)
+{
+	enum { V = 0x89abcd00, OWN1 = 0x1234, OWN2 = 0x4320, HERE = 1 };
+	enum { FIRST, LAST = CLUSTER_LISTENERS_MAX - 1 };
 	rig_begin(17);
 	rig_meet(NODES);
 	rig_run(300);
-	ck_assert_uint_eq(cluster_at_address(rig[A1].c, E1), E1);
-	cluster_set_away(rig[E2].c, true); /* it is at the first one */
-	rig_run(2);
-	ck_assert_uint_eq(cluster_at_address(rig[A1].c, E1), E1);
-	ck_assert_uint_eq(cluster_at_address(rig[A1].c, E2), E1);
-	cluster_set_away(rig[E1].c, true); /* nobody knows where it is */
-	rig_run(2);
-	ck_assert_uint_eq(cluster_at_address(rig[A1].c, E1), E1);
-	ck_assert_uint_eq(cluster_at_address(rig[A1].c, E2), E2);
-	cluster_set_away(rig[E2].c, false);
-	rig_run(2);
-	ck_assert_uint_eq(cluster_at_address(rig[B2].c, E1), E2);
-	ck_assert_uint_eq(cluster_at_address(rig[B2].c, E2), E2);
+	ck_assert_uint_eq(AT(E1, FIRST), E1); /* nobody has said anything */
+	addresses(E1, V | HERE, OWN1 | HERE);
+	addresses(E2, V, OWN2 | HERE);
+	ck_assert_uint_eq(AT(E1, FIRST), E1);
+	ck_assert_uint_eq(AT(E2, FIRST), E1);
+	ck_assert_uint_eq(AT(E2, LAST), E2);
+	ck_assert_uint_eq(AT(E2, LAST + 1), E2);
+	addresses(E1, V, OWN1); /* nobody knows where it is */
+	ck_assert_uint_eq(AT(E1, FIRST), E1);
+	ck_assert_uint_eq(AT(E2, FIRST), E2);
+	ck_assert_uint_eq(AT(E1, LAST), E1); /* the other one has another */
+	addresses(E2, V | HERE, OWN2 | HERE);
+	ck_assert_uint_eq(AT(E1, FIRST), E2);
+	ck_assert_uint_eq(AT(E2, FIRST), E2);
+	ck_assert_uint_eq(cluster_at_address(rig[B2].c, E1, FIRST), E2);
 	cluster_set_draining(rig[E2].c, true); /* the address will follow */
 	rig_run(2);
-	ck_assert_uint_eq(cluster_at_address(rig[B2].c, E1), E1);
+	ck_assert_uint_eq(AT(E1, FIRST), E1);
 	rig_end();
 }
 END_TEST
@@ -494,7 +508,7 @@ UNIT_MAIN("common/cluster live", nodes_that_are_connected_are_alive_after_their_
 	  that_a_suspect_is_not_heard_of_either_is_told, a_restart_is_a_death_and_a_life,
 	  what_a_process_said_before_it_died_makes_nobody_alive, draining_and_load_are_told,
 	  an_edge_says_at_once_whom_it_hears_no_more,
-	  an_edge_says_at_once_that_its_address_is_away,
+	  an_edge_says_at_once_whether_its_address_is_here,
 	  a_link_that_broke_has_an_edge_hear_no_less,
 	  what_an_edge_said_before_it_was_lost_is_not_its_word_when_it_is_back,
 	  when_a_node_ceased_to_serve_is_remembered,
