@@ -8,13 +8,14 @@
 
 /* ---- registrations ---- */
 
-/* What a phone says of itself goes to a terminal: as letters, not as commands to it. */
+/* What a phone says of itself goes to a terminal: as letters, not as commands to it, which are
+ * above ASCII too (U+009B). */
 static int harmless(struct span s, char *out, size_t room)
 {
 	size_t n = s.n < room ? s.n : room;
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
-		out[i] = c < ' ' || c == 0x7f || c == '"' ? '?' : s.p[i];
+		out[i] = c < ' ' || c >= 0x7f || c == '"' ? '?' : s.p[i];
 	}
 	return (int)n;
 }

@@ -92,12 +92,12 @@ static void deliver(struct listener *l, unsigned slot)
 		counter_inc(&n->count.udp_rx_dropped);
 		return;
 	}
+	counter_inc(&n->count.rx_udp);
 	if (rx->m[slot].msg_hdr.msg_flags & MSG_TRUNC) {
 		counter_inc(&n->count.udp_too_long);
 		n->ops.broken(n->ops.arg, &f, span_of(buf, len), &too_long);
 		return;
 	}
-	counter_inc(&n->count.rx_udp);
 	n->ops.message(n->ops.arg, &f, buf, len, rx->slot_bytes, NULL);
 }
 

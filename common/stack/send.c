@@ -82,18 +82,36 @@ struct handed_failure {
 	uint64_t id;
 };
 
+static bool is_line_end(char c)
+{
+	return c == '\r' || c == '\n';
+}
+
+/* What breaks a stream may begin with the rest of another message. */
+static bool is_start_line(struct span s)
+{
+	static const char version[] = " SIP/";
+	size_t n = sizeof(version) - 1, digits = 3; /* "2.0" */
+	return (s.n > n - 1 && memcmp(s.p, version + 1, n - 1) == 0) ||
+	       (s.n > n + digits && memcmp(s.p + s.n - digits - n, version, n) == 0);
+}
+
 /* The start line alone, whatever ends it: header fields may hold credentials. */
 void stack_trace(const char *event, const struct sip_flow *f, struct span message)
 {
 	char text[ADDR_TEXT_MAX];
-	size_t n, end = 0;
+	size_t from = 0, end;
 	if (!log_enabled(LOG_TRACE))
 		return;
-	n = addr_text(&f->remote, text);
-	while (end < message.n && message.p[end] != '\r' && message.p[end] != '\n')
+	size_t n = addr_text(&f->remote, text);
+	while (from < message.n && is_line_end(message.p[from]))
+		from++;
+	for (end = from; end < message.n && !is_line_end(message.p[end]);)
 		end++;
+	struct span line = span_of(message.p + from, end - from);
 	log_event(LOG_TRACE, event, LOG_STR("transport", sip_transport_uri(f->transport)),
-		  LOG_S("peer", span_of(text, n)), LOG_S("line", span_of(message.p, end)));
+		  LOG_S("peer", span_of(text, n)),
+		  is_start_line(line) ? LOG_S("line", line) : LOG_N("bytes", message.n));
 }
 
 static uint64_t wire_id_of(const struct stack *s, uint64_t txn_id)

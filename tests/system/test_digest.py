@@ -164,6 +164,19 @@ def test_who_is_locked_is_shown_and_let_in_again(start, workers):
 	assert s.ctl("auth", "locks") == ""
 
 
+def test_a_guesser_writes_no_commands_to_an_operators_terminal(start):
+	s = start({"auth": {"lock_failures": 3}}, users=["alice"])
+	p = s.phone("alice", password="guess")
+	for _ in range(3):
+		m = register(p)
+		challenge = p.expect(401)
+		p.user = "x\x9b31mROOT"
+		p.again(m, challenge)
+		p.expect(401)
+		p.user = "alice"
+	assert 'user="x??31mROOT"' in s.ctl("auth", "locks")
+
+
 def test_what_cannot_be_unlocked_is_told(server):
 	for nothing in ("nobody", "192.0.2.1", "192.0.2.1/33", "", "2001:db8::/64"):
 		r = server.ctl_raw("auth", "unlock", nothing)
@@ -171,8 +184,8 @@ def test_what_cannot_be_unlocked_is_told(server):
 		assert server.ctl("auth", "locks", nothing) == ""
 	for words in (["unlock"], ["unlock", "a", "b"], ["locks", "a", "b"], ["lock"]):
 		r = server.ctl_raw("auth", *words)
-		assert r.returncode == 2 and "auth unlock USER|ADDRESS" in r.stderr \
-			or "auth locks [USER|ADDRESS]" in r.stderr, words
+		assert r.returncode == 2 and ("auth unlock USER|ADDRESS" in r.stderr
+			or "auth locks [USER|ADDRESS]" in r.stderr), words
 
 
 def test_passwords_and_hashes_are_in_no_log_and_no_file(start):
@@ -200,6 +213,28 @@ def test_of_what_is_no_message_the_log_has_the_start_line_too_and_nothing_else(s
 		s.wait_log(r'event=received transport=\w+ peer=\S+ line="OPTIONS sip:example.org SIP/2.0"$',
 			since=before)
 	assert s.log_count("0123abcd") == 0
+
+
+@pytest.mark.parametrize("length, rest", [(6, b"hello my PIN is 4711\r\n\r\n"),
+	(0, b'Authorization: Digest response="0123abcd"\r\n\r\n')])
+def test_what_follows_a_message_that_was_longer_than_it_said_is_in_no_log(start, length, rest):
+	s = start({"log": {"level": "trace"}}, users=["alice"])
+	p = s.phone("alice", transport="tcp")
+	m = build("OPTIONS sip:example.org SIP/2.0", [("Via", p.via()), ("From", "<sip:x@x.example>;tag=1"),
+		("To", "<sip:example.org>"), ("Call-ID", token()), ("CSeq", "1 OPTIONS")])
+	p.send(m.replace(b"Length: 0", b"Length: %d" % length) + rest)
+	s.wait_log(r"event=received transport=tcp peer=\S+ bytes=\d+$")
+	assert s.log_count("4711|0123abcd") == 0
+
+
+def test_the_log_has_the_start_line_behind_line_ends(start):
+	s = start({"log": {"level": "trace"}}, users=["alice"])
+	p = s.phone("alice")
+	p.send(b"\r\n" + build("OPTIONS sip:example.org SIP/2.0", [("Via", p.via()),
+		("From", "<sip:x@x.example>;tag=1"), ("To", "<sip:example.org>"), ("Call-ID", token()),
+		("CSeq", "1 OPTIONS")]))
+	p.expect(200)
+	s.wait_log(r'event=received transport=udp peer=\S+ line="OPTIONS sip:example.org SIP/2.0"$')
 
 
 @pytest.mark.parametrize("change", [{"uri": "sip:other@example.net"}, {"nonce": None},
