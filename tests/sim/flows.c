@@ -368,17 +368,17 @@ static void setup_home_udp(void)
 {
 	setup_home(&caller, SIP_TRANSPORT_UDP, "h1", &answers, SIP_TRANSPORT_UDP, "h1");
 }
+/* Who has had no INVITE yet when the home is lost is called when the caller is back. */
+static const struct ua_policy later = {.ring_ms = RING_MS, .answer_ms = 2 * ANSWER_MS};
 static void setup_home_tcp_to_edge(void)
 {
-	setup_home(&caller, SIP_TRANSPORT_TCP, "h1", &answers, SIP_TRANSPORT_TCP, NULL);
+	setup_home(&caller, SIP_TRANSPORT_TCP, "h1", &later, SIP_TRANSPORT_TCP, NULL);
 	ua_use_gruu(alice);
 	ua_use_gruu(bob);
 	phone("bob2", "bob", &rings, SIP_TRANSPORT_TCP, NULL);
 }
 static void setup_home_forked(void)
 {
-	/* Who has had no INVITE yet when the home is lost is called when the caller is back. */
-	static const struct ua_policy later = {.ring_ms = RING_MS, .answer_ms = 2 * ANSWER_MS};
 	scene_user("carol", "h1", 0);
 	alice = phone("alice1", "alice", &caller, SIP_TRANSPORT_TCP, "h1");
 	phone("carol1", "carol", &rings, SIP_TRANSPORT_TCP, "h1");
