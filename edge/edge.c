@@ -200,7 +200,8 @@ static const struct app_role edge_role = {
 	.phones = edge_phones,
 	.commands = edge_commands,
 	.ncommands = EDGE_COMMANDS,
-	.elsewhere = "registrations and locks are at their homes, node NODE registration list",
+	.elsewhere = "registrations and locks, at their homes (node NODE registration list, "
+		     "node NODE auth locks)",
 	.metrics = edge_metrics,
 };
 APP_ROLE(edge_role);

@@ -20,19 +20,49 @@ static int harmless(struct span s, char *out, size_t room)
 	return (int)n;
 }
 
+/* A parameter of the first of a Path's values, as an edge writes it: ;m=e1;leg=udp */
+static struct span path_param(struct span path, struct span name)
+{
+	size_t end = 0, from;
+	while (end < path.n && path.p[end] != '>')
+		end++;
+	for (size_t i = 0; i + name.n < end; i++)
+		if (memcmp(path.p + i, name.p, name.n) == 0) {
+			for (from = i += name.n; i < end && path.p[i] != ';';)
+				i++;
+			return span_of(path.p + from, i - from);
+		}
+	return SPAN("");
+}
+
+/* "udp/192.0.2.7:5060", "udp/e1" for a phone behind an edge, or "-". */
+static void show_way(struct admin_reply *out, const struct reg_binding *b)
+{
+	char text[ADDR_TEXT_MAX], leg[8];
+	struct span edge = path_param(b->path, SPAN(";m=")),
+		    by = path_param(b->path, SPAN(";leg="));
+	if (b->has_flow) {
+		addr_text(&b->flow.remote, text);
+		admin_printf(out, " via=%s/%s", sip_transport_uri(b->flow.transport), text);
+	} else if (edge.n) {
+		int n = harmless(by, leg, sizeof(leg));
+		admin_printf(out, " via=%.*s/%.*s", n, leg, harmless(edge, text, sizeof(text)),
+			     text);
+	} else {
+		admin_printf(out, " via=-");
+	}
+}
+
 static bool show_binding(void *arg, const struct reg_binding *b)
 {
-	char flow[ADDR_TEXT_MAX] = "-", agent[128];
+	char agent[128];
 	int agent_n = harmless(b->user_agent, agent, sizeof(agent));
 	uint64_t now = time_wall_ms();
 	uint64_t left = b->expires_ms > now ? (b->expires_ms - now) / 1000 : 0;
-	if (b->has_flow)
-		addr_text(&b->flow.remote, flow);
-	admin_printf(arg, "%.*s %.*s q=%u.%03u expires=%llu via=%s/%s agent=\"%.*s\"\n",
-		     SPAN_FMT(b->user), SPAN_FMT(b->contact), b->q / 1000, b->q % 1000,
-		     (unsigned long long)left,
-		     b->has_flow ? sip_transport_uri(b->flow.transport) : "-", flow, agent_n,
-		     agent);
+	admin_printf(arg, "%.*s %.*s q=%u.%03u expires=%llu", SPAN_FMT(b->user),
+		     SPAN_FMT(b->contact), b->q / 1000, b->q % 1000, (unsigned long long)left);
+	show_way(arg, b);
+	admin_printf(arg, " agent=\"%.*s\"\n", agent_n, agent);
 	return true;
 }
 
@@ -95,12 +125,23 @@ static void show_lock(void *arg, const struct guard_lock *l)
 		     (unsigned long long)(l->left_ms + 999) / 1000);
 }
 
+/* As a log has it, with a port. */
+static bool is_source(struct span word, struct addr_net *ret)
+{
+	if (addr_net_parse(ret, word) == 0)
+		return true;
+	size_t colon = word.n;
+	while (colon && word.p[colon - 1] != ':')
+		colon--;
+	return colon > 1 && addr_net_parse(ret, span_of(word.p, colon - 1)) == 0;
+}
+
 /* A name may look like an address: it is both then. */
 static struct guard_whose whose_locks(const char *word, struct addr_net *net)
 {
 	return (struct guard_whose){
 		.user = span_str(word),
-		.net = addr_net_parse(net, span_str(word)) == 0 ? net : NULL,
+		.net = is_source(span_str(word), net) ? net : NULL,
 	};
 }
 
@@ -130,7 +171,8 @@ static int run_auth_unlock(void *arg, int argc, char **argv, struct span secret,
 	(void)argc;
 	(void)secret;
 	if (n == 0) {
-		admin_printf(out, "no lock of that user or address is here\n");
+		admin_printf(out, "no lock of that user or address is here; a source may be "
+				  "locked for all its users (auth locks)\n");
 		return -ENOENT;
 	}
 	admin_printf(out, "%u lifted\n", n);

@@ -365,7 +365,7 @@ static const struct app_role home_role = {
 	.notice = home_notice,
 	.commands = home_commands,
 	.ncommands = HOME_COMMANDS,
-	.elsewhere = "users and aliases are administered at the edges",
+	.elsewhere = "users and aliases, at the edges",
 	.metrics = home_metrics,
 };
 APP_ROLE(home_role);

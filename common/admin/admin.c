@@ -176,9 +176,10 @@ static void unknown(const struct admin *a, int argc, char **argv, struct admin_r
 		admin_printf(r, "no such command; these begin so:\n");
 		list_some(a, argc, argv, r);
 	} else {
-		admin_printf(r, "no such command%s%s; these are there:\n",
-			     a->elsewhere ? " here: " : "", a->elsewhere ? a->elsewhere : "");
+		admin_printf(r, "no such command; these are there:\n");
 		list_all(a, r);
+		if (a->elsewhere)
+			admin_printf(r, "Elsewhere: %s\n", a->elsewhere);
 	}
 }
 

@@ -221,6 +221,7 @@ static void cluster_from(struct app_nodes *n, const struct app *a)
 	n->conf.digest_key = mac_derive_key(secret, "digest");
 	n->link_key = mac_derive_key(secret, "link");
 	n->conf.domain = mac_span(&n->conf.digest_key, span_str(c->domain));
+	n->conf.realm = mac_span(&n->conf.digest_key, span_str(c->auth.realm));
 	for (unsigned i = 0; i < n->conf.n; i++) {
 		const struct conf_node *from = &c->cluster.nodes[i];
 		struct cluster_node *to = &n->conf.node[i];

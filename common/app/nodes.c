@@ -25,6 +25,8 @@ static void show_node(const struct cluster_node *v, const struct cluster_node_st
 	admin_printf(out, "%s %s pair=%s %s equal=%s", v->name,
 		     v->role == CLUSTER_EDGE ? "edge" : "home", v->pair, state_of(s),
 		     s->equal ? "yes" : "no");
+	if (s->alive && s->other_realm)
+		admin_printf(out, " realm=differs");
 	if (s->alive && s->withheld)
 		admin_printf(out, " withheld=%llu", (unsigned long long)s->withheld);
 	admin_printf(out, " version=%u queued=%llu", s->version,

@@ -111,7 +111,8 @@ static void drop(struct bus *b, const struct node *n, zmq_msg_t *part)
 	a = n ? accepted_find(&b->in, zmq_msg_get(&part[BODY], ZMQ_SRCFD)) : NULL;
 	if (a && a->told) /* it is there, and has said hello */
 		bus_refuse(b, accepted_text(a, text),
-			   "another process with its key came later: start this one anew");
+			   "another process with its key came later: the one at this address "
+			   "is to be started anew");
 }
 
 static void on_message(struct bus *b, zmq_msg_t *part, unsigned n)

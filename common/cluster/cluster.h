@@ -53,7 +53,7 @@ struct cluster_conf {
 	/* The same at every node: of the digests that are compared, and of the SIP domain (any
 	 * hash).  A node of other ones, or whose records have another key, is refused. */
 	struct mac_key digest_key;
-	uint64_t domain;
+	uint64_t domain, realm; /* of another realm (any hash) it is told */
 };
 extern const struct cluster_conf cluster_conf_default;
 
@@ -228,7 +228,7 @@ struct cluster_counters cluster_counters(const struct cluster *c);
 /* Of one node: whether it lives, what waits for it, how long ago it was heard (ms), its load.
  */
 struct cluster_node_state {
-	bool alive, draining;
+	bool alive, draining, other_realm;
 	bool suspected; /* not alive for that alone: it is heard of on the bus */
 	bool settled;	/* compared, and all that differed and is to be had of it has come */
 	bool equal;	/* and when last compared the tables were the same */

@@ -37,6 +37,7 @@ static void say_hello(struct peer *p)
 	h.pair = text(self->pair);
 	h.role = (uint32_t)self->role + 1;
 	h.domain = p->c->identity;
+	h.realm = p->c->conf.realm;
 	h.draining = atomic_load_explicit(&p->c->draining, memory_order_relaxed);
 	h.serving_ms = atomic_load(&p->c->serving_ms);
 	e.body_case = EAVES__ENVELOPE__BODY_HELLO;
@@ -338,6 +339,16 @@ static void change_boot(struct peer *p, uint64_t boot)
 	receive_restart(p);
 }
 
+/* One of us asks phones for what the other does not take. */
+static void note_realm(struct peer *p, uint64_t realm)
+{
+	bool other = realm && realm != p->c->conf.realm;
+
+	atomic_store(&p->other_realm, other);
+	if (other)
+		log_event(LOG_WARN, "realm-differs", log_node(p));
+}
+
 bool live_hello(struct peer *p, uint64_t boot, const Eaves__Hello *h)
 {
 	bool fresh = boot != p->boot;
@@ -357,6 +368,7 @@ bool live_hello(struct peer *p, uint64_t boot, const Eaves__Hello *h)
 	}
 	if (fresh) {
 		change_boot(p, boot);
+		note_realm(p, h->realm);
 		if (h->draining)
 			atomic_fetch_or(&p->bits, PEER_DRAINING);
 		atomic_store(&p->serving_ms, h->serving_ms);

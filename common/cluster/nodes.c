@@ -256,4 +256,5 @@ void cluster_node_state(const struct cluster *c, unsigned node, struct cluster_n
 	ret->version = atomic_load_explicit(&p->version, memory_order_relaxed);
 	ret->boot = atomic_load(&p->boot);
 	ret->clock_ms = atomic_load(&p->clock_ms);
+	ret->other_realm = atomic_load(&p->other_realm);
 }

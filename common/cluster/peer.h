@@ -124,7 +124,7 @@ struct peer {
 	_Atomic uint64_t serving_ms; /* as it says; 0: not yet */
 	_Atomic msec left_at;	     /* when it last ceased to serve; 0: never */
 	_Atomic msec broke_at; /* it was heard until its connection broke; 0: it fell silent */
-	atomic_bool settled, equal;
+	atomic_bool settled, equal, other_realm;
 	_Atomic uint64_t heard, queued_bytes, unpersisted, withheld;
 	_Atomic uint64_t hears; /* an edge: a bit a node; 0: it does not say */
 	_Atomic uint32_t at[CLUSTER_LISTENERS_MAX]; /* an edge's addresses, as it says */

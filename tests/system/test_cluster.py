@@ -622,6 +622,29 @@ def test_nodes_know_how_far_their_clocks_are_apart(cluster):
 		assert node.log_count("event=clock-") == 0
 
 
+def test_who_asks_for_credentials_of_another_realm_is_told_of(cluster):
+	c = cluster(start=False)
+	e, (a, b) = c.edges[0], c.homes[0]
+	b.write_config(merged(b.config, {"auth": {"realm": "other"}}))
+	for n in c.nodes:
+		n.start()
+	assert e.wait_log("event=realm-differs").endswith(f"node={b.name}")
+	for n in (a, b):
+		n.wait_log("event=realm-differs")
+	c.wait(lambda: e.alive() == {"h1a", "h1b"}, "the nodes do not see each other")
+	status = e.ctl("cluster status").splitlines()
+	assert [x.split()[0] for x in status if " realm=differs" in x] == [b.name]
+	assert a.log_count(f"event=realm-differs node={e.name}") == 0
+
+
+def test_the_way_to_a_phone_behind_an_edge_is_shown(cluster):
+	c = cluster(users=("alice", "bob"))
+	c.phone("alice").register()
+	c.phone("bob", transport="tcp").register()
+	lines = sorted(c.homes[0][0].registrations())
+	assert [re.search(r" via=(\S+) ", x)[1] for x in lines] == ["udp/e1", "tcp/e1"]
+
+
 def test_a_phone_that_was_locked_is_let_in_again_from_an_edge(cluster):
 	"""It is known to the member of its pair that it came to, by its own address."""
 	c = cluster(users=["alice"], config={"auth": {"lock_failures": 3}})
@@ -639,11 +662,12 @@ def test_a_phone_that_was_locked_is_let_in_again_from_an_edge(cluster):
 	assert [x.split(" failures=3")[0] for x in shown[here].splitlines()] == [
 		f"source={alice.source}", f'source={alice.source} user="alice"']
 	for h in homes:
+		assert edge.ctl("node", h, "auth", "locks", alice.source + ":5060") == shown[h]
 		r = edge.ctl_raw("node", h, "auth", "unlock", "alice")
 		assert r.returncode == (0 if h == here else 1), h
 	alice.register()
 	r = edge.ctl_raw("auth", "locks")
-	assert r.returncode == 2 and "locks are at their homes" in r.stderr
+	assert r.returncode == 2 and "Elsewhere: registrations and locks, at their homes" in r.stderr
 
 
 def test_the_directory_is_the_same_at_both_edges(cluster):

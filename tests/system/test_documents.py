@@ -108,10 +108,11 @@ def test_a_node_names_the_commands_that_it_has(cluster):
 	at_home = {x.split("  ")[0] for x in c.edges[0].ctl("node", "h1a", "help").splitlines()}
 	assert at_home == {x.split("  ")[0] for x in c.homes[0][0].ctl("help").splitlines()}
 	r = c.edges[0].ctl_raw("registration", "list")
-	assert r.returncode == 2 and "registrations and locks are at their homes, node NODE registration list; these are there:" in r.stderr
+	assert r.returncode == 2 and r.stderr.endswith(
+		"Elsewhere: registrations and locks, at their homes (node NODE registration list, node NODE auth locks)\n")
 	r = c.homes[0][0].ctl_raw("user", "list")
-	assert r.returncode == 2 and "no such command here: users and aliases are administered at the edges; these are there:" in r.stderr
-	assert "user" not in r.stderr.split("there:")[1]
+	assert r.returncode == 2 and "no such command; these are there:" in r.stderr and r.stderr.endswith("Elsewhere: users and aliases, at the edges\n")
+	assert "user" not in r.stderr.split("there:")[1].split("Elsewhere")[0]
 
 
 def test_a_server_alone_names_no_command_of_a_cluster(server):

@@ -228,8 +228,8 @@ START_TEST(the_newest_connection_of_a_node_is_the_one_that_counts)
 	RIG_AWAIT(stranger_hears(&new, text) && strcmp(text, "to the new one") == 0);
 	stranger_say(&old, "I am still here", NULL);
 	RIG_AWAIT(bus_counters(side[0].bus)->dropped == 1);
-	ck_assert_str_eq(side[0].why,
-			 "another process with its key came later: start this one anew");
+	ck_assert_str_eq(side[0].why, "another process with its key came later: the one at "
+				      "this address is to be started anew");
 	stranger_say(&new, "so am I", NULL);
 	RIG_AWAIT(side[0].got[1] == 1);
 	ck_assert_str_eq(side[0].last, "so am I");
@@ -253,8 +253,8 @@ END_TEST
 
 START_TEST(who_was_replaced_by_another_with_its_key_is_told_of_as_long_as_it_speaks)
 {
-	static const char why[] =
-		"another process with its key came later: start this one anew";
+	static const char why[] = "another process with its key came later: the one at this "
+				  "address is to be started anew";
 	struct stranger twin;
 
 	rig_conf("127.0.0.1");
