@@ -8,17 +8,11 @@
 
 #include <errno.h>
 
-/* The node that has the connection: ";m=NAME" of the first Path value; -1: it does not say. */
+/* The node that has the connection; -1: it does not say. */
 static int member_in(const struct cluster *c, struct span path)
 {
-	ptrdiff_t end = span_chr(path, '>', 0);
-	struct span first = span_of(path.p, end < 0 ? 0 : (size_t)end);
-	const char *m = first.n ? memmem(first.p, first.n, ";m=", 3) : NULL;
-	if (!m)
-		return -1;
-	struct span name = span_of(m + 3, (size_t)(first.p + first.n - m - 3));
-	ptrdiff_t semi = span_chr(name, ';', 0);
-	return cluster_node_by_name(c, semi < 0 ? name : span_of(name.p, (size_t)semi));
+	struct span name = flow_path_param(path, ";m=");
+	return name.n ? cluster_node_by_name(c, name) : -1;
 }
 
 static bool way(void *arg, const Eaves__Binding *b, struct phone_way *ret)

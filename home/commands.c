@@ -3,6 +3,7 @@
  */
 #include "home/home_priv.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -20,27 +21,12 @@ static int harmless(struct span s, char *out, size_t room)
 	return (int)n;
 }
 
-/* A parameter of the first of a Path's values, as an edge writes it: ;m=e1;leg=udp */
-static struct span path_param(struct span path, struct span name)
-{
-	size_t end = 0, from;
-	while (end < path.n && path.p[end] != '>')
-		end++;
-	for (size_t i = 0; i + name.n < end; i++)
-		if (memcmp(path.p + i, name.p, name.n) == 0) {
-			for (from = i += name.n; i < end && path.p[i] != ';';)
-				i++;
-			return span_of(path.p + from, i - from);
-		}
-	return SPAN("");
-}
-
 /* "udp/192.0.2.7:5060", "udp/e1" for a phone behind an edge, or "-". */
 static void show_way(struct admin_reply *out, const struct reg_binding *b)
 {
 	char text[ADDR_TEXT_MAX], leg[8];
-	struct span edge = path_param(b->path, SPAN(";m=")),
-		    by = path_param(b->path, SPAN(";leg="));
+	struct span edge = flow_path_param(b->path, ";m="),
+		    by = flow_path_param(b->path, ";leg=");
 	if (b->has_flow) {
 		addr_text(&b->flow.remote, text);
 		admin_printf(out, " via=%s/%s", sip_transport_uri(b->flow.transport), text);
@@ -130,10 +116,11 @@ static bool is_source(struct span word, struct addr_net *ret)
 {
 	if (addr_net_parse(ret, word) == 0)
 		return true;
-	size_t colon = word.n;
-	while (colon && word.p[colon - 1] != ':')
-		colon--;
-	return colon > 1 && addr_net_parse(ret, span_of(word.p, colon - 1)) == 0;
+	size_t n = word.n;
+	while (n && isdigit((unsigned char)word.p[n - 1]))
+		n--;
+	return n > 1 && n < word.n && word.p[n - 1] == ':' &&
+	       addr_net_parse(ret, span_of(word.p, n - 1)) == 0;
 }
 
 /* A name may look like an address: it is both then. */

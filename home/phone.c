@@ -83,6 +83,7 @@ static bool by_edge(const struct home *h, const struct app_worker *w, struct spa
 	struct sip_nameaddr na;
 	struct sip_flow f;
 	unsigned flags;
+	int other;
 	struct span rest, first = proxy_first_value(route, &rest);
 	if (!pair || sip_nameaddr_parse(first, &na) < 0)
 		return false;
@@ -92,9 +93,11 @@ static bool by_edge(const struct home *h, const struct app_worker *w, struct spa
 	if (node < 0)
 		return false;
 	enum sip_transport t = leg ? sip_transport_parse(leg->value) : SIP_TRANSPORT_UDP;
-	if (t == SIP_TRANSPORT_UDP &&
-	    flow_token_read(&h->edge_flows, flow_token_in(route), &f, &flags) == 0)
-		node = (int)cluster_at_address(h->cluster, (unsigned)node, f.listener);
+	uint32_t moved =
+		t == SIP_TRANSPORT_UDP ? cluster_moved(h->cluster, (unsigned)node, &other) : 0;
+	if (moved && flow_token_read(&h->edge_flows, flow_token_in(route), &f, &flags) == 0 &&
+	    f.listener < CLUSTER_LISTENERS_MAX && moved >> f.listener & 1)
+		node = other;
 	/* Nobody there: the transaction repeats itself until somebody is. */
 	if (app_node_flow(w, pair, node, SIP_TRANSPORT_NONE, ret) < 0)
 		*ret = (struct sip_flow){.transport = SIP_TRANSPORT_TCP,

@@ -177,12 +177,12 @@ int cluster_node_by_boot(const struct cluster *c, uint64_t boot);
 int cluster_member(struct cluster *c, struct span pair, int prefer);
 /* This node wants no new calls (and back): all are told at once. */
 void cluster_set_draining(struct cluster *c, bool draining);
-/* Where an edge takes UDP, by listener: the address in short, bit 0: it is at this machine; 0:
- * nowhere.  All are told at once. */
+/* Where an edge takes UDP, by listener: the address in short, bit 0: it is here; 0: nowhere. */
 void cluster_set_addresses(struct cluster *c, const uint32_t at[CLUSTER_LISTENERS_MAX]);
-/* The member of an edge's pair that hears what is sent to that listener's address: the other
- * one, when it serves and says that it has the same address, and the edge that it has not. */
-unsigned cluster_at_address(const struct cluster *c, unsigned edge, unsigned listener);
+/* The listeners of an edge, a bit each, whose address has moved to the other one: that serves
+ * and says that it has the same address, and the edge that it has not.  *ret_other: that one.
+ */
+uint32_t cluster_moved(const struct cluster *c, unsigned edge, int *ret_other);
 /* It has been away, and its other member was chosen: it serves from now on. */
 void cluster_stand_back(struct cluster *c);
 /* The same for who was stopped, in the loop's thread.  What others have written meanwhile is

@@ -171,16 +171,22 @@ static uint32_t address_of(const struct cluster *c, int node, unsigned listener)
 	return atomic_load_explicit(&c->peer[node].at[listener], memory_order_relaxed);
 }
 
-unsigned cluster_at_address(const struct cluster *c, unsigned edge, unsigned listener)
+uint32_t cluster_moved(const struct cluster *c, unsigned edge, int *ret_other)
 {
-	uint32_t at = listener < CLUSTER_LISTENERS_MAX ? address_of(c, (int)edge, listener) : 0;
+	uint32_t away = 0, moved = 0;
 
-	if (!at || at & 1)
-		return edge;
-	int other = cluster_partner(c, edge);
-	bool is_there = other >= 0 && address_of(c, other, listener) == (at | 1) &&
-			cluster_serving(c, (unsigned)other);
-	return is_there ? (unsigned)other : edge;
+	for (unsigned i = 0; i < CLUSTER_LISTENERS_MAX; i++) {
+		uint32_t at = address_of(c, (int)edge, i);
+		away |= (uint32_t)(at && !(at & 1)) << i;
+	}
+	if (!away || (*ret_other = cluster_partner(c, edge)) < 0 ||
+	    !cluster_serving(c, (unsigned)*ret_other))
+		return 0;
+	for (unsigned i = 0; i < CLUSTER_LISTENERS_MAX; i++)
+		if (away >> i & 1 &&
+		    address_of(c, *ret_other, i) == (address_of(c, (int)edge, i) | 1))
+			moved |= UINT32_C(1) << i;
+	return moved;
 }
 
 void cluster_stand_back(struct cluster *c)

@@ -267,6 +267,18 @@ struct span flow_token_in(struct span path)
 	return span_of(path.p + skip, (size_t)at - skip);
 }
 
+struct span flow_path_param(struct span path, const char *name)
+{
+	ptrdiff_t end = span_chr(path, '>', 0);
+	size_t n = end < 0 ? 0 : (size_t)end;
+	const char *at = n ? memmem(path.p, n, name, strlen(name)) : NULL;
+	if (!at)
+		return SPAN("");
+	struct span v = span_of(at + strlen(name), (size_t)(path.p + n - at) - strlen(name));
+	ptrdiff_t semi = span_chr(v, ';', 0);
+	return semi < 0 ? v : span_of(v.p, (size_t)semi);
+}
+
 uint64_t flow_conn_id(const struct flow_keys *k, uint64_t boot, uint64_t conn)
 {
 	struct out o = {.n = 0};

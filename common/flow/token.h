@@ -43,6 +43,9 @@ uint64_t flow_token_conn(const struct flow_keys *k, struct span token);
 bool flow_token_has_conn(struct span token);
 /* The token that stands in the first of a Path's values, as we write them; else empty. */
 struct span flow_token_in(struct span path);
+/* A parameter of that value, such as ";m=" of "<sip:TOKEN@edge;lr;m=e1;leg=udp>"; else empty.
+ */
+struct span flow_path_param(struct span path, const char *name);
 /* The same of a connection by the start of its process (boot) and its number. */
 uint64_t flow_conn_id(const struct flow_keys *k, uint64_t boot, uint64_t conn);
 /* What a token says of the start of a process. */

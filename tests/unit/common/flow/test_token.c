@@ -133,6 +133,18 @@ START_TEST(a_user_name_is_no_token)
 }
 END_TEST
 
+START_TEST(a_parameter_is_found_in_the_first_value_of_a_path)
+{
+	const struct span path = SPAN("<sip:t@edge;lr;m=e1;leg=udp>,<sip:next;m=e2;x=y>");
+	ck_assert(span_eq(flow_path_param(path, ";m="), SPAN("e1")));
+	ck_assert(span_eq(flow_path_param(path, ";leg="), SPAN("udp")));
+	ck_assert_uint_eq(flow_path_param(path, ";x=").n, 0);
+	ck_assert_uint_eq(flow_path_param(SPAN("<sip:t@edge;m=e1"), ";m=").n, 0);
+	ck_assert_uint_eq(flow_path_param(SPAN("<sip:t@edge;m=>"), ";m=").n, 0);
+	ck_assert_uint_eq(flow_path_param(SPAN(""), ";m=").n, 0);
+}
+END_TEST
+
 START_TEST(a_token_of_whoever_is_found_where_it_stands_in_a_path)
 {
 	struct flow_keys k = keys("of others", 7);
@@ -208,6 +220,6 @@ END_TEST
 UNIT_MAIN("flow", a_token_names_its_flow_whole, a_token_is_unreserved_text_of_a_bounded_length,
 	  no_changed_character_goes_unnoticed, a_truncated_or_longer_token_is_refused,
 	  a_user_name_is_no_token, a_token_of_whoever_is_found_where_it_stands_in_a_path,
-	  another_key_makes_it_a_forgery,
+	  a_parameter_is_found_in_the_first_value_of_a_path, another_key_makes_it_a_forgery,
 	  a_connection_of_another_start_is_stale_but_udp_lives_on,
 	  a_flow_without_an_address_has_no_token, a_contact_elsewhere_is_behind_a_nat)
